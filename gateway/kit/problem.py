@@ -1,0 +1,84 @@
+"""RFC 9457 problem details: the only error body either server emits."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from aiohttp import web
+from pydantic import BaseModel
+
+
+class FieldProblem(BaseModel):
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel, extra="allow"):
+    """``code`` and ``message`` repeat the slug and the detail for clients that read no other members."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message: str
+    errors: list[FieldProblem] | None = None
+
+
+class Refusal(Exception):
+    """An expected outcome that is not success. A subclass is one problem type; its text is public."""
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    headers: Mapping[str, str] = {}
+
+    @classmethod
+    def type_uri(cls) -> str:
+        return f"/problems/{cls.slug}"
+
+    def problem(self) -> Problem:
+        return problem(self.status, self.slug, self.title, str(self))
+
+
+class NotFound(Refusal):
+    status, slug, title = 404, "not-found", "Not found"
+
+
+class Unauthorized(Refusal):
+    status, slug, title = 401, "unauthorized", "Unauthorized"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+
+
+class Invalid(Refusal):
+    status, slug, title = 400, "invalid-request", "Invalid request"
+
+    def __init__(self, fields: Sequence[FieldProblem]) -> None:
+        super().__init__("; ".join(f"{field.pointer}: {field.detail}" for field in fields))
+        self.fields = list(fields)
+
+    def problem(self) -> Problem:
+        return super().problem().model_copy(update={"errors": self.fields})
+
+
+def invalid(pointer: str, detail: str) -> Invalid:
+    """Refuse one field; ``pointer`` is ``body/wallet_address``, ``query/limit`` or ``header/X-PAYMENT``."""
+    return Invalid([FieldProblem(pointer=pointer, detail=detail)])
+
+
+def problem(status: int, slug: str, title: str, detail: str, **members: Any) -> Problem:
+    return Problem(
+        type=f"/problems/{slug}",
+        title=title,
+        status=status,
+        detail=detail,
+        code=slug,
+        message=detail,
+        **members,
+    )
+
+
+def respond(body: Problem, headers: Mapping[str, str]) -> web.Response:
+    text = body.model_dump_json(exclude_none=True)
+    return web.Response(
+        text=text, status=body.status, headers=headers, content_type="application/problem+json"
+    )

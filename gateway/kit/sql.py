@@ -1,0 +1,55 @@
+"""Statements live in a .sql file beside the module that runs them; this reads them and opens the pool."""
+
+import json
+import operator
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Pooled: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+else:  # Only asyncpg's stubs are generic: brackets would raise at run time.
+    Pool, Pooled, Connection = asyncpg.Pool, PoolConnectionProxy, asyncpg.Connection
+
+Db: TypeAlias = Pool | Pooled | Connection
+
+NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+class Statements:
+    """``Statements(__file__).insert`` is the text under ``-- name: insert`` in the sibling .sql file."""
+
+    def __init__(self, module_file: str) -> None:
+        self.path = Path(module_file).with_suffix(".sql")
+        _, *parts = NAME.split(self.path.read_text())
+        self.by_name = dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
+        if len(self.by_name) * 2 != len(parts):
+            raise ValueError(f"{self.path}: a statement name is used twice")
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self.by_name[name]
+        except KeyError:
+            raise AttributeError(f"{self.path} has no statement named {name}") from None
+
+
+def create_pool(dsn: str, *, database: str | None = None, size_max: int = 10) -> Pool:
+    """Enter the result with ``async with``. NUMERIC is ``int`` and JSONB is Python values on its connections."""
+    return asyncpg.create_pool(dsn, database=database, min_size=1, max_size=size_max, init=speak_python)
+
+
+async def speak_python(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "numeric", schema="pg_catalog", encoder=digits, decoder=int, format="text"
+    )
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+def digits(amount: int) -> str:
+    # Only integers have an index, so a float or a Decimal cannot reach the ledger and be rounded there.
+    return str(operator.index(amount))

@@ -1,0 +1,231 @@
+"""The values one stage hands to the next. Each is frozen; a stage returns a new one.
+
+Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Literal, Protocol, TypeAlias
+from uuid import UUID
+
+from multidict import CIMultiDictProxy
+
+Mode: TypeAlias = Literal["live", "test"]
+Rail: TypeAlias = Literal["free", "prepaid", "x402"]
+Policy: TypeAlias = Literal["default_allow", "default_deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An EIP-3009 token on an EVM network. ``name`` and ``version`` are those of its EIP-712 domain."""
+
+    id: UUID
+    network: str
+    """CAIP-2."""
+    address: str
+    symbol: str
+    name: str
+    version: str
+    decimals: int
+    mode: Mode
+
+    @property
+    def chain_id(self) -> int:
+        return int(self.network.partition(":")[2])
+
+
+class Body(Protocol):
+    """A request's body: read once as it arrives, or hashed first and then read as often as needed."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes, 0 for no body at all, None when the client sends chunks."""
+
+    async def digest(self) -> bytes:
+        """Read all of it, keep it, and return its SHA-256."""
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A request as admitted: within the limits, hop-by-hop and trust headers gone."""
+
+    call_id: UUID
+    method: str
+    slug: str
+    path: str
+    """As the client sent it, still percent-encoded, from the slash after the slug; "" for the bare slug."""
+    query: str
+    headers: CIMultiDictProxy[str]
+    credentials: "Credentials"
+    client_address: IPv4Address | IPv6Address
+    url: str
+    """What was asked for, on the configured public origin."""
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request brought to be known or to pay by. Never forwarded."""
+
+    api_key: str | None
+    payment_v1: str | None
+    """The value of ``X-PAYMENT``."""
+    payment_v2: str | None
+    """The value of ``PAYMENT-SIGNATURE``."""
+
+    @property
+    def has_payment(self) -> bool:
+        return self.payment_v1 is not None or self.payment_v2 is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A documented operation of a publisher."""
+
+    method: str
+    segments: tuple[str, ...]
+    """Its path, split at the slashes; a segment in braces matches anything."""
+    price: str | None
+    is_free: bool
+    is_protected: bool
+    protection_reason: str | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """A publisher's prices in one asset, by the field names of the API."""
+
+    asset: Asset
+    earnings_id: UUID
+    """The account that is credited."""
+    prices: Mapping[str, int]
+    endpoint_prices: Mapping[int, int]
+    """By the position of the endpoint in the route's list."""
+    is_prepaid_enabled: bool
+    is_onchain_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A publisher as published: all that a call needs to know of it."""
+
+    publisher_id: UUID
+    organization_id: UUID
+    slug: str
+    name: str
+    description: str | None
+    api_url: str
+    wallet_address: str
+    wallet_network: str
+    endpoints: tuple[Endpoint, ...]
+    undocumented: Policy
+    pricing: tuple[Pricing, ...]
+    upstream_headers: Mapping[str, str]
+    auth: "Authorizer | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    route: Route
+    endpoint: Endpoint | None
+    position: int | None
+    """Of the endpoint in the route's list."""
+    url: str
+    """The upstream URL. It is what was priced and exactly what is requested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An organization known by its key, or somebody who is known only by what they pay with."""
+
+    organization_id: UUID | None
+    key_id: UUID | None
+    mode: Mode | None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The most a call may cost in one asset, and the account it is paid to."""
+
+    asset: Asset
+    ceiling: int
+    payee_id: UUID
+    is_prepaid_enabled: bool
+    is_onchain_enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a call may cost, in each asset that the publisher takes; no prices at all for a free call."""
+
+    prices: tuple[Price, ...]
+
+    @property
+    def is_free(self) -> bool:
+        return not self.prices
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an upstream's answer."""
+
+    status: int
+    reason: str
+    headers: CIMultiDictProxy[str]
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    head: Head
+    chunks: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a call cost, and for x402 the settlement that the payer is shown."""
+
+    call_id: UUID
+    rail: Rail
+    cost: int
+    asset: Asset | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Fetch: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
+"""POST a form to a URL and return the answer's body, through the guard against private addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """The upstream request about to be sent, for the auth mode that must vouch for it."""
+
+    method: str
+    url: str
+    client_headers: Mapping[str, str]
+    """What the caller sent, hop-by-hop headers and credentials of the gateway left out."""
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What an auth mode adds to the upstream request."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorizer:
+    """An auth mode with one publisher's settings, decrypted."""
+
+    mode: str
+    settings: Any = field(repr=False)
+    authorize: Callable[[Any, Outbound], Awaitable[Vouched]] = field(repr=False)

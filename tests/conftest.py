@@ -1,0 +1,66 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+import control
+from gateway.kit import sql
+from gateway.kit.sql import Pool
+from tests import postgres
+
+MIGRATIONS = sorted(Path(control.__file__).parent.glob("migrations/*.sql"))
+
+
+class TestRun(BaseSettings):
+    """Its own prefix, so that no test ever meets the database of a running installation."""
+
+    model_config = SettingsConfigDict(env_prefix="FAREBOX_TEST_")
+
+    postgres_dsn: str | None = None
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """The DSN in ``FAREBOX_TEST_POSTGRES_DSN``, or a server of this run's own."""
+    dsn = TestRun().postgres_dsn
+    if dsn is not None:
+        yield dsn
+        return
+    with postgres.running() as own:
+        yield own
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(server: str) -> AsyncIterator[str]:
+    """The name of a migrated database to copy."""
+    name = f"template_{uuid4().hex}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(f"CREATE DATABASE {name}")
+    migrated = await asyncpg.connect(server, database=name)
+    for migration in MIGRATIONS:
+        await migrated.execute(migration.read_text())
+    await migrated.close()
+    yield name
+    await admin.execute(f"DROP DATABASE {name}")
+    await admin.close()
+
+
+@pytest.fixture
+async def database(server: str, template: str) -> AsyncIterator[str]:
+    """A database of its own for each test: a schema would still share NOTIFY and advisory locks."""
+    name = f"test_{uuid4().hex}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield name
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def pool(server: str, database: str) -> AsyncIterator[Pool]:
+    async with sql.create_pool(server, database=database, size_max=20) as pool:
+        yield pool
