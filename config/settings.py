@@ -1,11 +1,14 @@
 """Every setting, read once at start. No other module looks at the environment.
 
-Values come from ``default.toml``, then the file given with ``--config``, then ``FAREBOX_…`` variables with ``__``
-between levels. An entry point passes each part of the program its own slice; nothing imports a settings object.
+Values come from ``default.toml``, then the file given with ``--config``, then ``FAREBOX_…`` variables with
+``__`` between levels. An entry point passes each part of the program its own slice; nothing imports a
+settings object.
 """
 
 import json
+import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,7 +24,8 @@ DEFAULTS = Path(__file__).with_name("default.toml")
 
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 
-# Chains whose money is worth nothing, by EIP-155 id; any other chain is live unless its setting says otherwise.
+# Chains whose money is worth nothing, by EIP-155 id; any other chain is live unless its setting says
+# otherwise.
 TEST_CHAINS = frozenset(
     {1337, 31337, 84532, 11155111, 421614, 11155420, 43113, 80002, 97, 10200, 131277322940537}
 )
@@ -67,7 +71,7 @@ class Limits(BaseModel, frozen=True, extra="forbid"):
 class Upstream(BaseModel, frozen=True, extra="forbid"):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5
     total_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
-    idle_connections_per_host: Annotated[int, Field(ge=1, le=10_000)] = 100
+    connections_per_host: Annotated[int, Field(ge=1, le=10_000)] = 512
 
 
 class Fees(BaseModel, frozen=True, extra="forbid"):
@@ -198,3 +202,17 @@ def with_file(config_file: Path) -> type[Settings]:
 def variable(location: tuple[int | str, ...]) -> str:
     """``("postgres", "dsn")`` is set by ``FAREBOX_POSTGRES__DSN``."""
     return "FAREBOX_" + "__".join(str(part).upper() for part in location)
+
+
+def data_home() -> Path:
+    """Where a server keeps its data when no setting says so."""
+    if os.getuid() == 0:
+        return Path("/var/lib/farebox")
+    chosen = Path(os.environ.get("XDG_DATA_HOME", ""))  # noqa: TID251 - this module may
+    # The standard wants a relative path passed over.
+    return (chosen if chosen.is_absolute() else Path.home() / ".local" / "share") / "farebox"
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with changes, for a child that reads its own settings."""
+    return {**os.environ, **changes}  # noqa: TID251 - this module may

@@ -1,7 +1,7 @@
 """The form of an API key: a prefix that says whose money it spends, 160 bits, and a checksum.
 
-The checksum lets a mistyped key be refused without asking the database. A key is stored as its SHA-256: it is long
-and random, so a plain hash is enough to store and to find it by.
+The checksum lets a mistyped key be refused without asking the database. A key is stored as its SHA-256: it is
+long and random, so a plain hash is enough to store and to find it by.
 """
 
 import hashlib

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 from aiohttp import web
 from pydantic import BaseModel
 
+from gateway.types import Outcome
+
 
 class FieldProblem(BaseModel):
     pointer: str
@@ -31,6 +33,8 @@ class Refusal(Exception):
     slug: ClassVar[str]
     title: ClassVar[str]
     headers: Mapping[str, str] = {}
+    outcome: ClassVar[Outcome | None] = None
+    """What the usage row of a call says that ended this way."""
 
     @classmethod
     def type_uri(cls) -> str:

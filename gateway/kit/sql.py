@@ -39,7 +39,10 @@ class Statements:
 
 
 def create_pool(dsn: str, *, database: str | None = None, size_max: int = 10) -> Pool:
-    """Enter the result with ``async with``. NUMERIC is ``int`` and JSONB is Python values on its connections."""
+    """Enter the result with ``async with``.
+
+    NUMERIC is ``int`` and JSONB is Python values on its connections.
+    """
     return asyncpg.create_pool(dsn, database=database, min_size=1, max_size=size_max, init=speak_python)
 
 

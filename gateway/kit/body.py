@@ -1,0 +1,69 @@
+"""A request's body: streamed once, or read to its end and hashed before anything else happens."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator
+from typing import IO
+
+from aiohttp import web
+
+from gateway.kit.problem import Refusal
+
+# Kept in memory up to here; a larger body that must be hashed first goes to disk.
+MEMORY_BYTES_MAX = 1 << 20
+CHUNK_BYTES = 1 << 16
+
+
+class BodyTooLarge(Refusal):
+    status, slug, title = 413, "body-too-large", "Request body too large"
+
+
+class RequestBody:
+    """Implements ``gateway.types.Body`` on aiohttp's stream. Close it when the call is over."""
+
+    def __init__(self, request: web.BaseRequest, bytes_max: int) -> None:
+        self.request = request
+        self.bytes_max = bytes_max
+        self.kept: IO[bytes] | None = None
+        self.sha256 = hashlib.sha256()
+        declared = request.content_length
+        self.length = declared if declared is not None else (None if request.can_read_body else 0)
+        if declared is not None and declared > bytes_max:
+            raise BodyTooLarge(f"a body may have {bytes_max} bytes")
+
+    async def digest(self) -> bytes:
+        if self.kept is None:
+            # Closed by ``close``: it is read again after this function returns.
+            self.kept = tempfile.SpooledTemporaryFile(MEMORY_BYTES_MAX)  # noqa: SIM115
+            async for chunk in self.arriving():
+                self.sha256.update(chunk)
+                self.kept.write(chunk)
+            self.length = self.kept.tell()
+        return self.sha256.digest()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self.kept is None:
+            async for chunk in self.arriving():
+                yield chunk
+            return
+        self.kept.seek(0)
+        while chunk := self.kept.read(CHUNK_BYTES):
+            yield chunk
+
+    async def arriving(self) -> AsyncIterator[bytes]:
+        if self.length == 0:
+            return
+        transport = self.request.transport
+        if self.request.headers.get("Expect", "").lower() == "100-continue" and transport is not None:
+            # Only now: a client that asks first is not made to send a body that would be refused.
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        total = 0
+        async for chunk in self.request.content.iter_any():
+            total += len(chunk)
+            if total > self.bytes_max:
+                raise BodyTooLarge(f"a body may have {self.bytes_max} bytes")
+            yield chunk
+
+    def close(self) -> None:
+        if self.kept is not None:
+            self.kept.close()

@@ -1,0 +1,71 @@
+"""HTTP to addresses that users supply, through the guard."""
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from gateway.kit.ssrf import Blocked, Guard
+from gateway.types import Fetch
+
+TIMEOUT = aiohttp.ClientTimeout(total=10)
+ANSWER_BYTES_MAX = 65_536
+# Said, not left to the client: the session that is shared with upstreams adds no such header.
+FORM = "application/x-www-form-urlencoded"
+
+
+class FetchFailed(OSError):
+    """There was no good answer. An OSError, so that a plugin can catch it without knowing this module."""
+
+
+def connector(
+    guard: Guard, *, per_host: int = 0, resolver: AbstractResolver | None = None
+) -> aiohttp.TCPConnector:
+    """A pool that connects only to what the guard permits; 0 per host means as many as asked for."""
+    return aiohttp.TCPConnector(
+        limit=0,
+        limit_per_host=per_host,
+        resolver=resolver,
+        socket_factory=guard.socket_factory,
+    )
+
+
+def guarded_fetch(guard: Guard, session: aiohttp.ClientSession) -> Fetch:
+    """Return a function that POSTs a form and returns the body of a 2xx answer.
+
+    It follows no redirects, and raises ``FetchFailed``, with public text, for all else. The session has
+    this module's connector and no cookies, which would travel from one publisher to the next.
+    """
+
+    async def fetch(url: str, form: Mapping[str, str]) -> bytes:
+        try:
+            await guard.check(url)
+            return await post(session, url, form)
+        except Blocked as blocked:
+            raise FetchFailed("the URL may not be called") from blocked
+        except TimeoutError as error:
+            raise FetchFailed("there was no answer in time") from error
+        except aiohttp.ClientError as error:
+            raise FetchFailed("the connection failed") from error
+
+    return fetch
+
+
+async def post(session: aiohttp.ClientSession, url: str, form: Mapping[str, str]) -> bytes:
+    # Not compressed: what 64 KiB unpack to has no bound.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": FORM}
+    body = urlencode(form).encode()
+    async with session.post(
+        url, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
+    ) as response:
+        if not 200 <= response.status < 300:
+            raise FetchFailed(f"the answer was {response.status}")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise FetchFailed("the answer was compressed")
+        answer = bytearray()
+        async for chunk in response.content.iter_any():
+            answer += chunk
+            if len(answer) > ANSWER_BYTES_MAX:
+                raise FetchFailed("the answer was too large")
+        return bytes(answer)

@@ -1,0 +1,83 @@
+"""Which headers end at the gateway, in either direction.
+
+Source: RFC 9110 section 7.6.1 for hop-by-hop headers, RFC 9112 section 6 for framing. The rest are ours: what
+proves who calls or pays is for the gateway only, and what an upstream says about payments is not for callers
+to believe.
+"""
+
+from collections.abc import Iterable
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    }
+)
+# The gateway writes these itself, so whatever a client claims in them is dropped.
+FORWARDED = frozenset(
+    {"forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "x-original-url", "x-rewrite-url"}
+)
+OWN = frozenset(
+    {"authorization", "cookie", "settlement-overrides", "sign-in-with-x", "x-agent-wallet", "x-max-price"}
+)
+REQUEST_DROPPED = (
+    HOP_BY_HOP | FORWARDED | OWN | {"host", "content-length", "expect", "x-http-method-override"}
+)
+# A cookie set by one publisher would be sent to every other, because all share the gateway's origin.
+RESPONSE_DROPPED = HOP_BY_HOP | {
+    "set-cookie",
+    "set-cookie2",
+    "settlement-overrides",
+    "extension-responses",
+    "alt-svc",
+}
+CALL_ID = "X-Farebox-Call-Id"
+DESCRIBING = frozenset({"range", "user-agent", "cache-control", "idempotency-key", "traceparent", "prefer"})
+PREFIXES = ("proxy-", "x-forwarded-", "payment-", "x-payment", "x-farebox-")
+
+
+def describes(name: str) -> bool:
+    """Whether a header says something about this request or its body, rather than about its sender."""
+    plain = name.lower()
+    return plain in DESCRIBING or plain.startswith(("accept", "content-", "if-"))
+
+
+def of_request(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
+    """The client's headers that a publisher's upstream may see."""
+    return keep(headers, REQUEST_DROPPED)
+
+
+def of_response(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
+    """The upstream's headers that a caller may see."""
+    return keep(headers, RESPONSE_DROPPED)
+
+
+def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDictProxy[str]:
+    named = set(connection_options(headers.getall("Connection", ())))
+    kept: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        # Some servers read X_Forwarded_For as X-Forwarded-For, so the two are one name here.
+        plain = name.lower().replace("_", "-")
+        if plain in dropped or plain in named or plain.startswith(PREFIXES) or is_key(value):
+            continue
+        kept.add(name, value)
+    return CIMultiDictProxy(kept)
+
+
+def connection_options(values: Iterable[str]) -> Iterable[str]:
+    for value in values:
+        for option in value.split(","):
+            yield option.strip().lower()
+
+
+def is_key(value: str) -> bool:
+    """A caller that puts its key into another header, ``X-API-Key`` say, does not hand it to a publisher."""
+    return value.startswith(("fb_live_", "fb_test_"))
