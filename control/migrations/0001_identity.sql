@@ -33,6 +33,8 @@ CREATE TABLE api_keys (
     organization_id uuid NOT NULL REFERENCES organizations,
     user_id         uuid NOT NULL REFERENCES users,
     name            text NOT NULL,
+    -- Who holds it: a person's tool, or an agent.
+    kind            text NOT NULL DEFAULT 'user' CHECK (kind IN ('user', 'agent')),
     -- The part that may be shown: enough to recognise the key by, not enough to use it.
     prefix          text NOT NULL,
     hash            bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),

@@ -11,7 +11,6 @@ CREATE TABLE assets (
     decimals   integer NOT NULL CHECK (decimals BETWEEN 0 AND 36),
     mode       text NOT NULL CHECK (mode IN ('live', 'test')),
     created_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (network, address),
     UNIQUE (id, mode)
 );
 

@@ -1,0 +1,24 @@
+-- name: publish_asset
+-- What money is worth never changes silently: an asset stays live or test, and keeps its decimals.
+INSERT INTO assets (id, network, address, symbol, name, version, decimals, mode)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (id) DO UPDATE SET symbol = excluded.symbol, name = excluded.name, version = excluded.version
+WHERE (assets.symbol, assets.name, assets.version) <> (excluded.symbol, excluded.name, excluded.version)
+
+-- name: terms
+SELECT decimals, mode FROM assets WHERE id = $1
+
+-- name: open
+INSERT INTO accounts (id, owner_id, asset_id, mode, kind)
+SELECT $1, $2, assets.id, assets.mode, $4 FROM assets WHERE assets.id = $3
+ON CONFLICT (owner_id, asset_id, kind) DO NOTHING
+RETURNING id
+
+-- name: find
+SELECT id FROM accounts WHERE owner_id = $1 AND asset_id = $2 AND kind = $3
+
+-- name: available
+SELECT posted - held FROM accounts WHERE owner_id = $1 AND asset_id = $2 AND kind = 'funded'
+
+-- name: owner
+SELECT owner_id FROM accounts WHERE id = $1

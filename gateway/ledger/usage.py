@@ -1,0 +1,33 @@
+"""The usage row of each call that was decided.
+
+A charge of a prepaid call writes its own; see ``holds.sql``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.kit.sql import Db, Statements
+from gateway.types import Outcome, Rail
+
+SQL = Statements(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    call_id: UUID
+    publisher_id: UUID
+    organization_id: UUID | None
+    payer: str | None
+    rail: Rail
+    method: str
+    path: str
+    outcome: Outcome
+    status: int | None
+    asset_id: UUID | None = None
+    cost: int = 0
+
+
+async def record(db: Db, events: Sequence[Usage]) -> None:
+    columns = [[getattr(one, name) for one in events] for name in Usage.__slots__]
+    await db.execute(SQL.record, *columns)

@@ -1,0 +1,6 @@
+-- name: record
+INSERT INTO usage_events (call_id, publisher_id, organization_id, payer, rail, method, path, outcome, status,
+    asset_id, cost)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+    $9::integer[], $10::uuid[], $11::numeric[])
+ON CONFLICT (call_id) DO NOTHING
