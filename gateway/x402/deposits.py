@@ -1,0 +1,117 @@
+"""A balance topped up on chain: an x402 payment to the platform, credited to an organization's funded
+account.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway.kit import ids, tasks
+from gateway.kit.problem import Refusal
+from gateway.kit.sql import Db, Pool, Statements
+from gateway.ledger import accounts
+from gateway.types import Asset, Credentials, Price
+from gateway.x402 import intake, payments
+from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
+from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
+from gateway.x402.offers import Offers
+from gateway.x402.payments import Claim, Payment
+from gateway.x402.settlement import Settlements
+from gateway.x402.wire import Resource
+
+SQL = Statements(__file__)
+
+
+class DepositsNotOffered(Refusal):
+    status, slug, title = 409, "deposits-not-offered", "Deposits are not offered"
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    payment_id: UUID
+    organization_id: UUID
+    payer: str
+    asset: Asset
+    amount: int
+    transaction: str
+    receipt: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Deposits:
+    pool: Pool
+    offers: Offers
+    settlements: Settlements
+    url: str
+    """Where deposits are made: the resource of their challenge."""
+
+    async def deposit(
+        self,
+        credentials: Credentials,
+        asset: Asset,
+        amount: int,
+        organization_id: UUID | None,
+        adopt: Callable[[str], Awaitable[UUID]],
+    ) -> Deposit:
+        """Credit ``amount`` to the organization, or without one to the payer's own.
+
+        ``adopt`` makes an organization for a payer that nobody knows. The same payment sent again gets the
+        same answer and is credited once. A ``PaymentRequired`` says what to pay when there is no payment yet.
+        """
+        challenge = self.challenge(asset, amount)
+        if not credentials.has_payment:
+            raise challenge.refuse("payment_required", "sign a payment of this amount to make the deposit")
+        taken = intake.read(credentials, challenge)
+        paid = taken.authorization
+        digest = hashlib.sha256(f"deposit {asset.id} {amount} {organization_id}".encode()).digest()
+        if known := await payments.find(self.pool, paid):
+            if known.state == "settled" and known.request_digest == digest:
+                return await self.made(known, taken)
+            raise intake.stands(known, digest, taken, challenge)
+        try:
+            await self.settlements.check(paid)
+        except PaymentInvalid as error:
+            raise challenge.refuse(error.code, error.message) from None
+        except FacilitatorUnavailable as error:
+            raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+        owner_id = organization_id or await owner(self.pool, paid.payer) or await adopt(paid.payer)
+        # The signature proves whose address this is.
+        await self.pool.execute(SQL.link, paid.payer, owner_id)
+        credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
+        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
+        if not await payments.claim(self.pool, claim):
+            raise PaymentInProgress("this payment is being used by another request")
+        return await tasks.finish(self.settle(claim, taken, challenge))
+
+    def challenge(self, asset: Asset, amount: int) -> Challenge:
+        # A deposit has no publisher, so it can only go to the platform's own wallet.
+        price = Price(asset, amount, UUID(int=0), is_prepaid_enabled=False, is_onchain_enabled=True)
+        requirements = self.offers.requirements([price], None, None)
+        if not requirements:
+            raise DepositsNotOffered(f"this gateway has no wallet of its own on {asset.network}")
+        return Challenge(Resource(self.url, f"Deposit {asset.symbol}"), requirements)
+
+    async def settle(self, claim: Claim, taken: Intake, challenge: Challenge) -> Deposit:
+        paid = taken.authorization
+        event = {"description": f"Deposit of {paid.asset.symbol} from {paid.payer}"}
+        settlement = await self.settlements.settle(claim.id, paid, event)
+        if settlement.outcome != "settled":
+            raise intake.unsettled(settlement, claim.id, taken, challenge)
+        known = await payments.get(self.pool, claim.id)
+        assert known is not None, "it was claimed above"
+        return await self.made(known, taken)
+
+    async def made(self, known: Payment, taken: Intake) -> Deposit:
+        transaction = "0x" + (known.transaction_hash or b"").hex()
+        organization_id = await accounts.owner(self.pool, known.credit_id)
+        return Deposit(
+            known.id, organization_id, known.payer, taken.authorization.asset, known.amount,
+            transaction, dict(taken.receipt(transaction)),
+        )  # fmt: skip
+
+
+async def owner(db: Db, address: str) -> UUID | None:
+    """The organization that has proved this address to be its own."""
+    found: UUID | None = await db.fetchval(SQL.find, address)
+    return found

@@ -1,0 +1,79 @@
+"""What it takes to settle an ``exact`` payment, and the words that refuse one.
+
+The codes are those of the x402 specification, section 9, and of its EVM mechanism.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+from uuid import UUID
+
+from gateway.types import Asset
+
+Outcome: TypeAlias = Literal["settled", "failed", "pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """An EIP-3009 ``TransferWithAuthorization`` that its payer signed. Times are Unix seconds."""
+
+    asset: Asset
+    payer: str
+    pay_to: str
+    amount: int
+    valid_after: int
+    valid_before: int
+    nonce: bytes
+    signature: bytes = field(repr=False)
+    """r, s and v: 65 bytes."""
+
+
+class PaymentInvalid(Exception):
+    """The payment cannot settle as it is. ``code`` is public and machine-readable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class FacilitatorUnavailable(Exception):
+    """Nobody can be asked right now; nothing was sent."""
+
+
+class PaymentNotClaimed(Exception):
+    """The payment was decided by somebody else in the meantime. Nothing was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a payment stands. ``pending`` is an unknown outcome, never a failure."""
+
+    outcome: Outcome
+    transaction: str
+    """``0x…``, or "" when nothing was sent."""
+    failure: str | None = None
+
+
+class Facilitator(Protocol):
+    """One network's way of settling."""
+
+    @property
+    def signer(self) -> str:
+        """The address that pays the gas."""
+
+    async def check(self, authorization: Authorization) -> None:
+        """Ask the chain whether the transfer would succeed now.
+
+        ``PaymentInvalid`` when not, ``FacilitatorUnavailable`` when the chain cannot be asked.
+        """
+
+    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
+        """Store the signed transaction and the payment as submitted, in one commit, then send it.
+
+        ``usage`` is stored with the payment, for whoever books it. Returns once the transaction is stored,
+        also when sending it failed: the outcome is then asked for like any other. Before that it may raise
+        ``FacilitatorUnavailable`` or ``PaymentNotClaimed``, and nothing was stored or sent.
+        """
+
+    async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        """Wait for the receipt and the asset's ``Transfer`` log; send again what the node does not know."""

@@ -1,0 +1,143 @@
+"""Taking a payment in: what can be told without asking anybody, and what to say of one that was seen before.
+
+Calls and deposits share it. A challenge says what to pay; a payment that does not answer it is refused with
+the same challenge and a reason that its sender can act on.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gateway.kit.problem import Problem, Refusal, invalid
+from gateway.types import Credentials
+from gateway.x402 import exact, wire
+from gateway.x402.facilitator import Authorization, PaymentInvalid, Settlement
+from gateway.x402.offers import PaymentRequired
+from gateway.x402.payments import Payment
+from gateway.x402.wire import Presented, Requirement, Resource
+
+
+class TwoPayments(Refusal):
+    status, slug, title = 400, "two-payments", "More than one payment"
+
+
+class PaymentElsewhere(Refusal):
+    status, slug, title = 409, "payment-bound-elsewhere", "The payment belongs to another request"
+
+
+class PaymentInProgress(Refusal):
+    status, slug, title = 409, "payment-in-progress", "The payment is being used"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+class PaymentUsed(Refusal):
+    status, slug, title = 409, "payment-already-used", "The payment was used"
+
+
+class PaymentsUnavailable(Refusal):
+    status, slug, title = 503, "payments-unavailable", "Payments cannot be checked right now"
+    headers: Mapping[str, str] = {"Retry-After": "5"}
+
+
+class SettlementPending(Refusal):
+    # The slug is the specification's error code, section 9.
+    status, slug, title = 503, "settlement_pending", "Settlement pending"
+    headers: Mapping[str, str] = {"Retry-After": "5", "Cache-Control": "no-store"}
+    advice: ClassVar[str] = "send the same request with the same payment again, and do not sign another"
+
+    def __init__(self, payment_id: object, transaction: str) -> None:
+        super().__init__(f"payment {payment_id} was sent and its outcome is not known yet; {self.advice}")
+        self.members = {"payment_id": str(payment_id), "transaction": transaction}
+
+    def problem(self) -> Problem:
+        return super().problem().model_copy(update=self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What can be paid with, for every answer that has to say so."""
+
+    resource: Resource
+    requirements: Sequence[Requirement]
+
+    def refuse(
+        self, error: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> PaymentRequired:
+        return PaymentRequired(
+            detail, self.resource, self.requirements, error=error, headers=headers, **members
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A payment that answers the challenge, as far as can be told without the chain."""
+
+    presented: Presented
+    requirement: Requirement
+    authorization: Authorization
+
+    def receipt(self, transaction: str, failure: str | None = None) -> Mapping[str, str]:
+        """The header that tells the payer how the payment stands."""
+        one, presented = self.authorization, self.presented
+        network = presented.network if presented.version == 1 else one.asset.network
+        value = wire.receipt(presented.version, network, transaction, one.payer, one.amount, failure)
+        name = wire.RESPONSES[presented.version]
+        return {name: value, "Access-Control-Expose-Headers": name}
+
+
+def read(credentials: Credentials, challenge: Challenge) -> Intake:
+    """Decode, match and check the payment of a request; a ``Refusal`` says what is wrong with it."""
+    version, header = one_payment(credentials)
+    try:
+        presented = wire.present(version, header)
+    except wire.Malformed as error:
+        raise invalid(f"header/{wire.HEADERS[version]}", str(error)) from None
+    try:
+        requirement = wire.match(presented, challenge.requirements)
+        authorization = wire.authorization(presented, requirement.asset)
+        exact.check(authorization, requirement, int(time.time()))
+        if presented.resource_url not in (None, challenge.resource.url):
+            raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
+    except PaymentInvalid as error:
+        raise challenge.refuse(error.code, error.message) from None
+    return Intake(presented, requirement, authorization)
+
+
+def one_payment(credentials: Credentials) -> tuple[wire.Version, str]:
+    if credentials.payment_v1 is not None and credentials.payment_v2 is not None:
+        raise TwoPayments("send PAYMENT-SIGNATURE or X-PAYMENT, not both")
+    if credentials.payment_v2 is not None:
+        return 2, credentials.payment_v2
+    assert credentials.payment_v1 is not None, "asked only of requests that bring a payment"
+    return 1, credentials.payment_v1
+
+
+def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:
+    """How a payment stands that was claimed before; never a reason to pay for the same thing twice."""
+    if known.request_digest != digest:
+        return PaymentElsewhere("this payment was sent with another request; sign one for this request")
+    transaction = "0x" + known.transaction_hash.hex() if known.transaction_hash else ""
+    if known.state == "claimed":
+        return PaymentInProgress("this payment is being used by a request that has not ended yet")
+    if known.state == "submitted":
+        return SettlementPending(known.id, transaction)
+    if known.state == "settled":
+        used = PaymentUsed(f"this payment is spent, as {known.id}; sign another for another request")
+        used.headers = intake.receipt(transaction)
+        return used
+    return unused(known.failure or "void", transaction, intake, challenge)
+
+
+def unsettled(settlement: Settlement, payment_id: object, intake: Intake, challenge: Challenge) -> Refusal:
+    """What to answer when a payment did not settle in time, or not at all."""
+    if settlement.outcome == "pending":
+        return SettlementPending(payment_id, settlement.transaction)
+    failure = settlement.failure or "unexpected_settle_error"
+    headers = intake.receipt(settlement.transaction, failure)
+    return challenge.refuse(failure, f"the payment did not settle ({failure}); nothing was charged", headers)
+
+
+def unused(failure: str, transaction: str, intake: Intake, challenge: Challenge) -> PaymentRequired:
+    detail = f"this payment was not used ({failure}) and never will be; nothing was charged, sign another"
+    return challenge.refuse("invalid_transaction_state", detail, intake.receipt(transaction, failure))

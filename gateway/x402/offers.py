@@ -1,0 +1,93 @@
+"""What a call can be paid with, and the 402 that says so in both versions at once.
+
+Version 2 clients read the ``PAYMENT-REQUIRED`` header, version 1 clients the body, people the body's
+``detail``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import Network
+from gateway.kit.problem import Problem, Refusal
+from gateway.kit.problem import problem as make_problem
+from gateway.types import Price
+from gateway.x402 import wire
+from gateway.x402.wire import Requirement, Resource
+
+# How long a payer's authorization has to stay valid: an upstream call and a settlement fit in.
+TIMEOUT_SECONDS = 300
+
+
+class PaymentRequired(Refusal):
+    status, slug, title = 402, "payment-required", "Payment required"
+
+    def __init__(
+        self,
+        detail: str,
+        resource: Resource,
+        requirements: Sequence[Requirement],
+        *,
+        error: str = "payment_required",
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        """``error`` is machine-readable; ``members`` go into the body beside the offers."""
+        super().__init__(detail)
+        self.resource, self.requirements, self.error, self.members = resource, requirements, error, members
+        self.headers = {
+            wire.REQUIRED: wire.challenge_v2(resource, requirements, error),
+            "Cache-Control": "no-store",
+            "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
+            **(headers or {}),
+        }
+
+    def problem(self) -> Problem:
+        return make_problem(
+            self.status,
+            self.slug,
+            self.title,
+            str(self),
+            x402Version=1,
+            error=self.error,
+            accepts=[wire.offer_v1(self.resource, one) for one in self.requirements],
+            **self.members,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """One network as a payer sees it."""
+
+    name: str
+    pay_to: str | None
+    """The platform's wallet; None sends money straight to the publisher's."""
+
+
+class Offers:
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.networks = {
+            network.id: Offering(
+                network.name or wire.V1_NAMES.get(network.chain_id, network.id),
+                network.pay_to.lower() if network.pay_to else None,
+            )
+            for network in networks
+        }
+
+    def requirements(
+        self, prices: Sequence[Price], wallet: str | None, wallet_network: str | None
+    ) -> list[Requirement]:
+        """The ways to pay these prices. A network without a wallet to pay to offers none."""
+        found = []
+        for price in prices:
+            offering = self.networks.get(price.asset.network)
+            if offering is None or not price.is_onchain_enabled:
+                continue
+            own = wallet if wallet_network == price.asset.network else None
+            if pay_to := offering.pay_to or own:
+                found.append(Requirement(price.asset, price.ceiling, pay_to, TIMEOUT_SECONDS, offering.name))
+        return found
+
+    def is_owed(self, network: str) -> bool:
+        """Whether the platform receives this network's payments, and so owes the publisher its share."""
+        return self.networks[network].pay_to is not None

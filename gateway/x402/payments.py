@@ -1,0 +1,114 @@
+"""The durable record of each x402 payment, and the only way it changes state.
+
+``claimed`` before the upstream is called; then ``void`` when the call cost nothing, or ``submitted`` with a
+stored transaction; then ``settled`` or ``failed``. A claim is never taken back, so a payment buys one call at
+most.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+from gateway.kit.sql import Db, Statements
+from gateway.x402.facilitator import Authorization
+
+SQL = Statements(__file__)
+
+Purpose: TypeAlias = Literal["call", "deposit"]
+State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a payment is for, fixed when its nonce is claimed."""
+
+    id: UUID
+    purpose: Purpose
+    authorization: Authorization
+    request_digest: bytes
+    credit_id: UUID
+    is_owed: bool
+    """False when the money goes straight to the publisher's wallet: recorded, not owed."""
+    fee: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment as stored. ``transaction_hash`` is None until one was signed."""
+
+    id: UUID
+    purpose: Purpose
+    asset_id: UUID
+    payer: str
+    amount: int
+    request_digest: bytes
+    credit_id: UUID
+    is_owed: bool
+    fee: int
+    usage: dict[str, Any] | None
+    state: State
+    failure: str | None
+    created_at: datetime
+    transaction_hash: bytes | None = None
+
+
+async def claim(db: Db, new: Claim) -> bool:
+    """False when this authorization was claimed before, by whatever request."""
+    one = new.authorization
+    values = (
+        new.id, new.purpose, one.asset.id, one.payer, one.nonce, one.pay_to, one.amount,
+        one.valid_after, one.valid_before, one.signature,
+        new.request_digest, new.credit_id, new.is_owed, new.fee,
+    )  # fmt: skip
+    return await db.fetchval(SQL.claim, *values) is not None
+
+
+async def find(db: Db, authorization: Authorization) -> Payment | None:
+    """The payment that claimed this authorization's nonce, whatever else it said."""
+    return stored(
+        await db.fetchrow(SQL.find, authorization.asset.id, authorization.payer, authorization.nonce)
+    )
+
+
+async def get(db: Db, payment_id: UUID) -> Payment | None:
+    return stored(await db.fetchrow(SQL.get, payment_id))
+
+
+async def void(db: Db, payment_id: UUID, reason: str) -> bool:
+    return await db.fetchval(SQL.void, payment_id, reason) is not None
+
+
+async def submit(db: Db, payment_id: UUID, usage: dict[str, Any]) -> bool:
+    """False when the payment is not claimed any more: nothing may be sent for it."""
+    return await db.fetchval(SQL.submit, payment_id, usage) is not None
+
+
+async def settle(db: Db, payment_id: UUID) -> Payment | None:
+    """Return the payment to the one who settled it; None to everybody after."""
+    return stored(await db.fetchrow(SQL.settle, payment_id))
+
+
+async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
+    return await db.fetchval(SQL.fail, payment_id, failure) is not None
+
+
+async def submitted_before(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
+    """Payments whose outcome nobody has written down for a while, oldest first."""
+    return [row["id"] for row in await db.fetch(SQL.submitted_before, age, limit)]
+
+
+async def network(db: Db, payment_id: UUID) -> str:
+    """The CAIP-2 network that the payment is on."""
+    return str(await db.fetchval(SQL.network, payment_id))
+
+
+async def abandon(db: Db, age: timedelta) -> int:
+    return len(await db.fetch(SQL.abandon, age))
+
+
+def stored(row: Any) -> Payment | None:
+    if row is None:
+        return None
+    return Payment(**{name: row[name] for name in Payment.__slots__ if name in row.keys()})  # noqa: SIM118

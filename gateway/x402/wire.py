@@ -1,0 +1,266 @@
+"""What payments look like on the wire: x402 version 2 headers and version 1 headers and body.
+
+Source: x402 specification v2 sections 5 and 9, transports-v2/http and transports-v1/http. Sans-io: text in,
+values out. Numbers travel as decimal strings and are parsed as strictly as they are signed.
+"""
+
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from gateway.types import Asset
+from gateway.x402.facilitator import Authorization, PaymentInvalid
+
+Version: TypeAlias = Literal[1, 2]
+
+REQUIRED = "PAYMENT-REQUIRED"
+RESPONSES: Mapping[Version, str] = {1: "X-PAYMENT-RESPONSE", 2: "PAYMENT-RESPONSE"}
+HEADERS: Mapping[Version, str] = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
+
+# A payment header is about 1 kB; this leaves room for extensions and none for mischief.
+HEADER_BYTES_MAX = 32 * 1024
+
+NUMBER = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+NONCE = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
+SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}", re.ASCII)
+
+# The names version 1 gave to chains, by EIP-155 id. Version 2 says CAIP-2 for all of them.
+V1_NAMES = {
+    8453: "base", 84532: "base-sepolia", 43114: "avalanche", 43113: "avalanche-fuji", 137: "polygon",
+    80002: "polygon-amoy", 1329: "sei", 1328: "sei-testnet", 4689: "iotex", 2741: "abstract",
+    11124: "abstract-testnet", 3338: "peaq",
+}  # fmt: skip
+
+
+class Malformed(Exception):
+    """The header is not a payment at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One way to pay: scheme ``exact``, EIP-3009, in one asset."""
+
+    asset: Asset
+    amount: int
+    pay_to: str
+    timeout_seconds: int
+    v1_network: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    url: str
+    description: str
+    mime_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A payment as it arrived, matched against nothing yet."""
+
+    version: Version
+    scheme: str
+    network: str
+    accepted: "AcceptedV2 | None"
+    """The offer the payer says it accepted; version 1 repeats none."""
+    resource_url: str | None
+    signature: str
+    message: "Message"
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    payer: str = msgspec.field(name="from")
+    to: str
+    value: str
+    valid_after: str = msgspec.field(name="validAfter")
+    valid_before: str = msgspec.field(name="validBefore")
+    nonce: str
+
+
+class Signed(msgspec.Struct, frozen=True, gc=False):
+    signature: str
+    authorization: Message
+
+
+class AcceptedV2(msgspec.Struct, frozen=True, gc=False):
+    scheme: str
+    network: str
+    amount: str
+    asset: str
+    pay_to: str = msgspec.field(name="payTo")
+    extra: dict[str, Any] = {}
+
+
+class ResourceV2(msgspec.Struct, frozen=True, gc=False):
+    url: str
+
+
+class PayloadV2(msgspec.Struct, frozen=True, gc=False):
+    version: Literal[2] = msgspec.field(name="x402Version")
+    accepted: AcceptedV2
+    payload: Signed
+    resource: ResourceV2 | None = None
+
+
+class PayloadV1(msgspec.Struct, frozen=True, gc=False):
+    version: Literal[1] = msgspec.field(name="x402Version")
+    scheme: str
+    network: str
+    payload: Signed
+
+
+V2 = msgspec.json.Decoder(PayloadV2)
+V1 = msgspec.json.Decoder(PayloadV1)
+
+
+def present(version: Version, header: str) -> Presented:
+    """Decode a payment header. ``Malformed`` says what it lacks, in words for its sender."""
+    if len(header) > HEADER_BYTES_MAX:
+        raise Malformed(f"is longer than {HEADER_BYTES_MAX} bytes")
+    try:
+        text = binascii.a2b_base64(header.encode("ascii"), strict_mode=True)
+        if version == 2:
+            two = V2.decode(text)
+            url = two.resource.url if two.resource else None
+            signed = two.payload
+            return Presented(
+                2,
+                two.accepted.scheme,
+                two.accepted.network,
+                two.accepted,
+                url,
+                signed.signature,
+                signed.authorization,
+            )
+        one = V1.decode(text)
+        return Presented(
+            1, one.scheme, one.network, None, None, one.payload.signature, one.payload.authorization
+        )
+    except (binascii.Error, UnicodeError):
+        raise Malformed("is not base64") from None
+    except msgspec.ValidationError as error:
+        raise Malformed(f"is not an exact payment of version {version}: {error}") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise Malformed("is not base64 of JSON") from None
+
+
+def match(presented: Presented, requirements: Sequence[Requirement]) -> Requirement:
+    """The offer that this payment accepts; ``PaymentInvalid`` when it accepts none of them."""
+    if presented.scheme != "exact":
+        raise PaymentInvalid("unsupported_scheme", f"the scheme {presented.scheme!r} is not offered")
+    for requirement in requirements:
+        if is_match(presented, requirement):
+            return requirement
+    raise PaymentInvalid(
+        "invalid_payment_requirements", "the payment matches none of the offers of this answer"
+    )
+
+
+def is_match(presented: Presented, requirement: Requirement) -> bool:
+    accepted = presented.accepted
+    if accepted is None:
+        names = (requirement.v1_network, requirement.asset.network)
+        # Version 1 repeats no offer, so the signed message alone says what is paid.
+        return presented.network in names and presented.message.to.lower() == requirement.pay_to
+    extra = {"name": requirement.asset.name, "version": requirement.asset.version}
+    return (
+        accepted.network == requirement.asset.network
+        and accepted.asset.lower() == requirement.asset.address
+        and accepted.amount == str(requirement.amount)
+        and accepted.pay_to.lower() == requirement.pay_to
+        and extra.items() <= accepted.extra.items()
+    )
+
+
+def authorization(presented: Presented, asset: Asset) -> Authorization:
+    """Parse what was signed. Decimal ASCII below 2**256, 20-byte addresses, a 32-byte nonce: nothing else."""
+    message = presented.message
+    return Authorization(
+        asset,
+        payer=form(ADDRESS, message.payer, "from").lower(),
+        pay_to=form(ADDRESS, message.to, "to").lower(),
+        amount=number(message.value, "value"),
+        valid_after=number(message.valid_after, "validAfter"),
+        valid_before=number(message.valid_before, "validBefore"),
+        nonce=bytes.fromhex(form(NONCE, message.nonce, "nonce")[2:]),
+        signature=bytes.fromhex(form(SIGNATURE, presented.signature, "signature")[2:]),
+    )
+
+
+def number(text: str, name: str) -> int:
+    value = int(form(NUMBER, text, name))
+    if value >= 1 << 256:
+        raise PaymentInvalid("invalid_payload", f"{name} does not fit into 256 bits")
+    return value
+
+
+def form(pattern: re.Pattern[str], text: str, name: str) -> str:
+    if not pattern.fullmatch(text):
+        raise PaymentInvalid("invalid_payload", f"{name} is not well formed")
+    return text
+
+
+def challenge_v2(resource: Resource, requirements: Sequence[Requirement], error: str) -> str:
+    """The value of ``PAYMENT-REQUIRED``."""
+    return encode(
+        {
+            "x402Version": 2,
+            "error": error,
+            "resource": {
+                "url": resource.url, "description": resource.description, "mimeType": resource.mime_type,
+            },
+            "accepts": [offer_v2(one) for one in requirements],
+        }
+    )  # fmt: skip
+
+
+def offer_v2(requirement: Requirement) -> dict[str, Any]:
+    return {
+        "scheme": "exact",
+        "network": requirement.asset.network,
+        "amount": str(requirement.amount),
+        "asset": requirement.asset.address,
+        "payTo": requirement.pay_to,
+        "maxTimeoutSeconds": requirement.timeout_seconds,
+        "extra": {"name": requirement.asset.name, "version": requirement.asset.version},
+    }
+
+
+def offer_v1(resource: Resource, requirement: Requirement) -> dict[str, Any]:
+    """An entry of ``accepts`` in the body of a version 1 challenge."""
+    return {
+        "scheme": "exact",
+        "network": requirement.v1_network,
+        "maxAmountRequired": str(requirement.amount),
+        "resource": resource.url,
+        "description": resource.description,
+        "mimeType": resource.mime_type,
+        "outputSchema": None,
+        "payTo": requirement.pay_to,
+        "maxTimeoutSeconds": requirement.timeout_seconds,
+        "asset": requirement.asset.address,
+        "extra": {"name": requirement.asset.name, "version": requirement.asset.version},
+    }
+
+
+def receipt(
+    version: Version, network: str, transaction: str, payer: str, amount: int, failure: str | None = None
+) -> str:
+    """The value of ``PAYMENT-RESPONSE``, for success and, with a reason, for failure."""
+    out: dict[str, Any] = {
+        "success": failure is None, "transaction": transaction, "network": network, "payer": payer,
+    }  # fmt: skip
+    if failure is not None:
+        out["errorReason"] = failure
+    elif version == 2:
+        out["amount"] = str(amount)
+    return encode(out)
+
+
+def encode(value: dict[str, Any]) -> str:
+    return binascii.b2a_base64(msgspec.json.encode(value), newline=False).decode("ascii")
