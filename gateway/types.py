@@ -14,6 +14,16 @@ from multidict import CIMultiDictProxy
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
 Policy: TypeAlias = Literal["default_allow", "default_deny"]
+Outcome: TypeAlias = Literal[
+    "charged",
+    "free",
+    "upstream_refused",
+    "upstream_failed",
+    "upstream_timeout",
+    "settlement_failed",
+    "abandoned",
+]
+"""How a call ended, as its usage row says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,9 @@ class Body(Protocol):
         """Read all of it, keep it, and return its SHA-256."""
 
     def chunks(self) -> AsyncIterator[bytes]: ...
+
+    def close(self) -> None:
+        """Forget what was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +101,8 @@ class Endpoint:
     method: str
     segments: tuple[str, ...]
     """Its path, split at the slashes; a segment in braces matches anything."""
-    price: str | None
-    is_free: bool
+    is_for_anyone: bool | None
+    """True for the public, False for callers with a key, None where the publisher did not say."""
     is_protected: bool
     protection_reason: str | None
     description: str | None
@@ -163,6 +176,8 @@ class Quote:
     """What a call may cost, in each asset that the publisher takes; no prices at all for a free call."""
 
     prices: tuple[Price, ...]
+    description: str
+    """What is sold, in a line: it ends up on the caller's wallet and in the offers."""
 
     @property
     def is_free(self) -> bool:
@@ -199,6 +214,19 @@ class Receipt:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Hold(Protocol):
+    """Money set aside for one call, by whatever rail, until it is posted or voided.
+
+    Only ``pay`` makes one. Closing a hold that is closed changes nothing.
+    """
+
+    async def post(self, head: Head) -> Receipt:
+        """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
+
+    async def void(self, outcome: Outcome, status: int | None) -> None:
+        """Give the money back, and write down why the call cost nothing."""
+
+
 Fetch: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
 """POST a form to a URL and return the answer's body, through the guard against private addresses."""
 
@@ -220,6 +248,8 @@ class Vouched:
 
     headers: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    is_selective: bool = False
+    """Whether the caller's other headers stay behind, except those that describe the request and its body."""
 
 
 @dataclass(frozen=True, slots=True)

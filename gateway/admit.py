@@ -1,0 +1,61 @@
+"""Stage 1 of 8, before match: take a request in, or refuse it before anybody works for it.
+
+What leaves this stage has a call id, one meaning, a body within the limit, and no header that was meant for
+the connection or for the gateway.
+"""
+
+from ipaddress import ip_address
+from uuid import UUID
+
+from aiohttp import HttpVersion11, web
+
+from gateway.kit import hygiene
+from gateway.kit.body import RequestBody
+from gateway.kit.problem import Unauthorized, invalid
+from gateway.types import Credentials, Inbound
+
+PREFIX = "/publishers/"
+PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
+
+
+def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
+    refuse_ambiguous(request)
+    slug, slash, rest = request.rel_url.raw_path.removeprefix(PREFIX).partition("/")
+    return Inbound(
+        call_id=call_id,
+        method=request.method,
+        slug=slug,
+        path=slash + rest,
+        query=request.rel_url.raw_query_string,
+        headers=hygiene.of_request(request.headers),
+        credentials=credentials(request),
+        client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
+        url=origin + request.rel_url.raw_path_qs,
+        body=RequestBody(request, body_bytes_max),
+    )
+
+
+def refuse_ambiguous(request: web.BaseRequest) -> None:
+    headers = request.headers
+    if "Transfer-Encoding" in headers and request.version < HttpVersion11:
+        # RFC 9112 section 6.1: faulty framing, whatever a lenient parser makes of it.
+        raise invalid("header/Transfer-Encoding", "has no meaning in HTTP/1.0")
+    if "Transfer-Encoding" in headers and "Content-Length" in headers:
+        raise invalid("header/Content-Length", "contradicts Transfer-Encoding")
+    for name in PAYMENTS:
+        if len(headers.getall(name, ())) > 1:
+            raise invalid(f"header/{name}", "was sent more than once")
+
+
+def credentials(request: web.BaseRequest) -> Credentials:
+    headers = request.headers
+    payment_v1, payment_v2 = (headers.get(name) for name in PAYMENTS)
+    authorization = headers.getall("Authorization", ())
+    if len(authorization) > 1:
+        raise invalid("header/Authorization", "was sent more than once")
+    if not authorization:
+        return Credentials(None, payment_v1, payment_v2)
+    scheme, _, key = authorization[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("send an API key as Authorization: Bearer")
+    return Credentials(key.strip(), payment_v1, payment_v2)

@@ -1,0 +1,58 @@
+"""A paid call on one screen: the stages, in their order.
+
+Types keep the order: each stage takes what the one before returns, and only ``pay`` makes the hold that
+``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from aiohttp import web
+
+from config.settings import Limits
+from gateway.admit import admit
+from gateway.forward import Upstreams, forward
+from gateway.identify import identify
+from gateway.limit import Buckets, limit
+from gateway.match import match
+from gateway.metering.observe import observe
+from gateway.pay import Till, pay
+from gateway.price import price
+from gateway.relay import relay
+from gateway.settle import settle
+from gateway.snapshot import Snapshot
+from gateway.types import Inbound
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """All that a call needs, made once by the composition root."""
+
+    origin: str
+    limits: Limits
+    snapshot: Snapshot
+    buckets: Buckets
+    till: Till
+    upstreams: Upstreams
+
+
+async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.StreamResponse:
+    inbound = admit(request, call_id, gate.origin, gate.limits.body_bytes_max)
+    try:
+        return await serve(gate, inbound, request)
+    finally:
+        inbound.body.close()
+
+
+async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
+    matched = match(gate.snapshot, inbound)
+    caller = await identify(gate.snapshot, inbound, matched)
+    await limit(gate.buckets, gate.limits, inbound, caller)
+    quote = price(matched, inbound)
+    async with (
+        pay(gate.till, inbound, caller, matched, quote) as hold,
+        forward(gate.upstreams, inbound, matched) as answer,
+    ):
+        receipt = await settle(hold, answer)
+        observe(inbound, answer.head, receipt)
+        return await relay(request, inbound, answer, receipt)

@@ -1,0 +1,79 @@
+"""Stage 7 of 8, after pay, before settle: send the call upstream, with the publisher's credentials for its
+own.
+
+The URL is the one that was matched and priced. What the caller may not see of the upstream, and the upstream
+not of the caller, was dropped on the way; see ``kit/hygiene.py``.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_plus
+
+from multidict import CIMultiDict
+
+from gateway.kit import hygiene
+from gateway.types import Answer, Fetch, Inbound, Match, Outbound, Vouched
+from gateway.upstreams.http import HttpUpstreams
+
+NOBODY = Vouched()
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    http: HttpUpstreams
+    fetch: Fetch
+    """For auth modes that ask a token endpoint."""
+    origin: str
+
+
+@asynccontextmanager
+async def forward(upstreams: Upstreams, inbound: Inbound, match: Match) -> AsyncIterator[Answer]:
+    """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none."""
+    vouched = await vouch(upstreams, inbound, match)
+    headers = headers_of(upstreams, inbound, match, vouched)
+    async with upstreams.http.send(
+        inbound.method, with_query(match.url, vouched.query), headers, inbound.body
+    ) as answer:
+        yield answer
+
+
+async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match) -> Vouched:
+    auth = match.route.auth
+    if auth is None:
+        return NOBODY
+    outbound = Outbound(inbound.method, match.url, inbound.headers, upstreams.fetch)
+    return await auth.authorize(auth.settings, outbound)
+
+
+def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vouched) -> CIMultiDict[str]:
+    headers = CIMultiDict(inbound.headers)
+    if vouched.is_selective:
+        headers = CIMultiDict((name, value) for name, value in headers.items() if hygiene.describes(name))
+    for name, value in match.route.upstream_headers.items():
+        if name.lower() != "content-type" or inbound.body.length != 0:
+            headers[name] = value
+    # Last, so that nothing a caller sends can stand in for the publisher's credentials.
+    for name, value in vouched.headers.items():
+        headers[name] = value
+    if inbound.body.length:
+        headers["Content-Length"] = str(inbound.body.length)
+    scheme, _, host = upstreams.origin.partition("://")
+    headers["X-Forwarded-For"] = str(inbound.client_address)
+    headers["X-Forwarded-Proto"] = scheme
+    headers["X-Forwarded-Host"] = host
+    headers[hygiene.CALL_ID] = str(inbound.call_id)
+    return headers
+
+
+def with_query(url: str, added: Mapping[str, str]) -> str:
+    """Add parameters in the caller's stead: one of the same name that the caller sent is dropped.
+
+    The others stay byte for byte what they were when they were priced.
+    """
+    if not added:
+        return url
+    base, _, query = url.partition("?")
+    kept = [one for one in query.split("&") if one and unquote_plus(one.partition("=")[0]) not in added]
+    own = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in added.items()]
+    return f"{base}?{'&'.join([*kept, *own])}"

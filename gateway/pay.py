@@ -1,0 +1,61 @@
+"""Stage 6 of 8, after price, before forward: set the money for a call aside.
+
+A free call needs none. A payment in the request pays; otherwise the balance of the caller's organization
+does; otherwise the answer is 402 and says how to pay. A hold left undecided is voided on every way out, so an
+upstream that never answers cannot keep a caller's money; what a dead process leaves open expires, and the
+sweeper voids it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.kit import tasks
+from gateway.kit.problem import Refusal
+from gateway.metering.usage import Recorder
+from gateway.rails import free
+from gateway.rails.prepaid import PrepaidRail, Short
+from gateway.rails.x402 import X402Rail
+from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """The ways to pay."""
+
+    prepaid: PrepaidRail
+    x402: X402Rail
+    recorder: Recorder
+
+
+@asynccontextmanager
+async def pay(
+    till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote
+) -> AsyncIterator[Hold]:
+    # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
+    opened = await tasks.finish(hold(till, inbound, caller, match, quote))
+    outcome: Outcome = "abandoned"
+    try:
+        yield opened
+    except Refusal as refusal:
+        outcome = refusal.outcome or outcome
+        raise
+    finally:
+        # Void changes nothing once settle has decided.
+        await tasks.finish(opened.void(outcome, None))
+
+
+async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    if quote.is_free:
+        return free.hold(till.recorder, inbound, caller, match)
+    if inbound.credentials.has_payment:
+        return await till.x402.hold(inbound, caller, match, quote)
+    challenge = till.x402.challenge(inbound, match, quote)
+    if caller.organization_id is None:
+        raise challenge.refuse(
+            "payment_required", "pay with x402, or send the API key of a funded organization"
+        )
+    try:
+        return await till.prepaid.hold(inbound, caller, match, quote)
+    except Short as short:
+        raise challenge.refuse("insufficient_funds", str(short), None, **short.members) from None

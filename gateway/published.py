@@ -1,0 +1,93 @@
+"""From the rows that the management API published to the values that a call works with."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
+
+import msgspec
+
+from gateway.auth_mode import AuthMode
+from gateway.kit.crypto import Keyring, context
+from gateway.kit.money import to_atomic
+from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
+
+
+def route(
+    row: Mapping[str, Any], assets: Mapping[UUID, Asset], modes: Mapping[str, AuthMode[Any]], keyring: Keyring
+) -> Route:
+    details = row["details"]
+    documented = details.get("endpoints") or []
+    pricing = [pricing_of(one, assets, documented) for one in row["pricing"]]
+    policy: Policy = (
+        "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
+    )
+    return Route(
+        publisher_id=row["id"],
+        organization_id=row["organization_id"],
+        slug=row["slug"],
+        name=row["name"],
+        description=details.get("description"),
+        api_url=row["api_url"],
+        wallet_address=row["wallet_address"].lower(),
+        wallet_network=row["wallet_network_id"],
+        endpoints=tuple(map(endpoint, documented)),
+        undocumented=policy,
+        pricing=tuple(one for one in pricing if one is not None),
+        upstream_headers=upstream_headers(details),
+        auth=authorizer(row, modes, keyring),
+    )
+
+
+def endpoint(documented: Mapping[str, Any]) -> Endpoint:
+    access = documented.get("access")
+    return Endpoint(
+        method=documented["method"],
+        segments=segments(documented["path"]),
+        is_for_anyone=None if access is None else access == "public_anonymous",
+        is_protected=bool(documented.get("is_protected")),
+        protection_reason=documented.get("protection_reason"),
+        description=documented.get("description"),
+    )
+
+
+def segments(path: str) -> tuple[str, ...]:
+    """``/items/{id}`` as the decoded segments that ``match`` compares."""
+    inner = path.strip("/")
+    return tuple(unquote(part) for part in inner.split("/")) if inner else ()
+
+
+def pricing_of(
+    row: Mapping[str, Any], assets: Mapping[UUID, Asset], documented: list[Mapping[str, Any]]
+) -> Pricing | None:
+    """None for an asset whose network is configured no more: nothing can be paid in it."""
+    asset = assets.get(UUID(row["asset_id"]))
+    if asset is None:
+        return None
+    own = {
+        position: to_atomic(one["price"], asset.decimals)
+        for position, one in enumerate(documented)
+        if one.get("price") is not None
+    }
+    prices = {name: value for name, value in row["prices"].items() if isinstance(value, int)}
+    return Pricing(
+        asset, UUID(row["earnings_id"]), prices, own, row["is_prepaid_enabled"], row["is_onchain_enabled"]
+    )
+
+
+def upstream_headers(details: Mapping[str, Any]) -> Mapping[str, str]:
+    headers = dict(details.get("upstream_headers") or {})
+    if content_type := details.get("request_content_type"):
+        headers.setdefault("Content-Type", content_type)
+    return headers
+
+
+def authorizer(
+    row: Mapping[str, Any], modes: Mapping[str, AuthMode[Any]], keyring: Keyring
+) -> Authorizer | None:
+    if row["auth_sealed"] is None:
+        return None
+    mode = modes[row["auth_type"]]
+    opened = keyring.open(row["auth_sealed"], context(row["organization_id"], row["id"]))
+    settings = mode.settings.model_validate(msgspec.json.decode(opened))
+    return Authorizer(row["auth_type"], settings, mode.authorize)

@@ -1,0 +1,111 @@
+"""Rail ``prepaid``: the ceiling is held on the organization's balance and the actual is posted."""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+from uuid import UUID
+
+from gateway.kit.money import to_text
+from gateway.kit.problem import Refusal
+from gateway.kit.sql import Pool
+from gateway.ledger import accounts
+from gateway.ledger.holds import Holds, Opening, Posting
+from gateway.ledger.usage import Usage
+from gateway.metering.usage import Recorder, begun
+from gateway.types import Caller, Head, Inbound, Match, Outcome, Price, Quote, Receipt
+
+
+class Short(Exception):
+    """The balance does not cover the call. ``members`` say by how much, in the words of the 402 body."""
+
+    def __init__(self, detail: str, members: dict[str, object]) -> None:
+        super().__init__(detail)
+        self.members = members
+
+
+class HoldExpired(Refusal):
+    status, slug, title = 504, "hold-expired", "The call outlived its reservation"
+
+
+Members: TypeAlias = dict[str, object]
+
+
+@dataclass(slots=True)
+class PrepaidHold:
+    rail: "PrepaidRail"
+    price: Price
+    event: Usage
+    description: str
+    is_open: bool = True
+
+    async def post(self, head: Head) -> Receipt:
+        price, event = self.price, self.event
+        fee = price.ceiling * self.rail.fee_basis_points // 10_000
+        self.is_open = False
+        posted = await self.rail.holds.post(
+            Posting(
+                event.call_id, price.ceiling, fee, self.description, event.publisher_id,
+                event.method, event.path, head.status,
+            )
+        )  # fmt: skip
+        if not posted:
+            raise HoldExpired(f"call {event.call_id} took too long and was not charged")
+        return Receipt(event.call_id, "prepaid", price.ceiling, price.asset)
+
+    async def void(self, outcome: Outcome, status: int | None) -> None:
+        if not self.is_open:
+            return
+        self.is_open = False
+        await self.rail.holds.void(self.event.call_id)
+        self.rail.recorder.add(replace(self.event, outcome=outcome, status=status))
+
+
+@dataclass(frozen=True, slots=True)
+class PrepaidRail:
+    pool: Pool
+    holds: Holds
+    recorder: Recorder
+    fee_basis_points: int
+    origin: str
+
+    async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> PrepaidHold:
+        """Hold the first price that the balance covers; ``Short`` when it covers none."""
+        assert caller.organization_id is not None, "pay asks this rail for callers that have a wallet"
+        prices = [one for one in quote.prices if one.is_prepaid_enabled and one.asset.mode == caller.mode]
+        event = begun(inbound, caller, match, "prepaid")
+        for price in prices:
+            opening = Opening(
+                inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling
+            )
+            if await self.holds.open(opening):
+                return PrepaidHold(self, price, event, quote.description)
+        if not prices:
+            raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
+        detail, members = await self.shortage(caller.organization_id, prices[0])
+        raise Short(detail, members)
+
+    async def shortage(self, organization_id: UUID, price: Price) -> tuple[str, Members]:
+        """Say how much is missing and where to deposit it; only a refused call pays for this query."""
+        asset = price.asset
+        has = await accounts.available(self.pool, organization_id, asset.id)
+        missing = max(price.ceiling - has, 0)
+        where = f"{self.origin}/wallet/deposit/crypto"
+        members: Members = {
+            "balance": {
+                "asset_id": str(asset.id),
+                "asset_symbol": asset.symbol,
+                "network": asset.network,
+                "required_atomic": str(price.ceiling),
+                "available_atomic": str(has),
+                "missing_atomic": str(missing),
+                "required": to_text(price.ceiling, asset.decimals),
+                "available": to_text(has, asset.decimals),
+                "missing": to_text(missing, asset.decimals),
+            },
+            "deposit_url": where,
+        }
+        detail = (
+            f"this call may cost {to_text(price.ceiling, asset.decimals)} {asset.symbol} and the balance has "
+            f"{to_text(has, asset.decimals)}; {to_text(missing, asset.decimals)} is missing. "
+            f"Deposit with POST {where}, or pay this call with x402"
+        )
+        return detail, members

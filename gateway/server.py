@@ -1,0 +1,97 @@
+"""One port for everything: paid calls go straight to ``call``, every other path to the management
+application.
+
+A low-level aiohttp server, so that no router, middleware or access log stands in front of a paid call.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+import structlog
+from aiohttp import web
+
+from gateway.call import Gate, call
+from gateway.kit import hygiene, ids
+from gateway.kit.problem import NotFound, Refusal, problem, respond
+from gateway.metering import metrics
+
+PREFIX = "/publishers/"
+# The gateway's own pages under a publisher, answered by the management application.
+OWN_PAGES = {("POST", "estimate"), ("GET", "logo"), ("HEAD", "logo")}
+HEADER_BYTES_MAX = 1 << 16
+KEEPALIVE_SECONDS = 75
+
+Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
+"""What each dependency says: "ok", or what is wrong with it."""
+
+log = structlog.get_logger(__name__)
+
+
+def create(gate: Gate | None, management: web.Server | None, check: Check) -> web.Server:
+    """Return a server to give to ``loop.create_server``; either part may be absent in this process."""
+
+    async def dispatch(request: web.BaseRequest) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if gate is not None and is_call(request.method, path):
+            return await guarded(gate, request)
+        if path == "/healthz":
+            return web.json_response({"status": "ok"})
+        if path == "/readyz":
+            return await ready(check)
+        if management is not None:
+            return await management.request_handler(request)
+        return respond(NotFound(f"nothing is served at {path}").problem(), {})
+
+    return web.Server(
+        dispatch,
+        request_factory=None if management is None else management.request_factory,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        max_field_size=HEADER_BYTES_MAX,
+        max_line_size=HEADER_BYTES_MAX,
+    )
+
+
+def is_call(method: str, path: str) -> bool:
+    """Whether this is a publisher's: the bare slug shows its page in the store to GET, everything else is a
+    call.
+    """
+    if not path.startswith(PREFIX):
+        return False
+    slug, slash, rest = path.removeprefix(PREFIX).partition("/")
+    if slug in ("", "suggest"):
+        return False
+    return (method, rest) not in OWN_PAGES if slash else method not in ("GET", "HEAD")
+
+
+async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
+    """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
+    started = time.perf_counter()
+    call_id = ids.new()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(call_id=str(call_id))
+    metrics.IN_FLIGHT.inc()
+    known_by = {hygiene.CALL_ID: str(call_id)}
+    try:
+        return await call(gate, request, call_id)
+    except Refusal as refusal:
+        metrics.REFUSALS.labels(refusal.slug).inc()
+        log.info("call.refused", problem=refusal.slug, status=refusal.status)
+        return respond(refusal.problem(), {**refusal.headers, **known_by})
+    except Exception:
+        metrics.ERRORS.inc()
+        log.exception("call.failed")
+        bug = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
+        return respond(bug, known_by)
+    finally:
+        metrics.IN_FLIGHT.dec()
+        metrics.CALL_SECONDS.observe(time.perf_counter() - started)
+
+
+async def ready(check: Check) -> web.Response:
+    found = await check()
+    is_ready = not any(state.startswith("down") for state in found.values())
+    status = {"status": "ready" if is_ready else "not_ready", "dependencies": dict(found)}
+    return web.json_response(status, status=200 if is_ready else 503)

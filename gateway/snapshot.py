@@ -1,0 +1,168 @@
+"""What is published, in memory: a call finds its route and its key here and asks the database for neither.
+
+Changes arrive by NOTIFY; because connection poolers swallow it, the version is polled as well. Between the
+two, a new price or a revoked key is known to every process within a second.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from gateway import published
+from gateway.auth_mode import AuthMode
+from gateway.kit.crypto import Keyring
+from gateway.kit.sql import Db, Pool, Statements
+from gateway.kit.tasks import Crew
+from gateway.types import Asset, Caller, Route
+
+SQL = Statements(__file__)
+CHANNEL = "farebox_changes"
+POLL_SECONDS = 0.5
+KEYS_MAX = 100_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    caller: Caller
+    expires_at: datetime | None
+
+
+class Snapshot:
+    def __init__(
+        self,
+        pool: Pool,
+        dsn: str,
+        assets: Mapping[UUID, Asset],
+        modes: Mapping[str, AuthMode[Any]],
+        keyring: Keyring,
+    ) -> None:
+        self.pool, self.dsn = pool, dsn
+        self.assets, self.modes, self.keyring = assets, modes, keyring
+        self.routes: dict[str, Route] = {}
+        self.slugs: dict[UUID, str] = {}
+        self.keys: dict[bytes, KnownKey] = {}
+        self.version = 0
+        self.keys_changed = 0
+        self.crew = Crew()
+        self.stirred = asyncio.Event()
+
+    async def start(self) -> None:
+        """Load everything published, then follow changes."""
+        # The version first: what changes while the rows are read is read again.
+        self.version = await version(self.pool)
+        await self.load(None)
+        self.crew.start(self.listen_forever())
+        self.crew.start(self.follow_forever())
+
+    async def close(self) -> None:
+        await self.crew.close()
+
+    def route(self, slug: str) -> Route | None:
+        return self.routes.get(slug)
+
+    async def caller(self, fingerprint: bytes) -> Caller | None:
+        """Whose key this is; None when it is unknown, revoked or expired, or may not spend."""
+        known = self.keys.get(fingerprint)
+        if known is None:
+            known = await self.load_key(fingerprint)
+        if known is None or (known.expires_at is not None and known.expires_at <= datetime.now(UTC)):
+            return None
+        return known.caller
+
+    async def load_key(self, fingerprint: bytes) -> KnownKey | None:
+        changed = self.keys_changed
+        row = await self.pool.fetchrow(SQL.key, fingerprint)
+        if row is None:
+            return None
+        known = KnownKey(Caller(row["organization_id"], row["id"], row["mode"]), row["expires_at"])
+        # Kept only if no key changed meanwhile: this one may have been revoked after it was read.
+        if changed == self.keys_changed:
+            if len(self.keys) >= KEYS_MAX:
+                self.keys.pop(next(iter(self.keys)))
+            self.keys[fingerprint] = known
+        return known
+
+    async def load(self, publisher_id: UUID | None) -> None:
+        """Read one publisher again, or all of them."""
+        rows = await self.pool.fetch(SQL.publishers, publisher_id)
+        gone = self.slugs.keys() if publisher_id is None else {publisher_id}
+        for one in list(gone):
+            self.routes.pop(self.slugs.pop(one, ""), None)
+        for row in rows:
+            try:
+                route = published.route(dict(row), self.assets, self.modes, self.keyring)
+            except Exception:
+                # One publisher's unreadable row must not take the others off the air.
+                log.exception("snapshot.unreadable", publisher_id=str(row["id"]))
+                continue
+            self.routes[route.slug] = route
+            self.slugs[route.publisher_id] = route.slug
+
+    async def follow_forever(self) -> None:
+        while True:
+            # When nobody notifies, poll all the same.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stirred.wait(), POLL_SECONDS)
+            self.stirred.clear()
+            try:
+                await self.catch_up()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                # What is published stays published while the database is away.
+                log.warning("snapshot.behind", reason=str(error))
+
+    async def catch_up(self) -> None:
+        changes = await self.pool.fetch(SQL.changes, self.version)
+        if not changes:
+            return
+        if changes[0]["version"] > self.version + 1:
+            # Older changes were pruned before this process saw them.
+            await self.load(None)
+            self.forget_keys()
+        if any(change["topic"] == "api_key" for change in changes):
+            self.forget_keys()
+        for publisher_id in {change["id"] for change in changes if change["topic"] == "publisher"}:
+            await self.load(publisher_id)
+        self.version = changes[-1]["version"]
+
+    def forget_keys(self) -> None:
+        self.keys_changed += 1
+        self.keys.clear()
+
+    async def listen_forever(self) -> None:
+        while True:
+            try:
+                await self.listen()
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("snapshot.deaf", reason=str(error))
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def listen(self) -> None:
+        """Hear NOTIFY on a connection of its own until it breaks."""
+        connection = await asyncpg.connect(self.dsn)
+        closed = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _: closed.set())
+            await connection.add_listener(CHANNEL, lambda *_: self.stirred.set())
+            self.stirred.set()
+            await closed.wait()
+        finally:
+            connection.terminate()
+
+
+async def version(db: Db) -> int:
+    """Of what is published; also a question that every database with our schema can answer."""
+    return int(await db.fetchval(SQL.version))
+
+
+async def prune(db: Db) -> None:
+    """Forget changes that every gateway has seen long ago; one that has not reads everything again."""
+    await db.execute(SQL.prune)
