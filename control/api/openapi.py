@@ -1,0 +1,124 @@
+"""Emit OpenAPI 3.1 from registered operations. Pure: rooms in, dict out."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from control.api import gateway_paths
+from control.api.operation import Operation, Room
+from gateway.kit.problem import Problem, Refusal
+
+Json: TypeAlias = dict[str, Any]
+Slot: TypeAlias = tuple[str, JsonSchemaMode]
+
+DESCRIPTION = """Buy calls to other people's APIs, sell calls to yours, and manage both.
+
+Paths under `/publishers/{slug}/` are the publishers' own APIs, paid for call by call: from the balance of an
+API key's organization, or by x402 with no account at all. Everything else is management. Errors are
+`application/problem+json` with a stable `code`. Amounts are decimal text, or integers in an asset's smallest
+unit where the name ends in `_atomic`. Times are UTC.
+
+In a request, null means the same as a field that is not there.
+"""
+
+
+def document(rooms: Sequence[Room]) -> Json:
+    operations = [operation for room in rooms for operation in room.operations]
+    schemas, components = TypeAdapter.json_schemas(
+        list(adapters(operations)), ref_template="#/components/schemas/{model}"
+    )
+    paths: Json = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = describe(operation, schemas)
+    for path, item in gateway_paths.describe(schemas["problem", "serialization"]).items():
+        paths.setdefault(path, {}).update(item)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Farebox API", "version": "1", "description": DESCRIPTION},
+        "security": [{"bearer_auth": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components["$defs"],
+            "securitySchemes": {
+                "bearer_auth": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key. `POST /auth/agent` gives anyone one.",
+                }
+            },
+        },
+    }
+
+
+def adapters(operations: Sequence[Operation]) -> Iterator[tuple[str, JsonSchemaMode, TypeAdapter[Any]]]:
+    yield "problem", "serialization", TypeAdapter(Problem)
+    for operation in operations:
+        for item in operation.inputs:
+            yield f"{operation.id}/{item.name}", "validation", item.adapter
+        if operation.body is not None:
+            yield f"{operation.id}/body", "validation", operation.body
+        if operation.returns is not None:
+            yield f"{operation.id}/returns", "serialization", operation.returns
+
+
+def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
+    summary, _, description = (inspect.getdoc(operation.handler) or "").partition("\n")
+    out: Json = {"operationId": operation.id, "tags": [operation.room], "summary": summary}
+    if description.strip():
+        out["description"] = description.strip()
+    out["security"] = [{"bearer_auth": []}] if operation.access else []
+    if operation.access:
+        out["x-permission"] = operation.access
+    out["parameters"] = list(parameters(operation, schemas))
+    if operation.body is not None:
+        body = schemas[f"{operation.id}/body", "validation"]
+        out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    out["responses"] = {str(operation.status): success(operation, summary, schemas)}
+    in_order = sorted(operation.fails, key=attrgetter("status"))
+    for status, refusals in groupby(in_order, key=attrgetter("status")):
+        out["responses"][str(status)] = failure(list(refusals), schemas)
+    out["responses"]["500"] = bug(schemas["problem", "serialization"])
+    return out
+
+
+def parameters(operation: Operation, schemas: Mapping[Slot, Json]) -> Iterator[Json]:
+    for item in operation.inputs:
+        schema = dict(schemas[f"{operation.id}/{item.name}", "validation"])
+        if not item.is_required and item.default is not None:
+            schema["default"] = item.default
+        out: Json = {"name": item.name, "in": item.place, "required": item.is_required, "schema": schema}
+        if description := schema.pop("description", None):
+            out["description"] = description
+        yield out
+
+
+def success(operation: Operation, summary: str, schemas: Mapping[Slot, Json]) -> Json:
+    out: Json = {"description": summary}
+    if operation.status == 302:
+        out["headers"] = {"Location": {"required": True, "schema": {"type": "string"}}}
+    if operation.returns is not None:
+        schema = schemas[f"{operation.id}/returns", "serialization"]
+        out["content"] = {"application/json": {"schema": schema}}
+    return out
+
+
+def failure(refusals: Sequence[type[Refusal]], schemas: Mapping[Slot, Json]) -> Json:
+    """Describe one status, which may stand for several problem types."""
+    types = {"properties": {"type": {"enum": [refusal.type_uri() for refusal in refusals]}}}
+    schema = {**schemas["problem", "serialization"], **types}
+    return {
+        "description": "; ".join(refusal.title for refusal in refusals),
+        "content": {"application/problem+json": {"schema": schema}},
+    }
+
+
+def bug(problem: Json) -> Json:
+    return {
+        "description": "A bug of ours; `detail` has the id to report it by",
+        "content": {"application/problem+json": {"schema": problem}},
+    }

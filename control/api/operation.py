@@ -1,0 +1,233 @@
+"""Turn an annotated handler into an operation that ``serve`` runs and ``openapi`` documents.
+
+A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
+query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
+model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
+``None`` is 204, ``Done`` is 200 without a body.
+"""
+
+import inspect
+import re
+import typing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from asyncpg.pool import Pool as AnyPool
+from pydantic import TypeAdapter
+
+from config.settings import Settings
+from control.api.access import Actor, Forbidden, Permission
+from gateway.auth_mode import AuthMode
+from gateway.kit.crypto import Keyring
+from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized
+from gateway.kit.sql import Db
+from gateway.kit.ssrf import Guard
+
+T = TypeVar("T")
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+
+class TooLarge(Refusal):
+    status, slug, title = 413, "request-entity-too-large", "Request Entity Too Large"
+
+
+class Unavailable(Refusal):
+    status, slug, title = 503, "unavailable", "Temporarily unavailable"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Created(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True, slots=True)
+class Headed(Generic[T]):
+    value: T
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    location: str
+
+
+class Done:
+    """Carried out, and there is nothing to say about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A keyword-only parameter that is a request header: ``Annotated[str, Header("Idempotency-Key")]``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What rooms reach besides the database, chosen by whoever composes the application."""
+
+    guard: Guard
+    keyring: Keyring
+    modes: Mapping[str, AuthMode[Any]]
+    settings: Settings = field(repr=False)
+    cashier: Any = None
+    """Takes on-chain deposits; None where no network is configured."""
+    listening_at: str | None = None
+    """The origin that this process listens on, where the settings leave the port to the system."""
+
+    @property
+    def origin(self) -> str:
+        """Where clients reach this installation, for links."""
+        listen = self.settings.listen
+        return self.settings.public_url or self.listening_at or f"http://{listen.host}:{listen.port}"
+
+    @property
+    def mode(self) -> typing.Literal["live", "test"]:
+        """The money of a key when nobody says: live as soon as one network is."""
+        return "live" if any(not network.is_test for network in self.settings.networks) else "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a handler may use besides its declared inputs."""
+
+    db: Db
+    actor: Actor
+    ports: Ports
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Db]:
+        """For an operation that is not one itself, because it asks somebody outside before or after."""
+        assert isinstance(self.db, AnyPool), "this operation is a transaction already"
+        async with self.db.acquire() as connection, connection.transaction():
+            yield connection
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    name: str
+    """As the client spells it."""
+    parameter: str
+    place: str
+    adapter: TypeAdapter[Any]
+    default: Any
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    id: str
+    room: str
+    method: str
+    path: str
+    handler: Handler
+    access: Permission | None
+    fails: tuple[type[Refusal], ...]
+    is_transaction: bool
+    inputs: tuple[Input, ...]
+    body: TypeAdapter[Any] | None
+    status: int
+    returns: TypeAdapter[Any] | None
+
+
+class Room:
+    """One resource's operations. ``name`` is the package, the OpenAPI tag and the audit noun."""
+
+    def __init__(self, name: str, prefix: str) -> None:
+        self.name = name
+        self.prefix = prefix
+        self.operations: list[Operation] = []
+        self.get = partial(self.add, "GET")
+        self.post = partial(self.add, "POST")
+        self.put = partial(self.add, "PUT")
+        self.patch = partial(self.add, "PATCH")
+        self.delete = partial(self.add, "DELETE")
+
+    def add(
+        self,
+        method: str,
+        path: str = "",
+        *,
+        access: Permission | None,
+        at: str | None = None,
+        id: str | None = None,
+        fails: Sequence[type[Refusal]] = (),
+        is_transaction: bool = True,
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Register a handler.
+
+        ``access`` is the permission a caller needs, None for an operation that anyone may call. ``at`` is a
+        whole path, for a room that is found under several; ``id`` is the operation's id where clients know it
+        by one. An operation is one transaction; one that must commit before it asks somebody outside opts
+        out, gets the pool as ``call.db``, and opens its own.
+        """
+
+        def register(handler: HandlerT) -> HandlerT:
+            where = self.prefix + path if at is None else at
+            inputs, body, (status, returns) = read_signature(handler, where)
+            possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
+            name = id or f"{self.name}.{handler.__name__}"
+            self.operations.append(
+                Operation(
+                    name, self.name, method, where, handler, access, tuple(possible), is_transaction,
+                    inputs, body, status, returns,
+                )
+            )  # fmt: skip
+            return handler
+
+        return register
+
+
+Signature: TypeAlias = tuple[tuple[Input, ...], TypeAdapter[Any] | None, tuple[int, TypeAdapter[Any] | None]]
+
+
+def read_signature(handler: Handler, path: str) -> Signature:
+    hints = typing.get_type_hints(handler, include_extras=True)
+    _, *parameters = inspect.signature(handler).parameters.values()
+    inputs = tuple(input_of(one, hints[one.name]) for one in parameters if one.name != "body")
+    in_path = [item.name for item in inputs if item.place == "path"]
+    if re.findall(r"{(\w+)}", path) != in_path:
+        raise TypeError(f"{handler.__qualname__}: {path} does not match the parameters {in_path}")
+    body = TypeAdapter(hints["body"]) if "body" in hints else None
+    return inputs, body, response_of(hints["return"])
+
+
+def input_of(parameter: inspect.Parameter, hint: Any) -> Input:
+    header = next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Header)), None)
+    place = "query" if parameter.kind is parameter.KEYWORD_ONLY else "path"
+    name, place = (header.name, "header") if header else (parameter.name, place)
+    return Input(name, parameter.name, place, TypeAdapter(hint), parameter.default)
+
+
+def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
+    bodiless = {type(None): 204, Done: 200, Found: 302}
+    if annotation in bodiless:
+        return bodiless[annotation], None
+    origin = typing.get_origin(annotation)
+    if origin in (Created, Headed):
+        return 201 if origin is Created else 200, TypeAdapter(typing.get_args(annotation)[0])
+    return 200, TypeAdapter(annotation)
+
+
+def implied(
+    path: str, access: Permission | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
+) -> list[type[Refusal]]:
+    """What the layer itself refuses, so that no handler has to list it."""
+    refusals: list[type[Refusal]] = [Unavailable]
+    if inputs or body:
+        refusals.append(Invalid)
+    if body:
+        refusals.append(TooLarge)
+    if access:
+        refusals += [Unauthorized, Forbidden]
+    if access and "{organization_id}" in path:
+        refusals.append(NotFound)
+    return refusals

@@ -1,0 +1,173 @@
+"""Run an operation for a request: admit, parse, call, answer."""
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from control.api import access
+from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
+from gateway.kit.problem import FieldProblem, Invalid
+from gateway.kit.sql import Pool
+
+POOL: web.AppKey[Pool] = web.AppKey("pool")
+SURROGATE = re.compile("[\ud800-\udfff]")
+PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
+
+
+def mount(app: web.Application, rooms: Sequence[Room]) -> None:
+    for room in rooms:
+        for operation in room.operations:
+            run = endpoint(operation)
+            app.router.add_route(operation.method, operation.path, run, name=name_of(operation))
+            if operation.method == "GET":
+                app.router.add_route("HEAD", operation.path, run)
+
+
+def name_of(operation: Operation) -> str:
+    return operation.id.replace(".", ":")
+
+
+def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def run(request: web.Request) -> web.Response:
+        pool, ports = request.app[POOL], request.app[PORTS]
+        # Before parsing, so that a stranger learns nothing from how a request is malformed.
+        actor = await admit(operation, request, pool)
+        positional, keywords = await read(operation, request, actor)
+        if operation.is_transaction:
+            async with pool.acquire() as connection, connection.transaction():
+                result = await operation.handler(Call(connection, actor, ports), *positional, **keywords)
+        else:
+            result = await operation.handler(Call(pool, actor, ports), *positional, **keywords)
+        return answer(operation, result)
+
+    return run
+
+
+async def admit(operation: Operation, request: web.Request, pool: Pool) -> access.Actor:
+    if operation.access is None:
+        return access.ANYONE
+    authorization = request.headers.get("Authorization", "")
+    organization_id = request.match_info.get("organization_id")
+    return await access.admit(pool, authorization, operation.access, organization_id)
+
+
+async def read(
+    operation: Operation, request: web.Request, actor: access.Actor
+) -> tuple[list[Any], dict[str, Any]]:
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    problems: list[FieldProblem] = []
+    # Admitted, so the organization in the path is the actor's, "default" included.
+    path = dict(request.match_info)
+    if operation.access is not None and "organization_id" in path:
+        path["organization_id"] = str(actor.organization_id)
+    sources: dict[str, Mapping[str, str]] = {"path": path, "query": request.query, "header": request.headers}
+    for item in operation.inputs:
+        source = sources[item.place]
+        if item.name not in source and not item.is_required:
+            continue
+        value = parse(item, source.get(item.name), problems)
+        if item.place == "path":
+            positional.append(value)
+        else:
+            keywords[item.parameter] = value
+    if operation.body is not None:
+        keywords["body"] = parse_body(operation.body, request.headers, await request.read(), problems)
+    if problems:
+        raise Invalid(problems)
+    return positional, keywords
+
+
+def parse(item: Input, raw: str | None, problems: list[FieldProblem]) -> Any:
+    """Note every bad field instead of raising at the first: a client mends them in one go."""
+    pointer = f"{item.place}/{item.name}"
+    if raw is None:
+        problems.append(FieldProblem(pointer=pointer, detail="Field required"))
+    elif flaw := unstorable(raw):
+        problems.append(FieldProblem(pointer=pointer, detail=flaw))
+    else:
+        try:
+            return item.adapter.validate_python(raw)
+        except ValidationError as error:
+            problems.extend(field_problems(error, pointer))
+    return None
+
+
+def parse_body(
+    adapter: TypeAdapter[Any], headers: Mapping[str, str], raw: bytes, problems: list[FieldProblem]
+) -> Any:
+    kind = headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        problems.append(FieldProblem(pointer="body", detail="send it as application/json"))
+        return None
+    try:
+        flaws = list(flaws_in(from_json(raw, allow_inf_nan=False), "body"))
+        if not flaws:
+            # Strict: a number is no text and "yes" is no boolean, just as the document says.
+            return adapter.validate_json(raw, strict=True)
+        problems.extend(flaws)
+    except ValidationError as error:
+        problems.extend(field_problems(error, "body"))
+    except ValueError as error:
+        problems.append(FieldProblem(pointer="body", detail=f"is not JSON: {error}"))
+    return None
+
+
+def field_problems(error: ValidationError, place: str) -> Iterator[FieldProblem]:
+    """``include_input`` is off because the input may be a secret."""
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        detail = one["msg"].removeprefix("Value error, ")
+        yield FieldProblem(pointer="/".join([place, *map(str, one["loc"])]), detail=detail)
+
+
+def validate(adapter: TypeAdapter[Any], value: Any, place: str) -> Any:
+    """For what only a handler can check, refused like any other field."""
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise Invalid(list(field_problems(error, place))) from None
+
+
+def unstorable(value: object) -> str | None:
+    """What Postgres would refuse with an error that names no field."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is too large a number"
+    if not isinstance(value, str):
+        return None
+    if "\0" in value:
+        return "contains the character U+0000"
+    # Header bytes that are not UTF-8 arrive as surrogates.
+    return "is not valid UTF-8" if SURROGATE.search(value) else None
+
+
+def flaws_in(value: Any, pointer: str) -> Iterator[FieldProblem]:
+    """Every text, key and number in a JSON value that cannot be stored. The parser bounds the depth."""
+    if isinstance(value, dict):
+        if flaw := next(filter(None, map(unstorable, value)), None):
+            yield FieldProblem(pointer=pointer, detail=f"a name in it {flaw}")
+            return
+        parts: Iterable[tuple[object, Any]] = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    else:
+        if flaw := unstorable(value):
+            yield FieldProblem(pointer=pointer, detail=flaw)
+        return
+    for name, part in parts:
+        yield from flaws_in(part, f"{pointer}/{name}")
+
+
+def answer(operation: Operation, result: Any) -> web.Response:
+    if isinstance(result, Found):
+        return web.Response(status=operation.status, headers={"Location": result.location})
+    if operation.returns is None:
+        return web.Response(status=operation.status)
+    value = result.value if isinstance(result, Created | Headed) else result
+    headers = result.headers if isinstance(result, Headed) else {}
+    body = operation.returns.dump_json(value)
+    return web.Response(body=body, status=operation.status, headers=headers, content_type="application/json")

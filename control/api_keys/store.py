@@ -1,0 +1,21 @@
+from uuid import UUID
+
+from control.api.access import Role
+from control.api_keys.models import ApiKey, from_row
+from gateway.kit.sql import Db, Statements
+
+SQL = Statements(__file__)
+
+
+async def count(db: Db, organization_id: UUID) -> int:
+    return int(await db.fetchval(SQL.count, organization_id))
+
+
+async def page(db: Db, organization_id: UUID, limit: int, offset: int) -> list[ApiKey]:
+    return [from_row(row) for row in await db.fetch(SQL.page, organization_id, limit, offset)]
+
+
+async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[Role, bool] | None:
+    """The member's role, and whether it is an agent."""
+    row = await db.fetchrow(SQL.find_member, organization_id, user_id)
+    return (row["role"], row["kind"] == "agent") if row else None

@@ -1,0 +1,14 @@
+-- name: count
+SELECT count(*) FROM api_keys WHERE organization_id = $1
+
+-- name: page
+SELECT id, organization_id, name, kind, prefix, mode, scopes, created_at, expires_at, revoked_at
+FROM api_keys
+WHERE organization_id = $1
+ORDER BY id
+LIMIT $2 OFFSET $3
+
+-- name: find_member
+SELECT members.role, users.kind
+FROM members JOIN users ON users.id = members.user_id
+WHERE members.organization_id = $1 AND members.user_id = $2

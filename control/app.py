@@ -1,0 +1,93 @@
+"""The management API as one application. Nothing leaves it that is not documented or a problem."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from control.api import openapi, serve
+from control.api.operation import Ports, Room, Unavailable
+from control.rooms import ROOMS
+from gateway.kit import ids
+from gateway.kit.problem import Refusal, problem, respond
+from gateway.kit.sql import Pool
+
+log = structlog.get_logger(__name__)
+
+DOCS = Path(__file__).with_name("api") / "docs.html"
+
+# The database is away, or has no connection to spare; nothing of the request was kept.
+OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+)
+
+
+def create(pool: Pool, ports: Ports, rooms: Sequence[Room] = ROOMS) -> web.Application:
+    app = web.Application(middlewares=[problems])
+    app[serve.POOL] = pool
+    app[serve.PORTS] = ports
+    serve.mount(app, rooms)
+    document = openapi.document(rooms)
+    page = DOCS.read_text()
+    policy = content_security_policy(page)
+
+    async def show_document(request: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    async def show_docs(request: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+    app.router.add_get("/openapi.json", show_document)
+    app.router.add_get("/docs", show_docs)
+    return app
+
+
+def content_security_policy(page: str) -> str:
+    """Let the page run its own script and ask this server, and nothing else."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except Refusal as refusal:
+        response = respond(refusal.problem(), refusal.headers)
+    except web.HTTPException as error:
+        # aiohttp's own refusals: no such path, a method not allowed there, a body too large.
+        slug = error.reason.lower().replace(" ", "-")
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        response = respond(
+            problem(error.status, slug, error.reason, f"{request.method} {request.path}"), allow
+        )
+    except OUTAGES as error:
+        log.warning("database_unavailable", path=request.path, error=repr(error))
+        unavailable = Unavailable("the database cannot be reached right now; nothing was changed")
+        response = respond(unavailable.problem(), unavailable.headers)
+    except Exception:  # The top of the management API: whatever comes here is a bug, and is logged as one.
+        call_id = ids.new()
+        log.exception("call_failed", call_id=str(call_id), method=request.method, path=request.path)
+        response = respond(problem(500, "internal-error", "Internal error", f"Report it as {call_id}."), {})
+    # Answers carry keys and balances, and a browser must not take JSON for anything else.
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response

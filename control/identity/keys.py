@@ -1,0 +1,51 @@
+"""API keys as rows: the only writer of their table. Their form is in ``gateway.kit.keys``."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.kit import ids, keys
+from gateway.kit.sql import Db, Statements
+
+SQL = Statements(__file__)
+
+Kind: TypeAlias = Literal["user", "agent"]
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    organization_id: UUID
+    user_id: UUID
+    name: str
+    kind: Kind
+    mode: Literal["live", "test"]
+    scopes: list[str] | None = None
+    expires_at: datetime | None = None
+
+
+async def issue(db: Db, new: NewKey) -> tuple[Record, str]:
+    """Return the stored row and the key itself, which is nowhere else: only its fingerprint is kept."""
+    key = keys.new(new.mode)
+    row = await db.fetchrow(
+        SQL.issue, ids.new(), new.organization_id, new.user_id, new.name, new.kind,
+        keys.prefix(key), keys.fingerprint(key), new.mode, new.scopes, new.expires_at,
+    )  # fmt: skip
+    assert row is not None, "without ON CONFLICT, an INSERT returns its row"
+    return row, key
+
+
+async def revoke(db: Db, organization_id: UUID, key_id: UUID) -> bool:
+    """False when there is no such key, or no longer."""
+    return await db.fetchval(SQL.revoke, organization_id, key_id) is not None
+
+
+async def lock_unless_issued(db: Db, organization_id: UUID) -> bool:
+    """False when the organization ever had a key.
+
+    Whoever asks at the same time waits for this transaction.
+    """
+    await db.execute(SQL.lock, organization_id)
+    return not await db.fetchval(SQL.was_issued, organization_id)

@@ -1,0 +1,72 @@
+"""What the settings and the publishers' rows offer to pay with and for."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from eth_account import Account
+
+from config.settings import Network
+from control.payments.models import Supported, SupportedAsset, SupportedExtra, SupportedKind
+from gateway.x402.wire import V1_NAMES
+
+RESOURCES_MAX = 1000
+
+
+def supported(networks: Sequence[Network]) -> Supported:
+    signers = {Account.from_key(one.facilitator_key.get_secret_value()).address for one in networks}
+    return Supported(
+        kinds=[kind for network in networks for kind in kinds(network)],
+        signers={"eip155:*": sorted(signers)} if signers else {},
+    )
+
+
+def kinds(network: Network) -> Iterator[SupportedKind]:
+    extra = SupportedExtra(
+        assets=[
+            SupportedAsset(
+                asset=one.address,
+                symbol=one.symbol,
+                name=one.name,
+                version=one.version,
+                decimals=one.decimals,
+            )
+            for one in network.assets
+        ]
+    )
+    name = network.name or V1_NAMES.get(network.chain_id, network.id)
+    yield SupportedKind(x402Version=2, network=network.id, extra=extra)
+    yield SupportedKind(x402Version=1, network=name, extra=extra)
+
+
+def resources(origin: str, publishers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The URLs that cost something and can be asked for as they are."""
+    found: dict[str, None] = {}
+    for publisher in publishers:
+        base = f"{origin}/publishers/{publisher['slug']}"
+        for path in priced_paths(publisher):
+            found[base + path] = None
+    return list(found)[:RESOURCES_MAX]
+
+
+def priced_paths(publisher: Mapping[str, Any]) -> Iterator[str]:
+    prices = publisher["prices"]
+    for endpoint in publisher["endpoints"] or []:
+        # A path with a parameter is no URL until somebody fills it in.
+        if not endpoint.get("is_protected") and "{" not in endpoint["path"] and costs(endpoint, prices):
+            yield endpoint["path"] if endpoint["path"] != "/" else ""
+    is_open = publisher["policy"] != "default_deny"
+    if (
+        not publisher["endpoints"]
+        and is_open
+        and any(costs({"method": one}, prices) for one in ("GET", "POST"))
+    ):
+        yield ""
+
+
+def costs(endpoint: Mapping[str, Any], prices: Mapping[str, Any]) -> bool:
+    """An endpoint's own price goes before its method's, and that before the one for any call."""
+    own = endpoint.get("price")
+    if own is not None:
+        return any(digit in "123456789" for digit in own)
+    for_method = prices.get(f"price_per_{endpoint['method'].lower()}")
+    return bool(prices.get("price_per_call") if for_method is None else for_method)

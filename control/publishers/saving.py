@@ -1,0 +1,122 @@
+"""Carry a plan out: check it whole, then write it in one transaction."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from uuid import UUID
+
+from control.api.operation import Call
+from control.publishers import prices, rules, store
+from control.publishers.models import NewPublisher, PublisherChange
+from control.publishers.plan import Body, Plan, Subject, asset_ids_in, blank, plan
+from control.publishers.prices import Pricing, PricingChange
+from control.publishers.store import Columns, Listed
+from gateway.kit import ids
+from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
+from gateway.kit.sql import Db
+from gateway.kit.ssrf import Blocked, Guard
+from gateway.ledger import accounts
+
+
+class SlugTaken(Refusal):
+    status, slug, title = 409, "publisher-slug-taken", "Publisher slug already exists"
+
+
+async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
+    subject = Subject(organization_id, ids.new(), blank(body))
+    made = await planned(call, call.db, subject, body)
+    await refuse_problems(call.ports.guard, made)
+    async with call.transaction() as db:
+        is_free = body.slug not in rules.RESERVED_SLUGS
+        if not is_free or not await store.insert(
+            db, subject.publisher_id, organization_id, body.slug, made.columns
+        ):
+            raise SlugTaken(f"the slug {body.slug} is taken")
+        await write_prices(db, organization_id, subject.publisher_id, made.listed)
+    return subject.publisher_id
+
+
+async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: PublisherChange) -> None:
+    columns = await store.look(call.db, organization_id, publisher_id)
+    subject = await standing(call.db, organization_id, publisher_id, columns)
+    await refuse_problems(call.ports.guard, await planned(call, call.db, subject, body))
+    async with call.transaction() as db:
+        columns = await store.lock(db, organization_id, publisher_id)
+        subject = await standing(db, organization_id, publisher_id, columns)
+        # Somebody may have saved meanwhile. Its URLs need no second look: each passed the guard when it was
+        # sent.
+        made = await planned(call, db, subject, body)
+        if made.problems:
+            raise Invalid(made.problems)
+        await store.update(db, publisher_id, made.columns)
+        kept = {one.asset_id for one in made.listed}
+        await store.drop_pricing(
+            db, publisher_id, [one.asset_id for one in subject.listed if one.asset_id not in kept]
+        )
+        await write_prices(db, organization_id, publisher_id, made.listed)
+
+
+async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: PricingChange) -> Pricing:
+    if body.token_exchange_url:
+        await refuse_blocked(call.ports.guard, {"token_exchange_url": body.token_exchange_url}, [])
+    async with call.transaction() as db:
+        columns = await store.lock(db, organization_id, publisher_id)
+        subject = await standing(db, organization_id, publisher_id, columns)
+        position = next((at for at, one in enumerate(subject.listed) if one.asset_id == body.asset_id), None)
+        if position is None:
+            detail = "is not an asset that the publisher accepts"
+            raise Invalid([FieldProblem(pointer="body/asset_id", detail=detail)])
+        before = subject.listed[position]
+        after = repriced(before, body)
+        await store.set_pricing(db, publisher_id, position, after)
+        said = {name: value for name, value in rules.details(body).items() if name.startswith("token_")}
+        details = rules.overlaid(subject.columns.details, said)
+        await store.update(db, publisher_id, replace(subject.columns, details=details))
+        switches = {"prepaid_enabled": after.is_prepaid_enabled, "onchain_enabled": after.is_onchain_enabled}
+        return store.priced(body.asset_id, before.symbol, before.decimals, after.prices, switches)
+
+
+def repriced(before: Listed, body: PricingChange) -> Listed:
+    problems: list[FieldProblem] = []
+    after = prices.merged(before.prices, prices.sent(body), before.decimals, problems)
+    least, most = after.get("min_charge", 0), after.get("max_charge")
+    if not problems and most is not None and most < least:
+        problems.append(FieldProblem(pointer="body/max_charge", detail="is less than min_charge"))
+    if problems:
+        raise Invalid(problems)
+    is_prepaid = before.is_prepaid_enabled if body.prepaid_enabled is None else body.prepaid_enabled
+    is_onchain = before.is_onchain_enabled if body.onchain_enabled is None else body.onchain_enabled
+    return replace(before, prices=after, is_prepaid_enabled=is_prepaid, is_onchain_enabled=is_onchain)
+
+
+async def standing(db: Db, organization_id: UUID, publisher_id: UUID, columns: Columns | None) -> Subject:
+    if columns is None:
+        raise NotFound(f"no publisher {publisher_id}")
+    return Subject(organization_id, publisher_id, columns, await store.pricing(db, publisher_id))
+
+
+async def planned(call: Call, db: Db, subject: Subject, body: Body) -> Plan:
+    network = body.wallet_network_id or subject.columns.wallet_network_id
+    assets = await store.assets(db, network, asset_ids_in(subject, body))
+    return plan(call.ports, subject, assets, body)
+
+
+async def refuse_problems(guard: Guard, made: Plan) -> None:
+    await refuse_blocked(guard, made.urls, made.problems)
+
+
+async def refuse_blocked(guard: Guard, urls: Mapping[str, str], problems: list[FieldProblem]) -> None:
+    found = list(problems)
+    for name, url in urls.items():
+        try:
+            await guard.check(url)
+        except Blocked as error:
+            found.append(FieldProblem(pointer=f"body/{name}", detail=str(error)))
+    if found:
+        raise Invalid(found)
+
+
+async def write_prices(db: Db, organization_id: UUID, publisher_id: UUID, listed: list[Listed]) -> None:
+    for position, one in enumerate(listed):
+        # Before it is published: a call must find an account to credit.
+        await accounts.ensure(db, organization_id, one.asset_id, "earnings")
+        await store.set_pricing(db, publisher_id, position, one)

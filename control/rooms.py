@@ -1,0 +1,10 @@
+"""Every room, listed."""
+
+from control.api_keys.routes import room as api_keys
+from control.auth.routes import room as auth
+from control.organizations.routes import room as organizations
+from control.payments.routes import room as payments
+from control.publishers.routes import room as publishers
+from control.wallet.routes import room as wallet
+
+ROOMS = (api_keys, auth, organizations, payments, publishers, wallet)

@@ -1,0 +1,198 @@
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from control.api import access
+from control.api.access import Forbidden
+from control.api.fields import Address
+from control.api.operation import Call, Headed, Header, Room
+from control.api.paging import Data, Limit, Offset
+from control.identity import people
+from control.wallet import rules, store
+from control.wallet.models import (
+    AgentBalance,
+    Balance,
+    Day,
+    History,
+    OnchainDepositRequest,
+    OnchainDepositResponse,
+)
+from control.wallet.store import Span
+from gateway.kit.money import to_atomic, to_text
+from gateway.kit.problem import Invalid, NotFound, Unauthorized, invalid
+from gateway.ledger import accounts
+from gateway.types import Asset, Credentials
+from gateway.x402.deposits import Deposits, DepositsNotOffered
+from gateway.x402.intake import (
+    PaymentElsewhere,
+    PaymentInProgress,
+    PaymentsUnavailable,
+    PaymentUsed,
+    SettlementPending,
+    TwoPayments,
+)
+from gateway.x402.offers import PaymentRequired
+
+room = Room("wallet", "/wallet")
+
+
+@room.get("/balance", access="wallet.read", id="get_wallet_balance")
+async def balance(call: Call) -> Data[Balance]:
+    """Show what your organization can spend, in the money of your key: live or test.
+
+    Balances are what is available: what a running call may still cost is held, and not counted. `assets` has
+    the exact amounts; the totals over all assets are in millionths of a dollar.
+    """
+    organization_id = call.actor.organization_id
+    rows = await store.balances(call.db, organization_id, call.actor.mode)
+    return Data(data=rules.balance(await store.address(call.db, organization_id), rows))
+
+
+@room.get("/transactions", access="wallet.read", id="get_transactions")
+async def transactions(
+    call: Call,
+    *,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    cursor: Annotated[
+        str | None,
+        Field(max_length=200, description="`next_cursor` of the page before; `offset` is ignored."),
+    ] = None,
+    include_usage: Annotated[
+        bool, Field(description="Show every call; otherwise calls are put together by day and publisher.")
+    ] = False,
+    exact_total: Annotated[bool, Field(description="Count them all, which takes longer.")] = False,
+    start_date: Annotated[Day | None, Field(description="From the start of this day, UTC.")] = None,
+    end_date: Annotated[Day | None, Field(description="Until the start of this day, UTC.")] = None,
+) -> Data[History]:
+    """List what went in and out of your organization's balance, newest first.
+
+    The description of each line says why it was charged or credited.
+    """
+    start, end = rules.midnight(start_date), rules.midnight(end_date)
+    span = Span(call.actor.organization_id, call.actor.mode, include_usage, start, end)
+    try:
+        after = rules.read_cursor(cursor) if cursor is not None else None
+    except ValueError as error:
+        raise invalid("query/cursor", str(error)) from None
+    skipped = 0 if after else offset
+    # One more than asked for tells whether there is another page.
+    found = await store.lines(call.db, span, after, limit + 1, skipped)
+    page, has_more = found[:limit], len(found) > limit
+    is_exact = exact_total or (after is None and not has_more and (bool(page) or skipped == 0))
+    total = await store.count_lines(call.db, span) if exact_total else skipped + len(found)
+    history = History(
+        transactions=page,
+        total=total,
+        total_is_exact=is_exact,
+        limit=limit,
+        offset=skipped,
+        next_cursor=rules.cursor(page[-1].created_at, page[-1].id) if has_more else None,
+    )
+    return Data(data=history)
+
+
+@room.get("/lookup/{agent_wallet}", access="wallet.read", fails=[NotFound, Forbidden], id="get_agent_balance")
+async def lookup(call: Call, agent_wallet: Address) -> AgentBalance:
+    """Look up what a caller could spend, by its wallet's address.
+
+    For publishers, before they accept work; an organization may look up its own wallets.
+    """
+    owner = await store.owner_of(call.db, agent_wallet.lower())
+    # Whoever sells nothing must not learn which wallets are known here.
+    if owner != call.actor.organization_id and not await store.is_seller(call.db, call.actor.organization_id):
+        raise Forbidden("only publishers look up the wallets of others")
+    if owner is None:
+        raise NotFound(f"no wallet {agent_wallet}")
+    available = rules.balance("", await store.balances(call.db, owner, call.actor.mode)).balance_atomic
+    return AgentBalance(serenbucks_atomic=available, total_available_atomic=available)
+
+
+PAYMENT_FAILS = (
+    PaymentRequired,
+    TwoPayments,
+    PaymentElsewhere,
+    PaymentInProgress,
+    PaymentUsed,
+    PaymentsUnavailable,
+    SettlementPending,
+    DepositsNotOffered,
+)
+
+
+@room.post(
+    "/deposit/crypto",
+    access=None,
+    fails=[*PAYMENT_FAILS, Invalid, Unauthorized, Forbidden, NotFound],
+    is_transaction=False,
+    id="onchain_deposit",
+)
+async def deposit(
+    call: Call,
+    *,
+    authorization: Annotated[str | None, Header("Authorization")] = None,
+    payment_signature: Annotated[str | None, Header("PAYMENT-SIGNATURE")] = None,
+    x_payment: Annotated[str | None, Header("X-PAYMENT")] = None,
+    body: OnchainDepositRequest,
+) -> Headed[OnchainDepositResponse]:
+    """Deposit on chain.
+
+    Without a payment the answer is 402 with the x402 offers; sign one of them and send the same request
+    again. With an API key the deposit is credited to its organization, otherwise to the one the payer's
+    address belongs to, which is made when nobody knows the address yet. The same payment sent again is
+    credited once.
+    """
+    asset = await asset_of(call, body)
+    amount = atomic(body.amount, asset)
+    organization_id: UUID | None = None
+    if authorization is not None:
+        actor = await access.admit(call.db, authorization, "wallet.deposit", None)
+        organization_id = actor.organization_id
+    deposits: Deposits = call.ports.cashier
+    credentials = Credentials(None, x_payment, payment_signature)
+
+    async def adopt(payer: str) -> UUID:
+        async with call.transaction() as db:
+            return (await people.create(db, "agent", f"wallet {payer[:10]}", None)).organization_id
+
+    made = await deposits.deposit(credentials, asset, amount, organization_id, adopt)
+    balance = await accounts.available(call.db, made.organization_id, asset.id)
+    answer = OnchainDepositResponse(
+        message=f"{to_text(made.amount, asset.decimals)} {asset.symbol} deposited",
+        deposited_amount=to_text(made.amount, asset.decimals),
+        balance_amount=to_text(balance, asset.decimals),
+        asset_symbol=asset.symbol,
+        publisher_id=body.publisher_id,
+        agent_wallet=made.payer,
+        tx_hash=made.transaction,
+    )
+    return Headed(answer, made.receipt)
+
+
+async def asset_of(call: Call, body: OnchainDepositRequest) -> Asset:
+    """The asset that was named, else the publisher's primary one, else the first that is configured."""
+    known = accounts.of_networks(call.ports.settings.networks)
+    if body.asset_id is not None and body.asset_id not in known:
+        raise invalid("body/asset_id", "is not an asset of this gateway")
+    chosen = body.asset_id
+    if chosen is None and body.publisher_id is not None:
+        chosen = await store.primary_asset(call.db, body.publisher_id)
+        if chosen is None:
+            raise NotFound(f"no publisher {body.publisher_id}")
+    if chosen is None and not known:
+        raise DepositsNotOffered("this gateway has no network to deposit on")
+    asset = known.get(chosen) if chosen else next(iter(known.values()))
+    if asset is None:
+        raise DepositsNotOffered("the publisher's asset is on a network that this gateway does not serve now")
+    return asset
+
+
+def atomic(text: str, asset: Asset) -> int:
+    try:
+        amount = to_atomic(text, asset.decimals)
+    except ValueError as error:
+        raise invalid("body/amount", str(error)) from None
+    if amount == 0:
+        raise invalid("body/amount", "is nothing")
+    return amount
