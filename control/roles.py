@@ -1,0 +1,244 @@
+"""The composition root: what each process is made of, and in what order it starts and stops.
+
+``serve`` answers requests, as the gateway, the management API, or both on one port. ``work`` does what nobody
+waits for. Every part is given its slice of the settings here and nowhere else.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.settings import Settings
+from control import app, migrate
+from control.api.operation import Ports
+from gateway import auth_mode, server, snapshot
+from gateway.call import Gate
+from gateway.forward import Upstreams
+from gateway.kit import sql
+from gateway.kit.crypto import Keyring
+from gateway.kit.fetch import guarded_fetch
+from gateway.kit.sql import Pool
+from gateway.kit.ssrf import Guard
+from gateway.ledger import accounts, holds
+from gateway.ledger.accounts import AssetChanged
+from gateway.ledger.holds import Holds
+from gateway.limit import Buckets
+from gateway.metering.usage import Recorder
+from gateway.pay import Till
+from gateway.rails.prepaid import PrepaidRail
+from gateway.rails.x402 import X402Rail
+from gateway.snapshot import Snapshot
+from gateway.upstreams.http import HttpUpstreams
+from gateway.x402 import payments
+from gateway.x402.deposits import Deposits
+from gateway.x402.local import ChainMismatch, LocalFacilitator
+from gateway.x402.offers import Offers
+from gateway.x402.settlement import Settlements
+
+DRAIN_SECONDS = 20
+BACKLOG = 1024
+REDIS_TIMEOUT_SECONDS = 1
+POSTGRES_TIMEOUT_SECONDS = 2
+# A hold outlives the longest call by this much, so it never expires under one.
+HOLD_MARGIN_SECONDS = 60
+SWEEP_SECONDS = 5
+RECONCILE_AGE = timedelta(seconds=10)
+
+log = structlog.get_logger(__name__)
+
+
+class Misconfigured(Exception):
+    """The settings contradict the database or a chain; the text is a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What every role stands on."""
+
+    settings: Settings
+    dsn: str
+    pool: Pool
+    settlements: Settlements
+    offers: Offers
+    origin: str
+
+    @property
+    def call_lifetime(self) -> timedelta:
+        """No call is still running after this long, so what it left open may be closed."""
+        settling = max((one.settle_timeout_seconds for one in self.settings.networks), default=0)
+        seconds = self.settings.upstream.total_timeout_seconds + settling + HOLD_MARGIN_SECONDS
+        return timedelta(seconds=seconds)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    is_gateway: bool,
+    is_control: bool,
+    listening: socket.socket,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until cancelled, then finish the calls that are being served."""
+    host, port = listening.getsockname()[:2]
+    origin = settings.public_url or f"http://{host}:{port}"
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(based(settings, origin))
+        guard = Guard(is_private_allowed=settings.allow_private_upstreams)
+        keyring = Keyring.parse([key.get_secret_value() for key in settings.secrets.keys])
+        gate = await stack.enter_async_context(gated(base, guard, keyring)) if is_gateway else None
+        management = None
+        if is_control:
+            management = await stack.enter_async_context(managed(base, guard, keyring))
+        front = server.create(gate, management, checks(base, gate))
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
+        try:
+            on_ready()
+            await asyncio.Event().wait()
+        finally:
+            listener.close()
+            front.pre_shutdown()
+            await front.shutdown(DRAIN_SECONDS)
+
+
+async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
+    """Close what dead processes left open and finish what is pending, until cancelled."""
+    async with based(settings, settings.public_url or "http://localhost") as base:
+        on_ready()
+        while True:
+            for job in (sweep, reconcile, prune):
+                try:
+                    await job(base)
+                except Exception:
+                    # A job that fails now, because the database is away say, is due again in a moment.
+                    log.exception("job.failed", job=job.__name__)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep(base: Base) -> None:
+    voided = await holds.void_expired(base.pool)
+    abandoned = await payments.abandon(base.pool, base.call_lifetime)
+    if voided or abandoned:
+        log.info("job.swept", holds=voided, payments=abandoned)
+
+
+async def reconcile(base: Base) -> None:
+    if finished := await base.settlements.reconcile(RECONCILE_AGE):
+        log.info("job.reconciled", payments=finished)
+
+
+async def prune(base: Base) -> None:
+    await snapshot.prune(base.pool)
+
+
+@asynccontextmanager
+async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
+    assert settings.postgres.dsn is not None, "the command line gives every role a database"
+    dsn = settings.postgres.dsn.get_secret_value()
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(sql.create_pool(dsn, size_max=settings.postgres.pool_size))
+        await migrate.check(pool)
+        try:
+            await accounts.publish_assets(pool, settings.networks)
+        except AssetChanged as error:
+            raise Misconfigured(str(error)) from None
+        facilitators = {network.id: LocalFacilitator(pool, network) for network in settings.networks}
+        for facilitator in facilitators.values():
+            stack.push_async_callback(facilitator.close)
+            try:
+                await facilitator.start()
+            except ChainMismatch as error:
+                raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
+        waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
+        settlements = Settlements(pool, facilitators, waits)
+        yield Base(settings, dsn, pool, settlements, Offers(settings.networks), origin)
+
+
+@asynccontextmanager
+async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gate]:
+    settings, pool = base.settings, base.pool
+    async with AsyncExitStack() as stack:
+        published = Snapshot(
+            pool, base.dsn, accounts.of_networks(settings.networks), auth_mode.installed(), keyring
+        )
+        stack.push_async_callback(published.close)
+        await published.start()
+        recorder = Recorder(pool)
+        stack.push_async_callback(recorder.close)
+        recorder.start()
+        lifetime = base.call_lifetime
+        reserved = Holds(pool, lifetime)
+        stack.push_async_callback(reserved.close)
+        buckets = Buckets(shared(settings))
+        stack.push_async_callback(buckets.close)
+        http = HttpUpstreams(guard, settings.upstream)
+        stack.push_async_callback(http.close)
+        fee = settings.fees.platform_basis_points
+        till = Till(
+            PrepaidRail(pool, reserved, recorder, fee, base.origin),
+            X402Rail(pool, base.offers, base.settlements, recorder, fee),
+            recorder,
+        )
+        upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
+        yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
+
+
+@asynccontextmanager
+async def managed(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[web.Server]:
+    deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
+    ports = Ports(guard, keyring, auth_mode.installed(), base.settings, deposits, base.origin)
+    runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
+    await runner.setup()
+    try:
+        assert runner.server is not None, "a runner has a server once it is set up"
+        yield runner.server
+    finally:
+        await runner.cleanup()
+
+
+def shared(settings: Settings) -> Redis | None:
+    if settings.redis.url is None:
+        return None
+    return Redis.from_url(
+        settings.redis.url.get_secret_value(),
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+    )
+
+
+def checks(base: Base, gate: Gate | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
+    async def check() -> Mapping[str, str]:
+        found = {"postgres": await postgres_state(base.pool)}
+        if gate is not None:
+            found["redis"] = await redis_state(gate.buckets)
+        return found
+
+    return check
+
+
+async def postgres_state(pool: Pool) -> str:
+    try:
+        await asyncio.wait_for(snapshot.version(pool), POSTGRES_TIMEOUT_SECONDS)
+    except Exception as error:
+        # Whatever it is, the probe reports it: a load balancer asks, not a person.
+        return f"down: {type(error).__name__}"
+    return "ok"
+
+
+async def redis_state(buckets: Buckets) -> str:
+    if buckets.redis is None:
+        return "ok: each process limits for itself"
+    try:
+        await buckets.redis.ping()
+    except RedisError as error:
+        # Paid calls go on without it.
+        return f"degraded: {type(error).__name__}, each process limits for itself"
+    return "ok"

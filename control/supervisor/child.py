@@ -1,0 +1,45 @@
+"""``python -m control.supervisor.child ROLE …``: a process that does the work of those roles."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import uvloop
+
+from config import logging, settings
+from config.settings import Settings
+from control import roles
+from control.migrate import SchemaError
+from control.supervisor import ports
+from control.supervisor.contract import tell_ready, until_told
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("roles", nargs="+", choices=["gateway", "control", "worker"])
+    parser.add_argument("--config", type=Path)
+    asked = parser.parse_args()
+    mine = settings.load(asked.config)
+    logging.configure(mine.log_format, mine.log_level)
+    try:
+        uvloop.run(until_told(work_of(asked.roles, mine)))
+    except (SchemaError, ports.PortTaken, roles.Misconfigured) as error:
+        sys.exit(str(error))
+
+
+async def work_of(names: list[str], mine: Settings) -> None:
+    if names == ["worker"]:
+        await roles.work(mine, on_ready=tell_ready)
+        return
+    with ports.join(mine.listen.host, mine.listen.port) as listening:
+        await roles.serve(
+            mine,
+            is_gateway="gateway" in names,
+            is_control="control" in names,
+            listening=listening,
+            on_ready=tell_ready,
+        )
+
+
+if __name__ == "__main__":
+    main()

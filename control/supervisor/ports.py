@@ -1,0 +1,71 @@
+"""One port for several processes: each binds it for itself, and the kernel spreads the connections."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class PortTaken(Exception):
+    """Why an address cannot be listened on, as a sentence for the operator."""
+
+
+@contextmanager
+def held(host: str, port: int) -> Iterator[int]:
+    """Keep the port, or a free one for 0, for the processes that ``join`` it; yields its number.
+
+    The socket here is bound and never listens, so no connection comes to it. As it does not set SO_REUSEADDR,
+    another farebox finds the port taken even before anybody listens.
+    """
+    if port:
+        # Sharing a port with a stranger of the same user would succeed, and lose every second call.
+        listen_alone(host, port).close()
+    with bind(host, port, socket.SO_REUSEPORT) as holding:
+        yield holding.getsockname()[1]
+
+
+def join(host: str, port: int) -> socket.socket:
+    """A socket of this process's own on a held port, bound and not yet listening."""
+    return bind(host, port, socket.SO_REUSEPORT)
+
+
+def listen_alone(host: str, port: int) -> socket.socket:
+    """A socket on a port that nobody else has."""
+    bound = bind(host, port, socket.SO_REUSEADDR)
+    try:
+        # Until somebody listens, the kernel lets others bind the same port in this way.
+        bound.listen()
+    except OSError as error:
+        bound.close()
+        raise refusal(host, port, error) from None
+    return bound
+
+
+def bind(host: str, port: int, option: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise PortTaken(f"The address {host} is unknown: {error.strerror}.") from None
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise refusal(host, port, error) from None
+    return bound
+
+
+def refusal(host: str, port: int, error: OSError) -> PortTaken:
+    reason = os.strerror(error.errno) if error.errno is not None else str(error)
+    return PortTaken(
+        f"Port {port} on {host} cannot be used ({reason}). Choose another one; 0 takes a free one."
+    )
+
+
+def origin(host: str, port: int) -> str:
+    """The URL of a server, as seen from this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - told apart, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -1,0 +1,199 @@
+"""``farebox up`` on one screen: what is started, in which order, and what is said about it."""
+
+import asyncio
+import json
+import logging
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from config.settings import Settings, data_home
+from control import migrate
+from control.embedded import directory, postgres, processes, valkey
+from control.embedded.processes import StartFailed
+from control.supervisor import keys, ports, workers
+from control.supervisor.metrics import Metrics, serving
+from gateway.kit import sql
+from gateway.kit.sql import Pool
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which processes to run. ``farebox up`` runs all and prepares what they need, a role only its own."""
+
+    servers: tuple[str, ...]
+    """The roles of each process on the port; none for no such process."""
+    has_worker: bool
+    is_whole: bool
+    child: tuple[str, ...] = workers.CHILD
+
+
+EVERYTHING = Plan(servers=("gateway", "control"), has_worker=True, is_whole=True)
+GATEWAY = Plan(servers=("gateway",), has_worker=False, is_whole=False)
+CONTROL = Plan(servers=("control",), has_worker=False, is_whole=False)
+WORKER = Plan(servers=(), has_worker=True, is_whole=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What the command line knows and the rest is told."""
+
+    settings: Settings
+    plan: Plan
+    ensure_operator: Callable[[Pool], Awaitable[str | None]]
+    say: Callable[[str], None]
+    """Writes a line to standard output."""
+    config_file: Path | None = None
+
+
+async def run(start: Start) -> None:
+    """Run until SIGINT or SIGTERM, then stop everything in the opposite order."""
+    task = asyncio.current_task()
+    assert task is not None
+    told: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        if not told:
+            log.info("stopping on %s", number.name)
+            task.cancel()
+        told.append(number)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        async with everything(start):
+            await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        log.info("stopped")
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def everything(start: Start) -> AsyncIterator[None]:
+    settings, plan = start.settings, start.plan
+    async with AsyncExitStack() as stack:
+        data = stack.enter_context(home(start))
+        run_directory = stack.enter_context(directory.sockets(data))
+        # Ports before servers: that one is taken is said at once, before a database is started for nothing.
+        listen, scrape = settings.listen, settings.metrics
+        port = stack.enter_context(ports.held(listen.host, listen.port)) if plan.servers else 0
+        metrics_socket = stack.enter_context(ports.listen_alone(scrape.host, scrape.port))
+        metrics = Metrics(directory.private(run_directory / "metrics", None))
+
+        dsn = await stack.enter_async_context(database(settings, data, run_directory, metrics))
+        url = await stack.enter_async_context(cache(settings, data, run_directory, metrics))
+        await prepare_schema(start, dsn)
+        origin = ports.origin(listen.host, port)
+        own = {
+            **({"FAREBOX_PUBLIC_URL": settings.public_url or origin} if plan.servers else {}),
+            "FAREBOX_DATA_DIR": str(data),
+            "FAREBOX_POSTGRES__DSN": dsn,
+            "FAREBOX_REDIS__URL": url,
+            "FAREBOX_SECRETS__KEYS": json.dumps(encryption_keys(settings, plan, data)),
+            "FAREBOX_LISTEN__HOST": listen.host,
+            "FAREBOX_LISTEN__PORT": str(port),
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
+        }
+        await stack.enter_async_context(processes.kept(children(start, own), metrics.count_end))
+        await stack.enter_async_context(serving(metrics, metrics_socket))
+        if "control" in plan.servers:
+            start.say(f"docs: {origin}/docs")
+        start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
+        start.say(f"farebox ready: {origin}" if plan.servers else "farebox ready: background jobs")
+        yield
+
+
+@contextmanager
+def home(start: Start) -> Iterator[Path]:
+    """The data directory. A single role keeps nothing, so any number of them run without sharing a disk."""
+    if start.plan.is_whole:
+        with directory.claimed(start.settings.data_dir or data_home()) as path:
+            yield path
+    else:
+        with tempfile.TemporaryDirectory(prefix="farebox-") as name:
+            yield Path(name)
+
+
+@asynccontextmanager
+async def database(
+    settings: Settings, data: Path, run_directory: Path, metrics: Metrics
+) -> AsyncIterator[str]:
+    if settings.postgres.dsn is not None:
+        yield settings.postgres.dsn.get_secret_value()
+        return
+    cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
+    # Other commands, like "farebox doctor", find the server by this file while it runs.
+    note = run_directory / "dsn"
+    note.unlink(missing_ok=True)
+    note.touch(mode=0o600)
+    note.write_text(cluster.dsn)
+    try:
+        async with processes.kept({"postgres": partial(postgres.serving, cluster)}, metrics.count_end):
+            yield cluster.dsn
+    finally:
+        note.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def cache(settings: Settings, data: Path, run_directory: Path, metrics: Metrics) -> AsyncIterator[str]:
+    if settings.redis.url is not None:
+        yield settings.redis.url.get_secret_value()
+        return
+    instance = await valkey.prepare(data, run_directory)
+    async with processes.kept({"valkey": partial(valkey.serving, instance)}, metrics.count_end):
+        yield instance.url
+
+
+async def prepare_schema(start: Start, dsn: str) -> None:
+    """Whoever runs everything brings the database forward; a role alone only makes sure that it fits."""
+    if not start.plan.is_whole:
+        await migrate.check(dsn)
+        return
+    for name in await migrate.migrate(dsn):
+        log.info("applied %s", name)
+    async with sql.create_pool(dsn, size_max=2) as pool:
+        key = await start.ensure_operator(pool)
+    if key is not None:
+        # Said at once: the database has its hash only, so a failure further on must not take it along.
+        start.say(f"operator key (shown this once, keep it): {key}")
+
+
+def encryption_keys(settings: Settings, plan: Plan, data: Path) -> Sequence[str]:
+    chosen: Sequence[SecretStr] = settings.secrets.keys
+    if not chosen and not plan.is_whole:
+        raise StartFailed(
+            "FAREBOX_SECRETS__KEYS is not set: a role that runs alone needs the keys that the others have."
+        )
+    try:
+        return keys.find(chosen, data)
+    except ValueError as error:
+        raise StartFailed(f"FAREBOX_SECRETS__KEYS: {error}.") from None
+
+
+def children(
+    start: Start, own: Mapping[str, str]
+) -> dict[str, Callable[[], AbstractAsyncContextManager[processes.Process]]]:
+    plan = start.plan
+    config = ("--config", str(start.config_file.absolute())) if start.config_file else ()
+    roles = {f"worker {number}": plan.servers for number in range(1, start.settings.listen.workers + 1)}
+    if not plan.servers:
+        roles = {}
+    if plan.has_worker:
+        roles["jobs"] = ("worker",)
+    return {
+        name: partial(workers.working, workers.command(name, (*plan.child, *names, *config), own))
+        for name, names in roles.items()
+    }

@@ -1,0 +1,57 @@
+"""The processes that do the work: gateways that share the port, and the background jobs."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from control.embedded import processes
+from control.embedded.processes import Command, Process, StartFailed
+from control.supervisor.contract import READY
+
+log = logging.getLogger(__name__)
+
+# -P: a file called json.py in the directory that farebox is started in must not become part of it.
+CHILD = (sys.executable, "-P", "-m", "control.supervisor.child")
+
+START_SECONDS_MAX = 60.0
+# Calls under way are finished, and paid for, before a process ends: 20 seconds, and a moment for closing.
+DRAIN_SECONDS = 21.5
+
+
+def command(name: str, argv: Iterable[str], environment: Mapping[str, str]) -> Command:
+    return Command(
+        name,
+        tuple(argv),
+        environment,
+        Path.cwd(),
+        stops=((signal.SIGTERM, DRAIN_SECONDS),),
+        is_ours=True,
+    )
+
+
+@asynccontextmanager
+async def working(command: Command) -> AsyncIterator[Process]:
+    """Start a process; entered when it says that it is ready."""
+    told = asyncio.Event()
+
+    def hear(line: str) -> None:
+        if line == READY:
+            told.set()
+        else:
+            log.info("%s: %s", command.name, line)
+
+    async with processes.running(command, hear, told.set) as process:
+        try:
+            async with asyncio.timeout(START_SECONDS_MAX):
+                await told.wait()
+        except TimeoutError:
+            raise StartFailed(
+                f"The {command.name} was not ready after {START_SECONDS_MAX:.0f} seconds."
+            ) from None
+        if not process.is_running:
+            raise StartFailed(f"The {command.name} did not start ({process.ending}); what it wrote says why.")
+        yield process
