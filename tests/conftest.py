@@ -1,5 +1,4 @@
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -7,12 +6,11 @@ import pytest
 import pytest_asyncio
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-import control
+from control import migrate
 from gateway.kit import sql
 from gateway.kit.sql import Pool
 from tests import postgres
-
-MIGRATIONS = sorted(Path(control.__file__).parent.glob("migrations/*.sql"))
+from tests import valkey as valkey_server
 
 
 class TestRun(BaseSettings):
@@ -34,6 +32,13 @@ def server() -> Iterator[str]:
         yield own
 
 
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[str]:
+    """A URL for redis-py. Tests share it, and tell themselves apart by their keys."""
+    with valkey_server.running() as url:
+        yield url
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template(server: str) -> AsyncIterator[str]:
     """The name of a migrated database to copy."""
@@ -41,8 +46,7 @@ async def template(server: str) -> AsyncIterator[str]:
     admin = await asyncpg.connect(server)
     await admin.execute(f"CREATE DATABASE {name}")
     migrated = await asyncpg.connect(server, database=name)
-    for migration in MIGRATIONS:
-        await migrated.execute(migration.read_text())
+    await migrate.apply(migrated, migrate.files())
     await migrated.close()
     yield name
     await admin.execute(f"DROP DATABASE {name}")

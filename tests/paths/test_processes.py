@@ -1,0 +1,157 @@
+"""``farebox up`` as an operator runs it: processes, memory, and what a crash leaves."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import ClientError, ClientSession, web
+
+from control.demo import story
+from control.demo.agent import Agent
+from control.demo.chain import Chain
+from gateway.kit.sql import create_pool
+from tests.gateway.conftest import Ledger
+from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, settings_of, until
+
+MEGABYTE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    farebox: Farebox
+    metrics: str
+
+
+@pytest.fixture
+async def up(
+    chain: Chain, paid_token: str, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Up]:
+    directory = tmp_path_factory.mktemp("data")
+    settings = settings_of("unused", None, chain, paid_token)
+    (network,) = settings.networks
+    plain: dict[str, Any] = network.model_dump(mode="json", exclude_none=True)
+    plain["facilitator_key"] = network.facilitator_key.get_secret_value()
+    async with story.product(str(directory), plain, workers=2) as product, ClientSession() as session:
+        dsn = (directory / "run" / "dsn").read_text().strip()
+        async with create_pool(dsn, size_max=4) as pool:
+            agent = Agent(session, bytes(chain.accounts[2].key))
+            farebox = Farebox(
+                product.origin, settings, pool, session, chain, paid_token, upstream, agent,
+                chain.accounts[2].address.lower(), chain.accounts[3].address, Account(UUID(int=0), ""),
+            )  # fmt: skip
+            farebox.publisher = await farebox.sign_up()
+            yield Up(farebox, product.metrics)
+
+
+async def test_a_gigabyte_passes_through_a_worker_that_stays_small(up: Up) -> None:
+    farebox = up.farebox
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(1024):
+            await response.write(b"x" * MEGABYTE)
+        return response
+
+    shop = await farebox.publish(price_per_call="0")
+    await served_everywhere(farebox, shop)
+    before = {pid: resident_bytes(pid) for pid in workers(farebox)}
+    farebox.upstream.handler = flood
+    total = 0
+    async with farebox.session.get(f"{shop}/flood") as response:
+        async for chunk in response.content.iter_any():
+            total += len(chunk)
+    assert total == 1024 * MEGABYTE
+    grown = [resident_bytes(pid) - before[pid] for pid in workers(farebox)]
+    assert max(grown) < 32 * MEGABYTE
+
+
+async def test_a_killed_worker_loses_no_acknowledged_charge_and_doubles_none(up: Up) -> None:
+    farebox = up.farebox
+    shop = await farebox.publish(price_per_call="0.01")
+    await served_everywhere(farebox, shop)
+    account = await farebox.sign_up()
+    await farebox.fund(account, 100 * DOLLAR)
+    acknowledged = 0
+
+    async def call() -> None:
+        nonlocal acknowledged
+        for _ in range(30):
+            try:
+                reply = await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)
+            except ClientError:
+                continue
+            acknowledged += reply.status == 200
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(call())
+        for _ in range(2):
+            await asyncio.sleep(0.2)
+            os.kill(workers(farebox)[0], signal.SIGKILL)
+    await until(lambda: is_ready(farebox), 20)
+    charged = await farebox.pool.fetchval("SELECT count(*) FROM transfers WHERE kind = 'charge'")
+    # A charge whose answer the kill cut off was still a call that was served.
+    assert acknowledged <= charged <= len(farebox.upstream.seen)
+    assert acknowledged > 100
+    assert await Ledger(farebox.pool).is_sound()
+    posted, held = await Ledger(farebox.pool).balance(account.organization_id, farebox.asset)
+    assert posted == 100 * DOLLAR - charged * DOLLAR // 100
+    open_holds = await farebox.pool.fetchval("SELECT count(*) FROM holds WHERE state = 'open'")
+    assert held == open_holds * DOLLAR // 100
+
+
+async def test_metrics_are_one_scrape_for_all_workers(up: Up) -> None:
+    farebox = up.farebox
+    shop = await farebox.publish(price_per_call="0")
+    await served_everywhere(farebox, shop)
+    for _ in range(10):
+        async with ClientSession() as other:
+            assert (await Agent(other, b"").ask("GET", f"{shop}/x")).status == 200
+    text = (await farebox.agent.ask("GET", up.metrics)).text
+    line = next(one for one in text.splitlines() if one.startswith("farebox_calls_total{"))
+    assert 'publisher="shop"' in line
+    assert float(line.rpartition(" ")[2]) >= 10
+
+
+async def is_ready(farebox: Farebox) -> bool:
+    try:
+        return (await farebox.agent.ask("GET", f"{farebox.origin}/readyz")).status == 200 and len(
+            workers(farebox)
+        ) == 2
+    except ClientError:
+        return False
+
+
+async def served_everywhere(farebox: Farebox, shop: str) -> None:
+    """One worker serving it says nothing of the other, which hears of it within a second."""
+    await asyncio.sleep(1)
+    assert await farebox.is_served(shop)
+
+
+def workers(farebox: Farebox) -> list[int]:
+    """The processes that serve the port."""
+    port = farebox.origin.rpartition(":")[2]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            is_server = b"control.supervisor.child" in (entry / "cmdline").read_bytes()
+            has_port = f"FAREBOX_LISTEN__PORT={port}".encode() in (entry / "environ").read_bytes()
+            is_worker = b"gateway" in (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if is_server and has_port and is_worker:
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

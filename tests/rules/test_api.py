@@ -1,0 +1,91 @@
+"""Rules about the management API as a whole."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+from uuid import uuid4
+
+import pytest
+from openapi_spec_validator import validate
+from pytest_aiohttp.plugin import AiohttpClient
+
+from control import app
+from control.api import openapi
+from control.api.access import Permission
+from control.api.operation import Operation
+from control.rooms import ROOMS
+from gateway.kit.sql import Pool
+from tests.control.conftest import NETWORKS, Client, ports_with
+
+OPERATIONS = [operation for room in ROOMS for operation in room.operations]
+CHECKED_IN = Path(__file__).parents[2] / "control" / "openapi.json"
+
+# Operations that a stranger may call, by id, each with the reason.
+FOR_ANYONE = {
+    "agent_register",          # how a stranger stops being one
+    "list_store_publishers",   # a shop window
+    "suggest_publishers",      # a shop window
+    "get_store_publisher",     # a shop window
+    "get_supported",           # what a payer asks before it pays
+    "onchain_deposit",         # a payment says whose money it is
+    "x402_resources",          # what a crawler asks
+}  # fmt: skip
+
+
+@pytest.fixture
+async def stranger(pool: Pool, aiohttp_client: AiohttpClient) -> Client:
+    return await aiohttp_client(app.create(pool, ports_with(NETWORKS)))
+
+
+async def test_a_stranger_is_refused_everywhere(stranger: Client) -> None:
+    open_to_anyone = set()
+    for operation in OPERATIONS:
+        path = re.sub(r"{\w+}", str(uuid4()), operation.path)
+        response = await stranger.request(operation.method, path, json={})
+        if response.status != 401:
+            open_to_anyone.add(operation.id)
+    assert open_to_anyone == FOR_ANYONE
+
+
+async def test_a_stranger_learns_nothing_from_a_malformed_request(stranger: Client) -> None:
+    for operation in OPERATIONS:
+        if operation.id in FOR_ANYONE:
+            continue
+        path = re.sub(r"{\w+}", "x", operation.path)
+        response = await stranger.request(operation.method, path, data=b"{", params={"limit": "x"})
+        assert response.status == 401, operation.id
+
+
+def test_openapi_is_current() -> None:
+    assert json.loads(CHECKED_IN.read_text()) == openapi.document(ROOMS), (
+        "run the command in control/__main__"
+    )
+
+
+def test_openapi_is_valid() -> None:
+    validate(openapi.document(ROOMS))
+
+
+def test_openapi_names_the_permission_of_every_operation() -> None:
+    described = [one for path in openapi.document(ROOMS)["paths"].values() for one in path.values()]
+    permissions = {one["operationId"]: one.get("x-permission") for one in described}
+    assert permissions.items() >= {operation.id: operation.access for operation in OPERATIONS}.items()
+
+
+def test_operation_ids_are_distinct() -> None:
+    described = [one for path in openapi.document(ROOMS)["paths"].values() for one in path.values()]
+    names = [one["operationId"] for one in described]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.id)
+def test_an_operation_says_what_it_does(operation: Operation) -> None:
+    summary = (operation.handler.__doc__ or "").split("\n")[0]
+    assert summary
+    assert summary.endswith((".", ":")), summary
+
+
+def test_permissions_are_a_resource_and_an_action() -> None:
+    assert [one for one in get_args(Permission) if not re.fullmatch(r"[a-z_]+\.[a-z]+", one)] == []
+    assert list(get_args(Permission)) == sorted(get_args(Permission))

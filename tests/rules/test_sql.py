@@ -1,0 +1,95 @@
+"""Rules about SQL. Postgres reads the statements for us, so no pattern has to guess what they do."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.kit.sql import Pool, Statements
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(
+    path
+    for top in ("control", "gateway", "plugins")
+    for path in ROOT.glob(f"{top}/**/*.sql")
+    # A migration is a script; the runner's own table is made by the runner.
+    if path.parent.name != "migrations" and path.name != "migrate.sql"
+)
+MODULES = sorted(path for name in ("control", "gateway", "plugins") for path in ROOT.glob(f"{name}/**/*.py"))
+
+
+def writes(plan: Any) -> Iterator[str]:
+    """The tables that a query plan changes, however deep inside it."""
+    if isinstance(plan, list):
+        for one in plan:
+            yield from writes(one)
+    elif isinstance(plan, dict):
+        if plan.get("Node Type") == "ModifyTable":
+            yield plan["Relation Name"]
+        yield from writes(list(plan.values()))
+
+
+async def tables_written(pool: Pool, statement: str) -> set[str]:
+    async with pool.acquire() as connection:
+        explain = await connection.prepare(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {statement}")
+        plan = await explain.fetchval(*[None for _ in explain.get_parameters()])
+    return set(writes(json.loads(plan)))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+async def test_every_statement_prepares(pool: Pool, path: Path) -> None:
+    async with pool.acquire() as connection:
+        for statement in Statements(str(path)).by_name.values():
+            await connection.prepare(statement)
+
+
+async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
+    owners: dict[str, set[str]] = {}
+    for path in FILES:
+        for statement in Statements(str(path)).by_name.values():
+            for table in await tables_written(pool, statement):
+                owners.setdefault(table, set()).add(str(path.parent.relative_to(ROOT)))
+    assert owners == {
+        "accounts": {"gateway/ledger"},
+        "agent_wallets": {"gateway/x402"},
+        "api_keys": {"control/identity"},
+        "assets": {"gateway/ledger"},
+        "chain_transactions": {"gateway/x402"},
+        "changes": {"gateway"},
+        "entries": {"gateway/ledger"},
+        "holds": {"gateway/ledger"},
+        "members": {"control/identity"},
+        "organizations": {"control/identity"},
+        "payments": {"gateway/x402"},
+        "publisher_prices": {"control/publishers"},
+        "publishers": {"control/publishers"},
+        "signers": {"gateway/x402"},
+        "transfers": {"gateway/ledger"},
+        "usage_events": {"gateway/ledger"},
+        "users": {"control/identity"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("statement", "tables"),
+    [
+        ("INSERT INTO accounts (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET held = 0", {"accounts"}),
+        (
+            "WITH gone AS (DELETE FROM holds RETURNING 1) UPDATE publishers SET slug = $1",
+            {"holds", "publishers"},
+        ),
+        ("SELECT FROM accounts FOR NO KEY UPDATE", set()),
+    ],
+)
+async def test_writing_is_recognised(pool: Pool, statement: str, tables: set[str]) -> None:
+    assert await tables_written(pool, statement) == tables
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sql_stays_in_sql_files(path: Path) -> None:
+    verbs = ("SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH ")
+    texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    assert [text for text in texts if isinstance(text, str) and text.lstrip().startswith(verbs)] == []
