@@ -63,7 +63,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=opened, who=st.integers(0, 1), amount=AMOUNTS)
     def hold(self, who: int, amount: int) -> UUID:
         call_id = ids.new()
-        is_open = self.loop.run(self.holds.open(self.seller.opening(self.owners[who], amount, call_id)))
+        opening = self.seller.opening(self.owners[who], amount, call_id)
+        is_open = self.loop.run(self.holds.open(opening)).is_open
         held = sum(held for owner, held in self.open.values() if owner == who)
         assert is_open == (self.posted[who] - held >= amount)
         if is_open:
