@@ -78,6 +78,15 @@ class Fees(BaseModel, frozen=True, extra="forbid"):
     platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
+class Idempotency(BaseModel, frozen=True, extra="forbid"):
+    keep_hours: Annotated[int, Field(ge=24, le=8760)] = 24
+    answer_bytes_max: Annotated[int, Field(ge=0, le=67_108_864)] = 1_048_576
+
+
+class Wallet(BaseModel, frozen=True, extra="forbid"):
+    low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
+
+
 class AssetSettings(BaseModel, frozen=True, extra="forbid"):
     """An EIP-3009 token. ``name`` and ``version`` are those of its EIP-712 domain."""
 
@@ -146,6 +155,8 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
+    idempotency: Idempotency = Idempotency()
+    wallet: Wallet = Wallet()
     networks: Annotated[tuple[Network, ...], BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

@@ -20,11 +20,14 @@ from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
 from gateway import auth_mode, server, snapshot
+from gateway.answers import store as kept_answers
+from gateway.answers.store import Answers
 from gateway.call import Gate
 from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_fetch
+from gateway.kit.money import to_atomic_down
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts, holds
@@ -33,7 +36,7 @@ from gateway.ledger.holds import Holds
 from gateway.limit import Buckets
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
-from gateway.rails.prepaid import PrepaidRail
+from gateway.rails.prepaid import LowBalance, PrepaidRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
@@ -137,6 +140,10 @@ async def reconcile(base: Base) -> None:
 
 async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
+    kept = timedelta(hours=base.settings.idempotency.keep_hours)
+    # Keys first: a key without its answer would say that the answer was lost.
+    await holds.prune_keys(base.pool, kept)
+    await kept_answers.prune(base.pool, kept)
 
 
 @asynccontextmanager
@@ -177,18 +184,28 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         lifetime = base.call_lifetime
         reserved = Holds(pool, lifetime)
         stack.push_async_callback(reserved.close)
+        answers = Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
+        stack.push_async_callback(answers.close)
         buckets = Buckets(shared(settings))
         stack.push_async_callback(buckets.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
         fee = settings.fees.platform_basis_points
+        assets = tuple(accounts.of_networks(settings.networks).values())
         till = Till(
-            PrepaidRail(pool, reserved, recorder, fee, base.origin),
-            X402Rail(pool, base.offers, base.settlements, recorder, fee),
+            PrepaidRail(pool, reserved, recorder, fee, base.origin, low_balance(settings)),
+            X402Rail(pool, base.offers, base.settlements, recorder, fee, answers, assets),
             recorder,
+            answers,
         )
         upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
         yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
+
+
+def low_balance(settings: Settings) -> LowBalance:
+    threshold = settings.wallet.low_balance_threshold
+    assets = accounts.of_networks(settings.networks)
+    return LowBalance({asset.id: to_atomic_down(threshold, asset.decimals) for asset in assets.values()})
 
 
 @asynccontextmanager

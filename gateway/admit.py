@@ -9,13 +9,16 @@ from uuid import UUID
 
 from aiohttp import HttpVersion11, web
 
+from gateway import max_price
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
 from gateway.kit.problem import Unauthorized, invalid
-from gateway.types import Credentials, Inbound
+from gateway.types import Credentials, Inbound, MaxPrice
 
 PREFIX = "/publishers/"
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
+IDEMPOTENCY_KEY = "Idempotency-Key"
+ONCE = (*PAYMENTS, IDEMPOTENCY_KEY, max_price.HEADER)
 
 
 def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
@@ -32,6 +35,8 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
         url=origin + request.rel_url.raw_path_qs,
         body=RequestBody(request, body_bytes_max),
+        idempotency_key=idempotency_key(request),
+        max_price=most(request),
     )
 
 
@@ -42,9 +47,21 @@ def refuse_ambiguous(request: web.BaseRequest) -> None:
         raise invalid("header/Transfer-Encoding", "has no meaning in HTTP/1.0")
     if "Transfer-Encoding" in headers and "Content-Length" in headers:
         raise invalid("header/Content-Length", "contradicts Transfer-Encoding")
-    for name in PAYMENTS:
+    for name in ONCE:
         if len(headers.getall(name, ())) > 1:
             raise invalid(f"header/{name}", "was sent more than once")
+
+
+def idempotency_key(request: web.BaseRequest) -> str | None:
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise invalid(f"header/{IDEMPOTENCY_KEY}", "is not 1 to 255 printable ASCII characters")
+    return key
+
+
+def most(request: web.BaseRequest) -> MaxPrice | None:
+    header = request.headers.get(max_price.HEADER)
+    return None if header is None else max_price.read(header)
 
 
 def credentials(request: web.BaseRequest) -> Credentials:

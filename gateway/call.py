@@ -4,18 +4,20 @@ Types keep the order: each stage takes what the one before returns, and only ``p
 ``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from aiohttp import web
 
 from config.settings import Limits
 from gateway.admit import admit
+from gateway.answers.again import AnsweredBefore
+from gateway.answers.keep import kept
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
 from gateway.limit import Buckets, limit
 from gateway.match import match
-from gateway.metering.observe import observe
+from gateway.metering.observe import observe, observe_again
 from gateway.pay import Till, pay
 from gateway.price import price
 from gateway.relay import relay
@@ -40,6 +42,10 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
     inbound = admit(request, call_id, gate.origin, gate.limits.body_bytes_max)
     try:
         return await serve(gate, inbound, request)
+    except AnsweredBefore as before:
+        observe_again(before.receipt)
+        first = replace(inbound, call_id=before.receipt.call_id)
+        return await relay(request, first, before.answer, before.receipt)
     finally:
         inbound.body.close()
 
@@ -51,7 +57,8 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.S
     quote = price(matched, inbound)
     async with (
         pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched) as answer,
+        forward(gate.upstreams, inbound, matched) as answered,
+        kept(gate.till.answers, hold, answered) as answer,
     ):
         receipt = await settle(hold, answer)
         observe(inbound, answer.head, receipt)

@@ -1,7 +1,8 @@
 """Stage 6 of 8, after price, before forward: set the money for a call aside.
 
 A free call needs none. A payment in the request pays; otherwise the balance of the caller's organization
-does; otherwise the answer is 402 and says how to pay. A hold left undecided is voided on every way out, so an
+does; otherwise the answer is 402 and says how to pay. A call that was paid before, and comes again with the
+same payment or the same key, is ``AnsweredBefore``. A hold left undecided is voided on every way out, so an
 upstream that never answers cannot keep a caller's money; what a dead process leaves open expires, and the
 sweeper voids it.
 """
@@ -10,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway import max_price
+from gateway.answers.store import Answers
 from gateway.kit import tasks
 from gateway.kit.problem import Refusal
 from gateway.metering.usage import Recorder
@@ -26,6 +29,8 @@ class Till:
     prepaid: PrepaidRail
     x402: X402Rail
     recorder: Recorder
+    answers: Answers
+    """What was paid for and may be asked for again."""
 
 
 @asynccontextmanager
@@ -48,6 +53,8 @@ async def pay(
 async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
     if quote.is_free:
         return free.hold(till.recorder, inbound, caller, match)
+    if inbound.max_price is not None:
+        quote = max_price.within(quote, inbound.max_price)
     if inbound.credentials.has_payment:
         return await till.x402.hold(inbound, caller, match, quote)
     challenge = till.x402.challenge(inbound, match, quote)

@@ -24,6 +24,8 @@ Outcome: TypeAlias = Literal[
     "abandoned",
 ]
 """How a call ended, as its usage row says."""
+Omitted: TypeAlias = Literal["too_large", "cut_short"]
+"""Why an answer was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,19 @@ class Inbound:
     url: str
     """What was asked for, on the configured public origin."""
     body: Body
+    idempotency_key: str | None = None
+    max_price: "MaxPrice | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPrice:
+    """What a caller is willing to pay: ``digits`` divided by ten to the power of ``decimals``."""
+
+    text: str
+    symbol: str | None
+    """The only asset it wants to pay in, or None for any."""
+    digits: int
+    decimals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,8 @@ class Caller:
     organization_id: UUID | None
     key_id: UUID | None
     mode: Mode | None
+    is_capped: bool = False
+    """Whether what the key spends is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +231,24 @@ class Receipt:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """For a call that may be sent again: under which id its answer is kept, and for whom."""
+
+    call_id: UUID
+    senders: frozenset[str] | None
+    """None when whoever knows the key of the call may have it."""
+
+
 class Hold(Protocol):
     """Money set aside for one call, by whatever rail, until it is posted or voided.
 
     Only ``pay`` makes one. Closing a hold that is closed changes nothing.
     """
+
+    @property
+    def keeper(self) -> Keeper | None:
+        """None when nobody can ask for the answer again."""
 
     async def post(self, head: Head) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""

@@ -15,7 +15,7 @@ import structlog
 from asyncpg import Record
 
 from gateway.kit.groups import Group
-from gateway.kit.sql import Pool, Statements
+from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
 
@@ -192,6 +192,11 @@ class Holds:
     async def close(self) -> None:
         for group in (self.openings, self.postings, self.voidings):
             await group.close()
+
+
+async def find_keyed(db: Db, owner_id: UUID, name: str) -> Record | None:
+    """The call that has this idempotency key, with its hold and, once it was answered, its answer."""
+    return await db.fetchrow(SQL.repeated, owner_id, name)
 
 
 async def void_expired(pool: Pool, limit: int = 500) -> int:

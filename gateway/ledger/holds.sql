@@ -143,9 +143,10 @@ SELECT api_keys.organization_id, 'key.cap_reached', jsonb_build_object(
 FROM reached JOIN api_keys ON api_keys.id = reached.key_id
 
 -- name: repeated
-SELECT known.call_id, known.digest, holds.state, holds.spent, holds.asset_id, holds.expires_at <= now() AS is_over,
+SELECT known.call_id, known.digest, holds.state, holds.spent, symbol, decimals, holds.expires_at <= now() AS is_over,
     answers.head, answers.body, answers.omitted
 FROM idempotency_keys AS known JOIN holds ON holds.call_id = known.call_id
+    JOIN assets ON assets.id = holds.asset_id
     LEFT JOIN answers ON answers.call_id = known.call_id
 WHERE known.organization_id = $1 AND known.name = $2
 

@@ -15,6 +15,7 @@ CALL_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 REFUSALS = Counter("farebox_refusals", "Answers with a problem, by its slug.", ["problem"])
+REPLAYS = Counter("farebox_replays", "Kept answers that were given again.", ["rail"])
 CHARGED = Counter("farebox_charged_atomic", "Charged, in atomic units of the asset.", ["asset", "rail"])
 SETTLEMENTS = Counter("farebox_settlements", "x402 settlements, by outcome.", ["network", "outcome"])
 IN_FLIGHT = Gauge("farebox_calls_in_flight", "Calls being served.", multiprocess_mode="livesum")

@@ -11,6 +11,12 @@ LABELS = metrics.PublisherLabels()
 log = structlog.get_logger(__name__)
 
 
+def observe_again(receipt: Receipt) -> None:
+    """Of an answer that was kept from the first time. Nothing was charged."""
+    metrics.REPLAYS.labels(receipt.rail).inc()
+    log.info("call.answered_again", first_call_id=str(receipt.call_id), rail=receipt.rail)
+
+
 def observe(inbound: Inbound, head: Head, receipt: Receipt | None) -> None:
     """``receipt`` is None for an answer that was not charged. Never a secret, a query or a payment."""
     rail = "none" if receipt is None else receipt.rail

@@ -12,6 +12,7 @@ class FreeHold:
     recorder: Recorder
     event: Usage
     is_open: bool = True
+    keeper: None = None
 
     async def post(self, head: Head) -> Receipt:
         self.record("free", head.status)

@@ -1,22 +1,28 @@
 """Rail ``x402``: a signed transfer is claimed before the upstream runs and settled when it has answered.
 
 The claim is a row bound to the request. One payment buys one upstream call: whoever sends it again, in
-whatever way, is told how the first one stands, and never asked to pay afresh for something that may be paid
-already.
+whatever way, is given the answer once more or told how the first one stands, and never asked to pay afresh
+for something that may be paid already.
 """
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import NoReturn
 
+from gateway.answers import again
+from gateway.answers.again import AnsweredBefore, AnswerNotKept
+from gateway.answers.store import Answers, Kept
+from gateway.kit.money import to_text
 from gateway.kit.sql import Pool
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
-from gateway.types import Caller, Head, Inbound, Match, Outcome, Quote, Receipt
-from gateway.x402 import intake, payments
+from gateway.types import Asset, Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
+from gateway.x402 import intake, payments, resent
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
-from gateway.x402.offers import Offers
-from gateway.x402.payments import Claim
+from gateway.x402.offers import Offers, PaymentRequired
+from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Settlements
 from gateway.x402.wire import Resource
 
@@ -27,6 +33,7 @@ class X402Hold:
     intake: Intake
     challenge: Challenge
     event: Usage
+    keeper: Keeper
     is_open: bool = True
 
     async def post(self, head: Head) -> Receipt:
@@ -67,6 +74,9 @@ class X402Rail:
     settlements: Settlements
     recorder: Recorder
     fee_basis_points: int
+    answers: Answers
+    assets: Sequence[Asset]
+    """All that payments were ever offered in."""
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
@@ -75,11 +85,21 @@ class X402Rail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
-        taken = intake.read(inbound.credentials, challenge)
+        senders = again.senders(inbound, caller)
+        try:
+            taken = intake.read(inbound.credentials, challenge)
+        except PaymentRequired:
+            # Only a payment that would be refused pays for this question.
+            if seen := await resent.find(self.pool, inbound.credentials, self.assets):
+                before, taken = seen
+                digest = await again.fingerprint(inbound, match)
+                if before.request_digest == digest:
+                    await self.give_again(before, digest, taken, challenge, senders)
+            raise
         paid = taken.authorization
-        digest = await fingerprint(inbound, match)
+        digest = await again.fingerprint(inbound, match)
         if known := await payments.find(self.pool, paid):
-            raise intake.stands(known, digest, taken, challenge)
+            await self.give_again(known, digest, taken, challenge, senders)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
@@ -92,13 +112,43 @@ class X402Rail:
         claim = Claim(inbound.call_id, "call", paid, digest, payee_id, is_owed, fee)
         if not await payments.claim(self.pool, claim):
             # Another request claimed it since it was looked for.
-            raise PaymentInProgress("this payment is being used by another request")
+            taker = await payments.find(self.pool, paid)
+            assert taker is not None, "payments are never removed"
+            await self.give_again(taker, digest, taken, challenge, senders)
         event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event)
+        return X402Hold(self, taken, challenge, event, Keeper(inbound.call_id, senders))
 
+    async def give_again(
+        self, known: Payment, digest: bytes, taken: Intake, challenge: Challenge, senders: frozenset[str]
+    ) -> NoReturn:
+        """Raise ``AnsweredBefore``, or a ``Refusal`` that says how the payment stands.
 
-async def fingerprint(inbound: Inbound, match: Match) -> bytes:
-    """SHA-256 of what a payment is bound to: method, publisher, upstream URL with its query, and body."""
-    body = await inbound.body.digest()
-    parts = (inbound.method.encode(), match.route.publisher_id.bytes, match.url.encode(), body)
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+        While it is being used, or nobody knows yet whether it settled, this call waits a little.
+        """
+        async for seconds_left in again.moments():
+            known = await payments.get(self.pool, known.id) or known
+            if known.request_digest != digest or known.state in ("void", "failed"):
+                break
+            if known.state == "settled":
+                kept = await self.answers.find(known.id)
+                if kept is not None or datetime.now(UTC) - known.created_at > self.answers.lifetime:
+                    self.give(known, kept, taken, senders)
+                    break
+                if not seconds_left:
+                    raise PaymentInProgress("this payment was settled, and its answer is on its way")
+        raise intake.stands(known, digest, taken, challenge)
+
+    def give(self, known: Payment, kept: Kept | None, taken: Intake, senders: frozenset[str]) -> None:
+        """Raise what was kept; return when it is not for this sender."""
+        if kept is not None and kept.senders is not None and senders.isdisjoint(kept.senders):
+            return
+        transaction = "0x" + (known.transaction_hash or b"").hex()
+        receipt = taken.receipt(transaction)
+        if kept is not None and kept.body is not None:
+            headers = {**receipt, again.REPLAYED: "true"}
+            raise AnsweredBefore(kept.answer, Receipt(known.id, "x402", 0, None, headers))
+        asset = taken.authorization.asset
+        paid = f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
+        gone = AnswerNotKept(known.id, kept.omitted if kept else None, paid)
+        gone.headers = receipt
+        raise gone

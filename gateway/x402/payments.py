@@ -72,6 +72,12 @@ async def find(db: Db, authorization: Authorization) -> Payment | None:
     )
 
 
+async def find_signed(db: Db, authorization: Authorization) -> Payment | None:
+    """The payment that is this authorization, signature included."""
+    one = authorization
+    return stored(await db.fetchrow(SQL.find_signed, one.asset.id, one.payer, one.nonce, one.signature))
+
+
 async def get(db: Db, payment_id: UUID) -> Payment | None:
     return stored(await db.fetchrow(SQL.get, payment_id))
 

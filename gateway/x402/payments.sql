@@ -11,6 +11,13 @@ SELECT payments.*, (
 ) AS transaction_hash
 FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
 
+-- name: find_signed
+-- The signature is over all that the payer agreed to, so this is the same payment and not one with its nonce.
+SELECT payments.*, (
+    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY nonce DESC LIMIT 1
+) AS transaction_hash
+FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3 AND signature = $4
+
 -- name: get
 SELECT payments.*, (
     SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY nonce DESC LIMIT 1

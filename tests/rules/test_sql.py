@@ -55,6 +55,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
     assert owners == {
         "accounts": {"gateway/ledger"},
         "agent_wallets": {"gateway/x402"},
+        "answers": {"gateway/answers"},
         "api_keys": {"control/identity"},
         "assets": {"gateway/ledger"},
         "chain_transactions": {"gateway/x402"},
