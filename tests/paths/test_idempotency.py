@@ -300,7 +300,7 @@ async def test_a_payment_is_recognised_after_it_expired_and_the_price_changed(
 
 
 async def costs(farebox: Farebox, url: str, amount: int) -> bool:
-    return (await farebox.agent.ask("GET", url)).offers[0]["amount"] == str(amount)
+    return bool((await farebox.agent.ask("GET", url)).offers[0]["amount"] == str(amount))
 
 
 async def test_what_a_payment_bought_is_not_for_whoever_read_it_on_the_chain(
