@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from config.settings import Settings
 from control import app, migrate
+from control.api import idempotency
 from control.api.operation import Ports
 from gateway import auth_mode, server, snapshot
 from gateway.answers import store as kept_answers
@@ -144,6 +145,7 @@ async def prune(base: Base) -> None:
     # Keys first: a key without its answer would say that the answer was lost.
     await holds.prune_keys(base.pool, kept)
     await kept_answers.prune(base.pool, kept)
+    await idempotency.prune(base.pool, kept)
 
 
 @asynccontextmanager

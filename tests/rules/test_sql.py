@@ -65,6 +65,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "holds": {"gateway/ledger"},
         "idempotency_keys": {"gateway/ledger"},
         "key_caps": {"gateway/ledger"},
+        "idempotent_requests": {"control/api"},
         "members": {"control/identity"},
         "organizations": {"control/identity"},
         "payments": {"gateway/x402"},
