@@ -12,10 +12,10 @@ from gateway.kit.problem import Refusal
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import accounts
 from gateway.types import Asset, Credentials, Price
-from gateway.x402 import intake, payments
+from gateway.x402 import intake, payments, resent
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
-from gateway.x402.offers import Offers
+from gateway.x402.offers import Offers, PaymentRequired
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Settlements
 from gateway.x402.wire import Resource
@@ -62,9 +62,16 @@ class Deposits:
         challenge = self.challenge(asset, amount)
         if not credentials.has_payment:
             raise challenge.refuse("payment_required", "sign a payment of this amount to make the deposit")
-        taken = intake.read(credentials, challenge)
-        paid = taken.authorization
         digest = hashlib.sha256(f"deposit {asset.id} {amount} {organization_id}".encode()).digest()
+        try:
+            taken = intake.read(credentials, challenge)
+        except PaymentRequired:
+            # It may have been credited before it expired.
+            seen = await resent.find(self.pool, credentials, [asset])
+            if seen is not None and seen[0].state == "settled" and seen[0].request_digest == digest:
+                return await self.made(*seen)
+            raise
+        paid = taken.authorization
         if known := await payments.find(self.pool, paid):
             if known.state == "settled" and known.request_digest == digest:
                 return await self.made(known, taken)

@@ -299,6 +299,20 @@ async def test_a_payment_is_recognised_after_it_expired_and_the_price_changed(
     assert len(farebox.upstream.seen) == 1
 
 
+async def test_a_deposit_is_recognised_after_its_payment_expired(
+    farebox: Farebox, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, body = f"{farebox.origin}/wallet/deposit/crypto", {"amount": "1"}
+    challenge = await farebox.agent.ask("POST", url, headers=account.headers, body=body)
+    headers = {**account.headers, "PAYMENT-SIGNATURE": farebox.agent.sign(challenge)}
+    first = await farebox.agent.ask("POST", url, headers=headers, body=body)
+    then = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: then)
+    late = await farebox.agent.ask("POST", url, headers=headers, body=body)
+    assert (late.status, late.text) == (200, first.text)
+    assert await farebox.balance(account) == 11 * DOLLAR
+
+
 async def costs(farebox: Farebox, url: str, amount: int) -> bool:
     return bool((await farebox.agent.ask("GET", url)).offers[0]["amount"] == str(amount))
 
