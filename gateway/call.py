@@ -52,7 +52,7 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.S
     async with (
         pay(gate.till, inbound, caller, matched, quote) as hold,
         forward(gate.upstreams, inbound, matched) as answer,
+        settle(hold, answer) as settled,
     ):
-        receipt = await settle(hold, answer)
-        observe(inbound, answer.head, receipt)
-        return await relay(request, inbound, answer, receipt)
+        observe(inbound, answer.head, settled.receipt)
+        return await relay(request, inbound, settled.answer, settled.receipt)

@@ -56,6 +56,10 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     # Last, so that nothing a caller sends can stand in for the publisher's credentials.
     for name, value in vouched.headers.items():
         headers[name] = value
+    if match.route.is_cost_reported:
+        # What says how much it costs has to come whole, and unpacked.
+        headers.popall("Range", None)
+        headers["Accept-Encoding"] = "identity"
     if inbound.body.length:
         headers["Content-Length"] = str(inbound.body.length)
     scheme, _, host = upstreams.origin.partition("://")

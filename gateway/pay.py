@@ -18,6 +18,12 @@ from gateway.rails.prepaid import PrepaidRail, Short
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
 
+EITHER_WAY = "pay with x402, or send the API key of a funded organization"
+BY_ANSWER = (
+    "what this call costs is known from its answer only, so it is sold from a balance and not for an x402 "
+    "payment, which signs the price beforehand: send the API key of a funded organization"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Till:
@@ -49,12 +55,12 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
     if quote.is_free:
         return free.hold(till.recorder, inbound, caller, match)
     if inbound.credentials.has_payment:
+        if quote.is_by_answer:
+            raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
         return await till.x402.hold(inbound, caller, match, quote)
     challenge = till.x402.challenge(inbound, match, quote)
     if caller.organization_id is None:
-        raise challenge.refuse(
-            "payment_required", "pay with x402, or send the API key of a funded organization"
-        )
+        raise challenge.refuse("payment_required", BY_ANSWER if quote.is_by_answer else EITHER_WAY)
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:

@@ -3,10 +3,14 @@
 An endpoint's own price goes before the price of its method, and that before ``price_per_call``.
 ``min_charge`` and ``max_charge`` bound what is charged at all; a price of zero is free and stays free. A
 publisher that set prices but none for this method does not sell it: a gap in a price list never gives
-anything away.
+anything away. Where the cost depends on the answer, this is the most it may be; see ``cost.py``.
 """
 
+from collections.abc import Mapping
+
+from gateway import cost
 from gateway.kit.problem import Refusal
+from gateway.tariffs import Tariff
 from gateway.types import Inbound, Match, Price, Pricing, Quote
 
 PRICED = (
@@ -28,20 +32,42 @@ def price(match: Match, inbound: Inbound) -> Quote:
     description = f"{inbound.method} {route.slug}{inbound.path or '/'}"[:200]
     prices = []
     for pricing in route.pricing:
-        amount = amount_of(pricing, match, inbound.method)
-        if amount is None:
+        one = offered(pricing, match, inbound.method)
+        if one is None:
             continue
-        if amount == 0:
+        if one.ceiling == 0:
             return Quote((), description)
-        prices.append(
-            Price(
-                pricing.asset, amount, pricing.earnings_id,
-                pricing.is_prepaid_enabled, pricing.is_onchain_enabled,
-            )
-        )  # fmt: skip
+        prices.append(one)
     if not prices:
         raise NotForSale(f"{route.slug} has no price for {inbound.method}")
     return Quote(tuple(prices), description)
+
+
+def offered(pricing: Pricing, match: Match, method: str) -> Price | None:
+    """The price in one asset; None where the publisher set none."""
+    own = None if match.position is None else pricing.endpoint_prices.get(match.position)
+    if pricing.tariff is not None and own is None:
+        return by_answer(pricing, pricing.tariff, match, method)
+    amount = amount_of(pricing, match, method)
+    if amount is None:
+        return None
+    return Price(
+        pricing.asset, amount, pricing.earnings_id, pricing.is_prepaid_enabled, pricing.is_onchain_enabled
+    )
+
+
+def by_answer(pricing: Pricing, tariff: Tariff, match: Match, method: str) -> Price:
+    """A price that is known afterwards is held up to its ceiling, which an on-chain payment cannot be: what
+    is signed is what is paid.
+    """
+    base = listed(pricing.prices, method)
+    ceiling = cost.bounds(pricing.prices, tariff, base)
+    if ceiling is None:
+        raise NotForSale(f"{match.route.slug} sets no reserve_max_charge: what this may cost has no bound")
+    return Price(
+        pricing.asset, ceiling, pricing.earnings_id, pricing.is_prepaid_enabled,
+        is_onchain_enabled=False, base=base or 0, floor=pricing.prices.get("min_charge", 0), tariff=tariff,
+    )  # fmt: skip
 
 
 def amount_of(pricing: Pricing, match: Match, method: str) -> int | None:
@@ -49,9 +75,7 @@ def amount_of(pricing: Pricing, match: Match, method: str) -> int | None:
     prices = pricing.prices
     base = None if match.position is None else pricing.endpoint_prices.get(match.position)
     if base is None:
-        base = prices.get("price_per_get" if method == "HEAD" else f"price_per_{method.lower()}")
-    if base is None:
-        base = prices.get("price_per_call")
+        base = listed(prices, method)
     if base is None:
         # No price list at all is a publisher that asks for nothing.
         return None if any(name in prices for name in PRICED) or pricing.endpoint_prices else 0
@@ -59,3 +83,8 @@ def amount_of(pricing: Pricing, match: Match, method: str) -> int | None:
         return 0
     amount = max(base, prices.get("min_charge", 0))
     return min(amount, prices["max_charge"]) if prices.get("max_charge") else amount
+
+
+def listed(prices: Mapping[str, int], method: str) -> int | None:
+    base = prices.get("price_per_get" if method == "HEAD" else f"price_per_{method.lower()}")
+    return prices.get("price_per_call") if base is None else base

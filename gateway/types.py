@@ -11,6 +11,8 @@ from uuid import UUID
 
 from multidict import CIMultiDictProxy
 
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
 Policy: TypeAlias = Literal["default_allow", "default_deny"]
@@ -120,6 +122,8 @@ class Pricing:
     """By the position of the endpoint in the route's list."""
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    tariff: Tariff | None = None
+    """None for prices that are known before the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,8 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    is_cost_reported: bool = False
+    """Whether answers say what they cost, so that they have to come readable and whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,10 @@ class Price:
     payee_id: UUID
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    base: int = 0
+    """With a tariff: the part that does not depend on the answer."""
+    floor: int = 0
+    tariff: Tariff | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,11 @@ class Quote:
     @property
     def is_free(self) -> bool:
         return not self.prices
+
+    @property
+    def is_by_answer(self) -> bool:
+        """Whether the cost is known only afterwards, in every asset that is taken."""
+        return all(one.tariff is not None for one in self.prices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +224,23 @@ class Receipt:
 
     call_id: UUID
     rail: Rail
-    cost: int
+    cost: int | None
+    """None while the body that decides it is under way."""
     asset: Asset | None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What it takes to charge a call by its answer's body."""
+
+    tariff: Tariff
+    began: int
+    """When the hold was opened, by the monotonic clock, in nanoseconds."""
+    seconds_max: float
+    """The hold is charged by then: later it may have expired."""
+    receipt: Receipt
+    """Of a cost that is not known yet."""
 
 
 class Hold(Protocol):
@@ -220,7 +249,11 @@ class Hold(Protocol):
     Only ``pay`` makes one. Closing a hold that is closed changes nothing.
     """
 
-    async def post(self, head: Head) -> Receipt:
+    @property
+    def metering(self) -> "Metering | None":
+        """None when the answer's head is all that a charge waits for."""
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> None:

@@ -1,17 +1,20 @@
 """Rail ``prepaid``: the ceiling is held on the organization's balance and the actual is posted."""
 
+import time
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
 
+from gateway import cost
 from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool
-from gateway.ledger import accounts
+from gateway.ledger import accounts, call_counts
 from gateway.ledger.holds import Holds, Opening, Posting
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
-from gateway.types import Caller, Head, Inbound, Match, Outcome, Price, Quote, Receipt
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.types import Caller, Head, Inbound, Match, Metering, Outcome, Price, Quote, Receipt
 
 
 class Short(Exception):
@@ -35,21 +38,31 @@ class PrepaidHold:
     price: Price
     event: Usage
     description: str
+    metering: Metering | None = None
     is_open: bool = True
 
-    async def post(self, head: Head) -> Receipt:
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         price, event = self.price, self.event
-        fee = price.ceiling * self.rail.fee_basis_points // 10_000
+        spent = price.ceiling if price.tariff is None else await self.actual(price.tariff, measured)
+        fee = spent * self.rail.fee_basis_points // 10_000
         self.is_open = False
         posted = await self.rail.holds.post(
             Posting(
-                event.call_id, price.ceiling, fee, self.description, event.publisher_id,
+                event.call_id, spent, fee, self.description, event.publisher_id,
                 event.method, event.path, head.status,
             )
         )  # fmt: skip
         if not posted:
             raise HoldExpired(f"call {event.call_id} took too long and was not charged")
-        return Receipt(event.call_id, "prepaid", price.ceiling, price.asset)
+        return Receipt(event.call_id, "prepaid", spent, price.asset)
+
+    async def actual(self, tariff: Tariff, measured: Used) -> int:
+        event = self.event
+        if tariff.tiers:
+            assert event.organization_id is not None, "only an organization has a balance"
+            place = await call_counts.count(self.rail.pool, event.publisher_id, event.organization_id)
+            measured = replace(measured, place=place)
+        return cost.actual(self.price, measured)
 
     async def void(self, outcome: Outcome, status: int | None) -> None:
         if not self.is_open:
@@ -77,11 +90,19 @@ class PrepaidRail:
                 inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling
             )
             if await self.holds.open(opening):
-                return PrepaidHold(self, price, event, quote.description)
+                metering = self.metering(price, inbound.call_id)
+                return PrepaidHold(self, price, event, quote.description, metering)
         if not prices:
             raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
         detail, members = await self.shortage(caller.organization_id, prices[0])
         raise Short(detail, members)
+
+    def metering(self, price: Price, call_id: UUID) -> Metering | None:
+        if price.tariff is None or price.tariff.is_known_at_head:
+            return None
+        seconds_max = self.holds.lifetime.total_seconds() * 0.9
+        receipt = Receipt(call_id, "prepaid", None, price.asset)
+        return Metering(price.tariff, time.monotonic_ns(), seconds_max, receipt)
 
     async def shortage(self, organization_id: UUID, price: Price) -> tuple[str, Members]:
         """Say how much is missing and where to deposit it; only a refused call pays for this query."""

@@ -57,6 +57,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "agent_wallets": {"gateway/x402"},
         "api_keys": {"control/identity"},
         "assets": {"gateway/ledger"},
+        "call_counts": {"gateway/ledger"},
         "chain_transactions": {"gateway/x402"},
         "changes": {"gateway"},
         "entries": {"gateway/ledger"},

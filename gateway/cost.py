@@ -1,0 +1,118 @@
+"""What a call costs whose price depends on its answer. Pure.
+
+``tariff`` reads a price list once, when it is published; ``bounds`` says what is set aside before the call,
+and ``actual`` what is charged after it. Fractions are exact until the end, and the end is rounded up to the
+atomic unit: a price that is smaller than a unit is not free.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from gateway.tariffs import Tariff, Tier, Used
+from gateway.types import Price
+
+SECONDS_PER_HOUR = 3600
+# Longer than any call may take, so a ceiling of this much time is one.
+LONGEST_CALL_SECONDS = 3600
+ONE = Fraction(1)
+
+
+def markup(prices: Mapping[str, Any]) -> Fraction:
+    return Fraction(Decimal(prices.get("markup_multiplier") or 1))
+
+
+def raised(amount: int, factor: Fraction) -> int:
+    """A price with the publisher's markup."""
+    return amount if factor == ONE else ceil(amount * factor)
+
+
+def tariff(
+    details: Mapping[str, Any], category: str, prices: Mapping[str, Any], decimals: int
+) -> Tariff | None:
+    """None for a price list whose prices are known before the call."""
+    model, factor = prices.get("pricing_model"), markup(prices)
+    is_passed_on = details.get("billing_model") == "x402_passthrough"
+    is_reported = details.get("billing_model") == "pay_per_use" or (
+        model == "passthrough" and not is_passed_on
+    )
+    per_hour = prices.get("hourly_rate", 0) if category == "compute" and not is_reported else 0
+    made = Tariff(
+        is_reported=is_reported,
+        path=path_of(details.get("upstream_cost_response_path")) if is_reported else (),
+        per_reported=10**decimals * factor,
+        fallback=prices.get("unresolved_fallback_charge"),
+        per_byte=per_byte(prices) if model == "per_byte" and not is_reported else Fraction(0),
+        per_second=Fraction(per_hour, SECONDS_PER_HOUR) * factor,
+        tiers=tiers(prices) if model == "tiered" and not is_reported else (),
+    )
+    return made if made.is_reported or made.tiers or made.per_byte or made.per_second else None
+
+
+def path_of(text: str | None) -> tuple[str, ...]:
+    """``usage.cost``, and as JSONPath writes it ``$.usage.cost``, in its steps."""
+    return tuple((text or "").removeprefix("$").strip(".").split(".")) if text else ()
+
+
+def per_byte(prices: Mapping[str, Any]) -> Fraction:
+    """The model says what the units of ``base_price_per_1000_rows`` are: here they are bytes."""
+    return Fraction(prices.get("base_price_per_1000_rows", 0), 1000) * markup(prices)
+
+
+def tiers(prices: Mapping[str, Any]) -> tuple[Tier, ...]:
+    factor = markup(prices)
+    return tuple(Tier(one["up_to"], raised(one["price"], factor)) for one in prices.get("tiers") or ())
+
+
+def bounds(prices: Mapping[str, int], tariff: Tariff, base: int | None) -> int | None:
+    """The most that a call may cost; None when the price list leaves that open."""
+    said = [prices[name] for name in ("reserve_max_charge", "max_charge") if prices.get(name)]
+    if said:
+        return min(said)
+    if tariff.tiers:
+        most = max(one.price for one in tariff.tiers) + timed(tariff)
+    elif tariff.is_reported:
+        most = max(tariff.fallback or 0, base or 0)
+    elif tariff.per_byte:
+        return None
+    else:
+        most = (base or 0) + timed(tariff)
+    return max(most, prices.get("min_charge", 0)) if most else None
+
+
+def timed(tariff: Tariff) -> int:
+    return ceil(tariff.per_second * LONGEST_CALL_SECONDS)
+
+
+def actual(price: Price, used: Used) -> int:
+    """What the call did cost: never more than was set aside, and what does not fit into that is not owed."""
+    one = price.tariff
+    if one is None:
+        return price.ceiling
+    if one.is_reported:
+        cost = reported(price, one, used)
+    else:
+        base = tier_of(one, used.place) if one.tiers else price.base
+        cost = base + ceil(one.per_byte * used.byte_count + one.per_second * used.milliseconds / 1000)
+    return min(max(cost, price.floor), price.ceiling)
+
+
+def reported(price: Price, tariff: Tariff, used: Used) -> int:
+    """An answer that does not say what it cost is never free by accident: it costs what was agreed for that
+    case, or all that was set aside.
+    """
+    if used.reported is not None:
+        return ceil(used.reported * tariff.per_reported)
+    if tariff.fallback is not None:
+        return tariff.fallback
+    return price.base or price.ceiling
+
+
+def tier_of(tariff: Tariff, place: int) -> int:
+    """The price of a caller's n-th call of the month; the last tier goes on without end."""
+    for one in tariff.tiers:
+        if one.up_to is None or place <= one.up_to:
+            return one.price
+    return tariff.tiers[-1].price
