@@ -51,9 +51,11 @@ def offered(pricing: Pricing, match: Match, method: str) -> Price | None:
     amount = amount_of(pricing, match, method)
     if amount is None:
         return None
+    prices = pricing.prices
     return Price(
-        pricing.asset, amount, pricing.earnings_id, pricing.is_prepaid_enabled, pricing.is_onchain_enabled
-    )
+        pricing.asset, amount, pricing.earnings_id, pricing.is_prepaid_enabled, pricing.is_onchain_enabled,
+        minimum_balance=prices.get("minimum_balance", 0), grace_minutes=prices.get("grace_period_minutes", 0),
+    )  # fmt: skip
 
 
 def by_answer(pricing: Pricing, tariff: Tariff, match: Match, method: str) -> Price:
@@ -64,9 +66,11 @@ def by_answer(pricing: Pricing, tariff: Tariff, match: Match, method: str) -> Pr
     ceiling = cost.bounds(pricing.prices, tariff, base)
     if ceiling is None:
         raise NotForSale(f"{match.route.slug} sets no reserve_max_charge: what this may cost has no bound")
+    prices = pricing.prices
     return Price(
         pricing.asset, ceiling, pricing.earnings_id, pricing.is_prepaid_enabled,
-        is_onchain_enabled=False, base=base or 0, floor=pricing.prices.get("min_charge", 0), tariff=tariff,
+        is_onchain_enabled=False, base=base or 0, floor=prices.get("min_charge", 0), tariff=tariff,
+        minimum_balance=prices.get("minimum_balance", 0), grace_minutes=prices.get("grace_period_minutes", 0),
     )  # fmt: skip
 
 

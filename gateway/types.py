@@ -179,6 +179,9 @@ class Price:
     """With a tariff: the part that does not depend on the answer."""
     floor: int = 0
     tariff: Tariff | None = None
+    minimum_balance: int = 0
+    """A balance below it is refused, once it has been for as long as the grace period."""
+    grace_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

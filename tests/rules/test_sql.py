@@ -62,6 +62,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "changes": {"gateway"},
         "entries": {"gateway/ledger"},
         "holds": {"gateway/ledger"},
+        "low_balances": {"gateway/ledger"},
         "members": {"control/identity"},
         "organizations": {"control/identity"},
         "payments": {"gateway/x402"},
