@@ -37,6 +37,7 @@ from gateway.rails.prepaid import PrepaidRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402 import payments
 from gateway.x402.deposits import Deposits
 from gateway.x402.local import ChainMismatch, LocalFacilitator
@@ -181,13 +182,15 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         stack.push_async_callback(buckets.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
+        sockets = SocketUpstreams(guard, settings.upstream)
+        stack.push_async_callback(sockets.close)
         fee = settings.fees.platform_basis_points
         till = Till(
             PrepaidRail(pool, reserved, recorder, fee, base.origin),
             X402Rail(pool, base.offers, base.settlements, recorder, fee),
             recorder,
         )
-        upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
+        upstreams = Upstreams(http, sockets, guarded_fetch(guard, http.session), base.origin)
         yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
 
 

@@ -21,6 +21,7 @@ from gateway.price import price
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
+from gateway.sockets import Asked, connect
 from gateway.types import Inbound
 
 
@@ -49,6 +50,8 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.S
     caller = await identify(gate.snapshot, inbound, matched)
     await limit(gate.buckets, gate.limits, inbound, caller)
     quote = price(matched, inbound)
+    if inbound.is_websocket:
+        return await connect(gate.till, gate.upstreams, Asked(request, inbound, caller, matched, quote))
     async with (
         pay(gate.till, inbound, caller, matched, quote) as hold,
         forward(gate.upstreams, inbound, matched) as answer,

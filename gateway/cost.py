@@ -6,6 +6,7 @@ atomic unit: a price that is smaller than a unit is not free.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
@@ -17,6 +18,10 @@ from gateway.types import Price
 SECONDS_PER_HOUR = 3600
 # Longer than any call may take, so a ceiling of this much time is one.
 LONGEST_CALL_SECONDS = 3600
+# Of an open connection: how much of it is paid for at a time.
+PIECE_BYTES = 1 << 20
+PIECE_SECONDS = 60
+PIECE_SECONDS_HELD = 90
 ONE = Fraction(1)
 
 
@@ -33,22 +38,29 @@ def tariff(
     details: Mapping[str, Any], category: str, prices: Mapping[str, Any], decimals: int
 ) -> Tariff | None:
     """None for a price list whose prices are known before the call."""
+    billing, model = details.get("billing_model"), prices.get("pricing_model")
+    if billing == "pay_per_use" or (model == "passthrough" and billing != "x402_passthrough"):
+        return Tariff(
+            is_reported=True,
+            path=path_of(details.get("upstream_cost_response_path")),
+            per_reported=10**decimals * markup(prices),
+            fallback=prices.get("unresolved_fallback_charge"),
+        )
+    counted = connection_tariff(prices)
+    if counted is not None and category != "compute":
+        counted = replace(counted, per_second=Fraction(0))
+    return counted if counted is not None and counted.is_something else None
+
+
+def connection_tariff(prices: Mapping[str, Any]) -> Tariff | None:
+    """Of a WebSocket: what passes in both directions counts, and the time it is open."""
     model, factor = prices.get("pricing_model"), markup(prices)
-    is_passed_on = details.get("billing_model") == "x402_passthrough"
-    is_reported = details.get("billing_model") == "pay_per_use" or (
-        model == "passthrough" and not is_passed_on
-    )
-    per_hour = prices.get("hourly_rate", 0) if category == "compute" and not is_reported else 0
     made = Tariff(
-        is_reported=is_reported,
-        path=path_of(details.get("upstream_cost_response_path")) if is_reported else (),
-        per_reported=10**decimals * factor,
-        fallback=prices.get("unresolved_fallback_charge"),
-        per_byte=per_byte(prices) if model == "per_byte" and not is_reported else Fraction(0),
-        per_second=Fraction(per_hour, SECONDS_PER_HOUR) * factor,
-        tiers=tiers(prices) if model == "tiered" and not is_reported else (),
+        per_byte=per_byte(prices) if model == "per_byte" else Fraction(0),
+        per_second=Fraction(prices.get("hourly_rate", 0), SECONDS_PER_HOUR) * factor,
+        tiers=tiers(prices) if model == "tiered" else (),
     )
-    return made if made.is_reported or made.tiers or made.per_byte or made.per_second else None
+    return made if made.is_something else None
 
 
 def path_of(text: str | None) -> tuple[str, ...]:
@@ -64,6 +76,14 @@ def per_byte(prices: Mapping[str, Any]) -> Fraction:
 def tiers(prices: Mapping[str, Any]) -> tuple[Tier, ...]:
     factor = markup(prices)
     return tuple(Tier(one["up_to"], raised(one["price"], factor)) for one in prices.get("tiers") or ())
+
+
+def piece(tariff: Tariff, prices: Mapping[str, int]) -> int:
+    """What is held at a time for an open connection, whose use has no end that could be held."""
+    if tariff.is_known_at_head:
+        return 0
+    by_time = tariff.per_second * PIECE_SECONDS_HELD
+    return ceil(max(by_time, prices.get("reserve_max_charge") or by_time + tariff.per_byte * PIECE_BYTES))
 
 
 def bounds(prices: Mapping[str, int], tariff: Tariff, base: int | None) -> int | None:
@@ -91,12 +111,13 @@ def actual(price: Price, used: Used) -> int:
     one = price.tariff
     if one is None:
         return price.ceiling
-    if one.is_reported:
-        cost = reported(price, one, used)
-    else:
-        base = tier_of(one, used.place) if one.tiers else price.base
-        cost = base + ceil(one.per_byte * used.byte_count + one.per_second * used.milliseconds / 1000)
+    cost = reported(price, one, used) if one.is_reported else counted(price.base, one, used)
     return min(max(cost, price.floor), price.ceiling)
+
+
+def counted(base: int, tariff: Tariff, used: Used) -> int:
+    base = tier_of(tariff, used.place) if tariff.tiers else base
+    return base + ceil(tariff.per_byte * used.byte_count + tariff.per_second * used.milliseconds / 1000)
 
 
 def reported(price: Price, tariff: Tariff, used: Used) -> int:

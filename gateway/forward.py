@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from gateway.kit import hygiene
 from gateway.types import Answer, Fetch, Inbound, Match, Outbound, Vouched
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
 
@@ -22,6 +23,7 @@ NOBODY = Vouched()
 @dataclass(frozen=True, slots=True)
 class Upstreams:
     http: HttpUpstreams
+    sockets: SocketUpstreams
     fetch: Fetch
     """For auth modes that ask a token endpoint."""
     origin: str

@@ -32,7 +32,7 @@ def price(match: Match, inbound: Inbound) -> Quote:
     description = f"{inbound.method} {route.slug}{inbound.path or '/'}"[:200]
     prices = []
     for pricing in route.pricing:
-        one = offered(pricing, match, inbound.method)
+        one = offered(pricing, match, inbound)
         if one is None:
             continue
         if one.ceiling == 0:
@@ -43,12 +43,13 @@ def price(match: Match, inbound: Inbound) -> Quote:
     return Quote(tuple(prices), description)
 
 
-def offered(pricing: Pricing, match: Match, method: str) -> Price | None:
+def offered(pricing: Pricing, match: Match, inbound: Inbound) -> Price | None:
     """The price in one asset; None where the publisher set none."""
     own = None if match.position is None else pricing.endpoint_prices.get(match.position)
-    if pricing.tariff is not None and own is None:
-        return by_answer(pricing, pricing.tariff, match, method)
-    amount = amount_of(pricing, match, method)
+    tariff = pricing.connection_tariff if inbound.is_websocket else pricing.tariff
+    if tariff is not None and own is None:
+        return by_use(pricing, tariff, match, inbound)
+    amount = amount_of(pricing, match, inbound.method)
     if amount is None:
         return None
     prices = pricing.prices
@@ -58,12 +59,14 @@ def offered(pricing: Pricing, match: Match, method: str) -> Price | None:
     )  # fmt: skip
 
 
-def by_answer(pricing: Pricing, tariff: Tariff, match: Match, method: str) -> Price:
+def by_use(pricing: Pricing, tariff: Tariff, match: Match, inbound: Inbound) -> Price:
     """A price that is known afterwards is held up to its ceiling, which an on-chain payment cannot be: what
     is signed is what is paid.
     """
-    base = listed(pricing.prices, method)
+    base = listed(pricing.prices, inbound.method)
     ceiling = cost.bounds(pricing.prices, tariff, base)
+    if inbound.is_websocket and (piece := cost.piece(tariff, pricing.prices)):
+        ceiling = (base or 0) + piece
     if ceiling is None:
         raise NotForSale(f"{match.route.slug} sets no reserve_max_charge: what this may cost has no bound")
     prices = pricing.prices

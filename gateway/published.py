@@ -86,6 +86,7 @@ def pricing_of(
         asset, UUID(listed["earnings_id"]), prices, own,
         listed["is_prepaid_enabled"], listed["is_onchain_enabled"],
         cost.tariff(row["details"], row["category"], stored, asset.decimals),
+        cost.connection_tariff(stored),
     )  # fmt: skip
 
 

@@ -16,14 +16,18 @@ class Tier:
 class Tariff:
     """How the cost of a call follows from its answer, in atomic units with the markup included."""
 
-    is_reported: bool
+    is_reported: bool = False
     """The answer says what it cost, at ``path``; otherwise it is counted."""
-    path: tuple[str, ...]
-    per_reported: Fraction
-    fallback: int | None
-    per_byte: Fraction
-    per_second: Fraction
-    tiers: tuple[Tier, ...]
+    path: tuple[str, ...] = ()
+    per_reported: Fraction = Fraction(1)
+    fallback: int | None = None
+    per_byte: Fraction = Fraction(0)
+    per_second: Fraction = Fraction(0)
+    tiers: tuple[Tier, ...] = ()
+
+    @property
+    def is_something(self) -> bool:
+        return bool(self.is_reported or self.per_byte or self.per_second or self.tiers)
 
     @property
     def is_known_at_head(self) -> bool:

@@ -79,6 +79,8 @@ class Inbound:
     url: str
     """What was asked for, on the configured public origin."""
     body: Body
+    is_websocket: bool = False
+    """Whether it asks for a connection instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Pricing:
     is_onchain_enabled: bool
     tariff: Tariff | None = None
     """None for prices that are known before the call."""
+    connection_tariff: Tariff | None = None
+    """Of a WebSocket, whose price is that of one call and of what passes through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +241,7 @@ class Receipt:
 class Metering:
     """What it takes to charge a call by its answer's body."""
 
+    price: Price
     tariff: Tariff
     began: int
     """When the hold was opened, by the monotonic clock, in nanoseconds."""

@@ -114,7 +114,7 @@ class PrepaidRail:
             return None
         seconds_max = self.holds.lifetime.total_seconds() * 0.9
         receipt = Receipt(call_id, "prepaid", None, price.asset)
-        return Metering(price.tariff, time.monotonic_ns(), seconds_max, receipt)
+        return Metering(price, price.tariff, time.monotonic_ns(), seconds_max, receipt)
 
     async def shortage(self, organization_id: UUID, price: Price) -> tuple[str, Members]:
         """Say how much is missing and where to deposit it; only a refused call pays for this query."""
