@@ -21,10 +21,12 @@ from control import app, migrate
 from control.api.operation import Ports
 from gateway import auth_mode, server, snapshot
 from gateway.call import Gate
+from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
-from gateway.kit.fetch import guarded_fetch
+from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts, holds
@@ -190,7 +192,10 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
             X402Rail(pool, base.offers, base.settlements, recorder, fee),
             recorder,
         )
-        upstreams = Upstreams(http, sockets, guarded_fetch(guard, http.session), base.origin)
+        signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
+        exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
+        fetch = guarded_fetch(guard, http.session)
+        upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 
 from config.settings import Limits
+from gateway import ownership
 from gateway.admit import admit
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
@@ -49,13 +50,20 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.S
     matched = match(gate.snapshot, inbound)
     caller = await identify(gate.snapshot, inbound, matched)
     await limit(gate.buckets, gate.limits, inbound, caller)
+    if matched.route.ownership is not None:
+        await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     quote = price(matched, inbound)
     if inbound.is_websocket:
         return await connect(gate.till, gate.upstreams, Asked(request, inbound, caller, matched, quote))
     async with (
         pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched) as answer,
+        forward(gate.upstreams, inbound, matched, caller) as answer,
         settle(hold, answer) as settled,
     ):
         observe(inbound, answer.head, settled.receipt)
+        if ownership.is_creation(inbound, matched):
+            async with ownership.recorded(
+                gate.snapshot.pool, inbound, matched, caller, settled.answer
+            ) as created:
+                return await relay(request, inbound, created, settled.receipt)
         return await relay(request, inbound, settled.answer, settled.receipt)

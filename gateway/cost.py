@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from gateway.kit import documents
 from gateway.tariffs import Tariff, Tier, Used
 from gateway.types import Price
 
@@ -42,7 +43,7 @@ def tariff(
     if billing == "pay_per_use" or (model == "passthrough" and billing != "x402_passthrough"):
         return Tariff(
             is_reported=True,
-            path=path_of(details.get("upstream_cost_response_path")),
+            path=documents.steps(details.get("upstream_cost_response_path") or ""),
             per_reported=10**decimals * markup(prices),
             fallback=prices.get("unresolved_fallback_charge"),
         )
@@ -61,11 +62,6 @@ def connection_tariff(prices: Mapping[str, Any]) -> Tariff | None:
         tiers=tiers(prices) if model == "tiered" else (),
     )
     return made if made.is_something else None
-
-
-def path_of(text: str | None) -> tuple[str, ...]:
-    """``usage.cost``, and as JSONPath writes it ``$.usage.cost``, in its steps."""
-    return tuple((text or "").removeprefix("$").strip(".").split(".")) if text else ()
 
 
 def per_byte(prices: Mapping[str, Any]) -> Fraction:

@@ -9,8 +9,10 @@ import msgspec
 
 from gateway import cost
 from gateway.auth_mode import AuthMode
+from gateway.exchange import exchange_of
 from gateway.kit.crypto import Keyring, context
 from gateway.kit.money import to_atomic
+from gateway.ownership import ownership_of
 from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
 
 
@@ -38,7 +40,10 @@ def route(
         pricing=offered,
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
-        is_cost_reported=any(one.tariff is not None and one.tariff.is_reported for one in offered),
+        exchange=exchange_of(details),
+        ownership=ownership_of(details),
+        is_answer_read=bool(details.get("ownership_tracking_enabled"))
+        or any(one.tariff is not None and one.tariff.is_reported for one in offered),
     )
 
 

@@ -55,7 +55,7 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked) -> web.StreamR
         raise invalid("header/Upgrade", "is not the WebSocket handshake of RFC 6455")
     async with (
         pay(till, inbound, asked.caller, match, asked.quote) as hold,
-        dial(upstreams, inbound, match) as far,
+        dial(upstreams, asked) as far,
     ):
         head = Head(101, "Switching Protocols", CIMultiDictProxy(CIMultiDict()))
         async with paid(till, asked, hold, head) as (fare, receipt):
@@ -74,8 +74,9 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked) -> web.StreamR
 
 
 @asynccontextmanager
-async def dial(upstreams: Upstreams, inbound: Inbound, match: Match) -> AsyncIterator[Socket]:
-    vouched = await vouch(upstreams, inbound, match)
+async def dial(upstreams: Upstreams, asked: Asked) -> AsyncIterator[Socket]:
+    inbound, match = asked.inbound, asked.match
+    vouched = await vouch(upstreams, inbound, match, asked.caller)
     headers = headers_of(upstreams, inbound, match, vouched)
     # The handshake with the upstream is the gateway's own; only the subprotocols are the caller's.
     kept = CIMultiDict((name, value) for name, value in headers.items() if not is_handshake(name))

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from multidict import CIMultiDictProxy
 
+from gateway.options import Exchange, Ownership
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 
 Mode: TypeAlias = Literal["live", "test"]
@@ -147,8 +148,15 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
-    is_cost_reported: bool = False
-    """Whether answers say what they cost, so that they have to come readable and whole."""
+    exchange: Exchange | None = None
+    ownership: Ownership | None = None
+    is_answer_read: bool = False
+    """Whether the gateway has to understand answers, so that they have to come readable and whole."""
+
+    @property
+    def is_for_known(self) -> bool:
+        """Whether answers depend on who calls, so that a payer is nobody to it."""
+        return self.exchange is not None or self.ownership is not None
 
 
 @dataclass(frozen=True, slots=True)

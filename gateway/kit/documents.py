@@ -74,6 +74,12 @@ class Found:
                 self.data, self.is_too_large = [], True
 
 
+def steps(path: str) -> tuple[str, ...]:
+    """``usage.cost``, or ``$.usage.cost`` as JSONPath writes it, in its steps; none for no path."""
+    plain = path.removeprefix("$").strip(".")
+    return tuple(plain.split(".")) if plain else ()
+
+
 def at(path: Sequence[str], document: bytes) -> Any:
     """What stands at a path of names and positions; None where nothing does, or where this is no JSON."""
     if not document or is_too_deep(document):

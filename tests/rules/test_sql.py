@@ -68,6 +68,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "payments": {"gateway/x402"},
         "publisher_prices": {"control/publishers"},
         "publishers": {"control/publishers"},
+        "resources": {"gateway"},
         "signers": {"gateway/x402"},
         "transfers": {"gateway/ledger"},
         "usage_events": {"gateway/ledger"},
