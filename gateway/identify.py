@@ -20,7 +20,7 @@ async def identify(snapshot: Snapshot, inbound: Inbound, match: Match) -> Caller
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
-    if match.route.is_for_known:
+    if match.route.exchange is not None or match.route.ownership is not None:
         # It tells its callers apart, and a payer is nobody to it.
         raise Unauthorized(f"{match.route.slug} serves callers that it knows: send an API key")
     is_for_members = match.endpoint is not None and match.endpoint.is_for_anyone is False

@@ -55,13 +55,18 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
     if quote.is_free:
         return free.hold(till.recorder, inbound, caller, match)
     if inbound.credentials.has_payment:
-        if quote.is_by_answer:
+        if is_by_answer(quote):
             raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
         return await till.x402.hold(inbound, caller, match, quote)
     challenge = till.x402.challenge(inbound, match, quote)
     if caller.organization_id is None:
-        raise challenge.refuse("payment_required", BY_ANSWER if quote.is_by_answer else EITHER_WAY)
+        raise challenge.refuse("payment_required", BY_ANSWER if is_by_answer(quote) else EITHER_WAY)
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:
         raise challenge.refuse("insufficient_funds", str(short), None, **short.members) from None
+
+
+def is_by_answer(quote: Quote) -> bool:
+    """Whether the cost is known only afterwards, in every asset that is taken."""
+    return all(one.tariff is not None for one in quote.prices)

@@ -59,11 +59,13 @@ def offered(pricing: Pricing, match: Match, inbound: Inbound) -> Price | None:
     )  # fmt: skip
 
 
-def by_use(pricing: Pricing, tariff: Tariff, match: Match, inbound: Inbound) -> Price:
+def by_use(pricing: Pricing, tariff: Tariff, match: Match, inbound: Inbound) -> Price | None:
     """A price that is known afterwards is held up to its ceiling, which an on-chain payment cannot be: what
     is signed is what is paid.
     """
     base = listed(pricing.prices, inbound.method)
+    if base is None and has_list(pricing.prices) and not (tariff.is_reported or tariff.tiers):
+        return None
     ceiling = cost.bounds(pricing.prices, tariff, base)
     if inbound.is_websocket and (piece := cost.piece(tariff, pricing.prices)):
         ceiling = (base or 0) + piece
@@ -85,11 +87,16 @@ def amount_of(pricing: Pricing, match: Match, method: str) -> int | None:
         base = listed(prices, method)
     if base is None:
         # No price list at all is a publisher that asks for nothing.
-        return None if any(name in prices for name in PRICED) or pricing.endpoint_prices else 0
+        is_priced = has_list(prices) or pricing.endpoint_prices or pricing.tariff is not None
+        return None if is_priced else 0
     if base == 0:
         return 0
     amount = max(base, prices.get("min_charge", 0))
     return min(amount, prices["max_charge"]) if prices.get("max_charge") else amount
+
+
+def has_list(prices: Mapping[str, int]) -> bool:
+    return any(name in prices for name in PRICED)
 
 
 def listed(prices: Mapping[str, int], method: str) -> int | None:

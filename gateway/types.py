@@ -153,11 +153,6 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
 
-    @property
-    def is_for_known(self) -> bool:
-        """Whether answers depend on who calls, so that a payer is nobody to it."""
-        return self.exchange is not None or self.ownership is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -207,11 +202,6 @@ class Quote:
     @property
     def is_free(self) -> bool:
         return not self.prices
-
-    @property
-    def is_by_answer(self) -> bool:
-        """Whether the cost is known only afterwards, in every asset that is taken."""
-        return all(one.tariff is not None for one in self.prices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,14 @@ class PriceFields(BaseModel):
     price_per_patch: Amount | None = None
     price_per_delete: Amount | None = None
     price_per_execution: Amount | None = None
-    base_price_per_1000_rows: Amount | None = None
+    base_price_per_1000_rows: Annotated[
+        Amount | None, Field(description="With the model `per_byte`, of 1000 bytes of the answer.")
+    ] = None
     hourly_rate: Amount | None = None
     markup_multiplier: Factor | None = None
-    minimum_balance: Amount | None = None
+    minimum_balance: Annotated[
+        Amount | None, Field(description="Prepaid calls are refused while the balance is below it.")
+    ] = None
     low_balance_threshold: Amount | None = None
     reserve_max_charge: Annotated[
         Amount | None, Field(description="The most that a call billed by use may cost.")
@@ -74,7 +78,9 @@ class PriceFields(BaseModel):
     unresolved_fallback_charge: Annotated[
         Amount | None, Field(description="What it costs when the upstream does not say.")
     ] = None
-    grace_period_minutes: Minutes | None = None
+    grace_period_minutes: Annotated[
+        Minutes | None, Field(description="For so long they are served all the same.")
+    ] = None
 
 
 class TokenExchange(BaseModel):
