@@ -11,6 +11,9 @@ from uuid import UUID
 
 from multidict import CIMultiDictProxy
 
+from gateway.options import Exchange, Ownership
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
 Policy: TypeAlias = Literal["default_allow", "default_deny"]
@@ -77,6 +80,8 @@ class Inbound:
     url: str
     """What was asked for, on the configured public origin."""
     body: Body
+    is_websocket: bool = False
+    """Whether it asks for a connection instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,10 @@ class Pricing:
     """By the position of the endpoint in the route's list."""
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    tariff: Tariff | None = None
+    """None for prices that are known before the call."""
+    connection_tariff: Tariff | None = None
+    """Of a WebSocket, whose price is that of one call and of what passes through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,10 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    exchange: Exchange | None = None
+    ownership: Ownership | None = None
+    is_answer_read: bool = False
+    """Whether the gateway has to understand answers, so that they have to come readable and whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,13 @@ class Price:
     payee_id: UUID
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    base: int = 0
+    """With a tariff: the part that does not depend on the answer."""
+    floor: int = 0
+    tariff: Tariff | None = None
+    minimum_balance: int = 0
+    """A balance below it is refused, once it has been for as long as the grace period."""
+    grace_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +229,24 @@ class Receipt:
 
     call_id: UUID
     rail: Rail
-    cost: int
+    cost: int | None
+    """None while the body that decides it is under way."""
     asset: Asset | None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What it takes to charge a call by its answer's body."""
+
+    price: Price
+    tariff: Tariff
+    began: int
+    """When the hold was opened, by the monotonic clock, in nanoseconds."""
+    seconds_max: float
+    """The hold is charged by then: later it may have expired."""
+    receipt: Receipt
+    """Of a cost that is not known yet."""
 
 
 class Hold(Protocol):
@@ -220,7 +255,11 @@ class Hold(Protocol):
     Only ``pay`` makes one. Closing a hold that is closed changes nothing.
     """
 
-    async def post(self, head: Head) -> Receipt:
+    @property
+    def metering(self) -> "Metering | None":
+        """None when the answer's head is all that a charge waits for."""
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> None:
