@@ -4,6 +4,7 @@ What leaves this stage has a call id, one meaning, a body within the limit, and 
 the connection or for the gateway.
 """
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -12,13 +13,19 @@ from aiohttp import HttpVersion11, web
 from gateway import max_price
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
-from gateway.kit.problem import Unauthorized, invalid
-from gateway.types import Credentials, Inbound, MaxPrice
+from gateway.kit.problem import Refusal, Unauthorized, invalid
+from gateway.max_price import MaxPrice
+from gateway.types import Credentials, Inbound
 
 PREFIX = "/publishers/"
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
 IDEMPOTENCY_KEY = "Idempotency-Key"
 ONCE = (*PAYMENTS, IDEMPOTENCY_KEY, max_price.HEADER)
+
+
+class MethodRefused(Refusal):
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+    headers: Mapping[str, str] = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
 def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
@@ -35,6 +42,7 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
         url=origin + request.rel_url.raw_path_qs,
         body=RequestBody(request, body_bytes_max),
+        is_websocket=is_websocket(request),
         idempotency_key=idempotency_key(request),
         max_price=most(request),
     )
@@ -42,6 +50,11 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
 
 def refuse_ambiguous(request: web.BaseRequest) -> None:
     headers = request.headers
+    if request.method in ("TRACE", "CONNECT"):
+        # TRACE would echo the publisher's credentials to the caller.
+        raise MethodRefused(f"{request.method} is not served here")
+    if hygiene.is_key(request.rel_url.raw_query_string):
+        raise invalid("query", "has an API key, which ends up in logs; send it as Authorization: Bearer")
     if "Transfer-Encoding" in headers and request.version < HttpVersion11:
         # RFC 9112 section 6.1: faulty framing, whatever a lenient parser makes of it.
         raise invalid("header/Transfer-Encoding", "has no meaning in HTTP/1.0")
@@ -52,8 +65,13 @@ def refuse_ambiguous(request: web.BaseRequest) -> None:
             raise invalid(f"header/{name}", "was sent more than once")
 
 
+def is_websocket(request: web.BaseRequest) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET"
+
+
 def idempotency_key(request: web.BaseRequest) -> str | None:
-    key = request.headers.get(IDEMPOTENCY_KEY)
+    # A conversation cannot be had again.
+    key = None if is_websocket(request) else request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise invalid(f"header/{IDEMPOTENCY_KEY}", "is not 1 to 255 printable ASCII characters")
     return key
@@ -61,7 +79,10 @@ def idempotency_key(request: web.BaseRequest) -> str | None:
 
 def most(request: web.BaseRequest) -> MaxPrice | None:
     header = request.headers.get(max_price.HEADER)
-    return None if header is None else max_price.read(header)
+    try:
+        return None if header is None else max_price.read(header)
+    except ValueError as error:
+        raise invalid(f"header/{max_price.HEADER}", str(error)) from None
 
 
 def credentials(request: web.BaseRequest) -> Credentials:

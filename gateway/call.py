@@ -10,9 +10,9 @@ from uuid import UUID
 from aiohttp import web
 
 from config.settings import Limits
+from gateway import ownership
 from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
-from gateway.answers.keep import kept
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
 from gateway.limit import Buckets, limit
@@ -23,6 +23,7 @@ from gateway.price import price
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
+from gateway.sockets import Asked, connect
 from gateway.types import Inbound
 
 
@@ -54,12 +55,15 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.S
     matched = match(gate.snapshot, inbound)
     caller = await identify(gate.snapshot, inbound, matched)
     await limit(gate.buckets, gate.limits, inbound, caller)
+    await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     quote = price(matched, inbound)
+    if inbound.is_websocket:
+        return await connect(gate.till, gate.upstreams, Asked(request, inbound, caller, matched, quote))
     async with (
         pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched) as answered,
-        kept(gate.till.answers, hold, answered) as answer,
+        forward(gate.upstreams, inbound, matched, caller) as answer,
+        settle(hold, answer) as settled,
+        ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
     ):
-        receipt = await settle(hold, answer)
-        observe(inbound, answer.head, receipt)
-        return await relay(request, inbound, answer, receipt)
+        observe(inbound, answer.head, settled.receipt)
+        return await relay(request, inbound, known, settled.receipt)

@@ -20,12 +20,7 @@ async def identify(snapshot: Snapshot, inbound: Inbound, match: Match) -> Caller
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
-    is_for_members = match.endpoint is not None and match.endpoint.is_for_anyone is False
-    if is_for_members and not inbound.credentials.has_payment and not has_price(match):
-        raise Unauthorized("this endpoint is free for callers with an API key")
+    if match.route.exchange is not None or match.route.ownership is not None:
+        # It tells its callers apart, and a payer is nobody to it.
+        raise Unauthorized(f"{match.route.slug} serves callers that it knows: send an API key")
     return STRANGER
-
-
-def has_price(match: Match) -> bool:
-    """Whether the endpoint names a price of its own, which is then the price of admission."""
-    return any(pricing.endpoint_prices.get(match.position or 0, 0) for pricing in match.route.pricing)

@@ -1,17 +1,46 @@
 """Stage 8 of 8, after forward: charge what the call cost, once the upstream's head says that it was served.
 
-A 2xx head is the result and is paid for, whatever becomes of its body. Anything else costs nothing, and the
-reason goes into the usage row.
+A 2xx head is the result and is paid for, whatever becomes of its body. Where the body decides how much, it is
+charged before its last byte is passed on. Anything but a 2xx costs nothing, and the reason goes into the
+usage row.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, replace
+
 from gateway.kit import tasks
+from gateway.meter import Meter
 from gateway.types import Answer, Hold, Receipt
 
 
-async def settle(hold: Hold, answer: Answer) -> Receipt | None:
-    """Return the receipt, or None for an answer that is not charged."""
-    head = answer.head
+@dataclass(frozen=True, slots=True)
+class Settled:
+    answer: Answer
+    """What to pass on."""
+    receipt: Receipt | None
+    """None for an answer that is not charged."""
+
+
+@asynccontextmanager
+async def settle(hold: Hold, answer: Answer) -> AsyncIterator[Settled]:
+    head, metering = answer.head, hold.metering
     if not head.is_success:
         await tasks.finish(hold.void("upstream_refused", head.status))
-        return None
-    return await tasks.finish(hold.post(head))
+        yield Settled(answer, None)
+    elif metering is None:
+        # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
+        async with copied(hold, answer) as passed:
+            yield Settled(passed, await tasks.finish(hold.post(head)))
+    else:
+        meter = Meter(hold, metering, answer)
+        try:
+            # The copy is of what was metered: who hangs up and asks again has paid for the whole of it.
+            async with copied(hold, replace(answer, chunks=meter.chunks())) as passed:
+                yield Settled(passed, metering.receipt)
+        finally:
+            await tasks.finish(meter.close())
+
+
+def copied(hold: Hold, answer: Answer) -> AbstractAsyncContextManager[Answer]:
+    return nullcontext(answer) if hold.keeper is None else hold.keeper.copied(answer)

@@ -4,12 +4,17 @@ Amounts are integers in the atomic unit of the asset beside them. Addresses are 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
+
+from gateway.max_price import MaxPrice
+from gateway.options import Exchange, Ownership
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
@@ -24,8 +29,6 @@ Outcome: TypeAlias = Literal[
     "abandoned",
 ]
 """How a call ended, as its usage row says."""
-Omitted: TypeAlias = Literal["too_large", "cut_short"]
-"""Why an answer was not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,10 @@ class Inbound:
     url: str
     """What was asked for, on the configured public origin."""
     body: Body
+    is_websocket: bool = False
+    """Whether it asks for a connection instead of an answer."""
     idempotency_key: str | None = None
-    max_price: "MaxPrice | None" = None
-
-
-@dataclass(frozen=True, slots=True)
-class MaxPrice:
-    """What a caller is willing to pay: ``digits`` divided by ten to the power of ``decimals``."""
-
-    text: str
-    symbol: str | None
-    """The only asset it wants to pay in, or None for any."""
-    digits: int
-    decimals: int
+    max_price: MaxPrice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +129,10 @@ class Pricing:
     """By the position of the endpoint in the route's list."""
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    tariff: Tariff | None = None
+    """None for prices that are known before the call."""
+    connection_tariff: Tariff | None = None
+    """Of a WebSocket, whose price is that of one call and of what passes through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +152,10 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    exchange: Exchange | None = None
+    ownership: Ownership | None = None
+    is_answer_read: bool = False
+    """Whether the gateway has to understand answers, so that they have to come readable and whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,13 @@ class Price:
     payee_id: UUID
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    base: int = 0
+    """With a tariff: the part that does not depend on the answer."""
+    floor: int = 0
+    tariff: Tariff | None = None
+    minimum_balance: int = 0
+    """A balance below it is refused, once it has been for as long as the grace period."""
+    grace_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +235,31 @@ class Receipt:
 
     call_id: UUID
     rail: Rail
-    cost: int
+    cost: int | None
+    """None while the body that decides it is under way."""
     asset: Asset | None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
-    """For a call that may be sent again: under which id its answer is kept, and for whom."""
+class Metering:
+    """What it takes to charge a call by its answer's body."""
 
-    call_id: UUID
-    senders: frozenset[str] | None
-    """None when whoever knows the key of the call may have it."""
+    price: Price
+    tariff: Tariff
+    began: int
+    """When the hold was opened, by the monotonic clock, in nanoseconds."""
+    seconds_max: float
+    """The hold is charged by then: later it may have expired."""
+    receipt: Receipt
+    """Of a cost that is not known yet."""
+
+
+class Keeper(Protocol):
+    """For a call that may be sent again."""
+
+    def copied(self, answer: Answer) -> AbstractAsyncContextManager[Answer]:
+        """Pass an answer on, and keep a copy for whoever asks again."""
 
 
 class Hold(Protocol):
@@ -247,10 +269,14 @@ class Hold(Protocol):
     """
 
     @property
-    def keeper(self) -> Keeper | None:
+    def keeper(self) -> "Keeper | None":
         """None when nobody can ask for the answer again."""
 
-    async def post(self, head: Head) -> Receipt:
+    @property
+    def metering(self) -> "Metering | None":
+        """None when the answer's head is all that a charge waits for."""
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> None:

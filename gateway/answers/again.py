@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from ipaddress import IPv4Address
 from uuid import UUID
 
+from gateway.answers.store import Omitted
 from gateway.kit.problem import Problem, Refusal
-from gateway.types import Answer, Caller, Inbound, Match, Omitted, Receipt
+from gateway.types import Answer, Caller, Inbound, Match, Receipt
 
 REPLAYED = "Idempotent-Replayed"
 

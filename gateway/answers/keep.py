@@ -1,4 +1,4 @@
-"""Between forward and settle: copy an answer that may be asked for again while it passes to its caller.
+"""While an answer is settled and relayed: copy one that may be asked for again.
 
 The copy is read ahead, up to its limit, so that it is whole and stored although the caller hangs up, reads
 slowly, or has to wait for a payment. A longer answer passes as if nobody copied it.
@@ -7,16 +7,17 @@ slowly, or has to wait for a payment. A longer answer passes as if nobody copied
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 import asyncpg
 import structlog
-from aiohttp import ClientError
 
-from gateway.answers.store import Answers, Kept
+from gateway.answers.store import Answers, Kept, Omitted
 from gateway.kit import tasks
+from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
-from gateway.types import Answer, Hold, Omitted
+from gateway.types import Answer
 from gateway.x402.intake import SettlementPending
 
 # A caller who was told that its payment is pending waits no longer than this for the upstream.
@@ -25,28 +26,32 @@ PENDING_SECONDS = 10
 log = structlog.get_logger(__name__)
 
 
-@asynccontextmanager
-async def kept(answers: Answers, hold: Hold, answer: Answer) -> AsyncIterator[Answer]:
-    """Yield the answer to be relayed. A hold that is kept for nobody costs nothing here."""
-    if hold.keeper is None or not answer.head.is_success:
-        yield answer
-        return
-    keeper = hold.keeper
-    blank = Kept(keeper.call_id, answer.head, None, None, keeper.senders)
-    copy = Copy(answers, blank, answer.chunks)
-    try:
-        yield replace(answer, chunks=copy.chunks())
-        # The caller has it, or hung up: then the rest is read for when it comes back.
-        await copy.is_done.wait()
-    except SettlementPending:
-        await copy.finish(PENDING_SECONDS)
-        raise
-    except asyncio.CancelledError:
-        # The process is stopping. What was charged is at least known to be gone.
-        await tasks.finish(copy.finish(0))
-        raise
-    finally:
-        await copy.crew.close()
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """Where the answer to one call is kept, and for whom; see ``gateway.types.Keeper``."""
+
+    answers: Answers
+    call_id: UUID
+    senders: frozenset[str] | None = None
+    """None when whoever knows the key of the call may have it."""
+
+    @asynccontextmanager
+    async def copied(self, answer: Answer) -> AsyncIterator[Answer]:
+        blank = Kept(self.call_id, answer.head, None, None, self.senders)
+        copy = Copy(self.answers, blank, answer.chunks)
+        try:
+            yield replace(answer, chunks=copy.chunks())
+            # The caller has it, or hung up: then the rest is read for when it comes back.
+            await copy.is_done.wait()
+        except SettlementPending:
+            await copy.finish(PENDING_SECONDS)
+            raise
+        except asyncio.CancelledError:
+            # The process is stopping. What was charged is at least known to be gone.
+            await tasks.finish(copy.finish(0))
+            raise
+        finally:
+            await copy.crew.close()
 
 
 class Copy:
@@ -71,7 +76,8 @@ class Copy:
                 if length > self.answers.bytes_max:
                     self.is_longer = True
                     break
-        except (ClientError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever it is, it is raised again where the answer is passed on.
             self.failure = error
         omitted: Omitted | None = "too_large" if self.is_longer else "cut_short" if self.failure else None
         await self.keep(omitted)
@@ -109,6 +115,6 @@ class Copy:
         body = None if omitted else b"".join(self.parts)
         try:
             await self.answers.keep(replace(self.blank, body=body, omitted=omitted))
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (*OUTAGES, asyncpg.PostgresError):
             # The caller has its answer all the same; only asking again will not.
             log.exception("answer.not_kept", call_id=str(self.blank.call_id))

@@ -3,18 +3,22 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool, Statements
-from gateway.types import Answer, Head, Omitted
+from gateway.types import Answer, Head
 
 SQL = Statements(__file__)
 
 # A batch is one message to the database, and each answer may have a megabyte.
 BATCH_MAX = 16
+
+Omitted: TypeAlias = Literal["too_large", "cut_short"]
+"""Why an answer was not kept."""
 
 
 @dataclass(frozen=True, slots=True)

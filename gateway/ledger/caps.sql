@@ -16,5 +16,5 @@ ON CONFLICT (key_id) DO UPDATE SET
     total = excluded.total,
     day_near_on = CASE WHEN old.per_day = excluded.per_day THEN old.day_near_on END,
     day_reached_on = CASE WHEN old.per_day = excluded.per_day THEN old.day_reached_on END,
-    is_total_near = old.is_total_near AND old.total = excluded.total,
-    is_total_reached = old.is_total_reached AND old.total = excluded.total
+    is_total_near = old.is_total_near AND old.total IS NOT DISTINCT FROM excluded.total,
+    is_total_reached = old.is_total_reached AND old.total IS NOT DISTINCT FROM excluded.total

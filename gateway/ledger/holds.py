@@ -15,7 +15,7 @@ import structlog
 from asyncpg import Record
 
 from gateway.kit.groups import Group
-from gateway.kit.sql import Db, Pool, Statements
+from gateway.kit.sql import OUTAGES, Db, Pool, Statements
 
 SQL = Statements(__file__)
 
@@ -96,7 +96,7 @@ class Holds:
         return await self.openings.add(opening)
 
     async def post(self, posting: Posting) -> bool:
-        """True for the one who closed the hold."""
+        """True when the hold is posted with this cost: now, or by this call before. False for a void one."""
         return await self.postings.add(posting)
 
     async def void(self, call_id: UUID) -> bool:
@@ -104,14 +104,25 @@ class Holds:
         return await self.voidings.add(call_id)
 
     async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
-        verdicts = await self.try_open(batch)
+        try:
+            verdicts = await self.try_open(batch)
+        except asyncpg.UniqueViolationError:
+            verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
+            verdicts |= await self.opened([one.call_id for one in batch])
         # In a batch, a call too dear for its owner also stands in the way of the owner's later, cheaper ones.
         # Asked again alone, each is refused for its own price only.
         if len(batch) > 1:
             for one in batch:
                 if verdicts[one.call_id].obstacle not in (None, "repeated"):
                     verdicts |= await self.try_open([one])
+        repeated = [call_id for call_id, one in verdicts.items() if one.obstacle == "repeated"]
+        if repeated:
+            # A call may find its key taken by itself, in a commit that nobody heard of.
+            verdicts |= await self.opened(repeated)
         return [verdicts[one.call_id] for one in batch]
+
+    async def opened(self, call_ids: Sequence[UUID]) -> dict[UUID, Verdict]:
+        return {row["call_id"]: OPEN for row in await self.pool.fetch(SQL.opened, call_ids)}
 
     async def try_open(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
         columns = (
@@ -173,6 +184,7 @@ class Holds:
             (row["payer_id"], one.alert_below): row["balance"]
             for one in batch
             if (row := closed.get(one.call_id)) is not None
+            and row["balance"] is not None
             and row["balance"] < one.alert_below <= row["balance_before"]
         }
         for (payer_id, threshold), balance in crossed.items():
@@ -182,7 +194,7 @@ class Holds:
         """Write an event. What it tells of is committed, and must not look undone when this fails."""
         try:
             await self.pool.execute(statement, *values)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (*OUTAGES, asyncpg.PostgresError):
             log.exception("event.lost")
 
     async def void_batch(self, batch: Sequence[UUID]) -> Sequence[bool]:

@@ -21,6 +21,10 @@ INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at)
 SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6 FROM considered WHERE is_covered
 RETURNING call_id
 
+-- name: opened
+-- After a commit that nobody heard of: what it did.
+SELECT call_id FROM holds WHERE call_id = ANY ($1::uuid[]) AND state = 'open'
+
 -- name: open_bound
 -- As ``open``, for calls that may be sent again under a key of their own, or whose API key has caps. In a batch, a call
 -- that is refused also counts against those after it; asked again alone, each is refused for its own price only.
@@ -157,6 +161,7 @@ DELETE FROM idempotency_keys WHERE call_id IN (
     ORDER BY known.created_at LIMIT 1000
 )
 
+
 -- name: post
 WITH asked AS (
     SELECT * FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::text[], $5::uuid[], $6::text[], $7::text[],
@@ -198,6 +203,10 @@ WITH asked AS (
 )
 SELECT call_id, payer_id, balance, balance - change AS balance_before
 FROM closed JOIN changed ON changed.id = closed.payer_id
+UNION ALL
+-- Asked again after a commit that nobody heard of, the answer is what that commit did.
+SELECT asked.call_id, holds.payer_id, NULL, NULL FROM asked JOIN holds ON holds.call_id = asked.call_id
+WHERE holds.state = 'posted' AND holds.spent = asked.spent
 
 -- name: give_back
 -- In the transaction of ``post`` and before it, what calls of capped keys did not spend after all.

@@ -1,21 +1,27 @@
 """Rail ``prepaid``: the ceiling is held on the organization's balance and the actual is posted."""
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
 
+from gateway import cost
 from gateway.answers import again
+from gateway.answers.keep import Keeping
+from gateway.answers.store import Answers
 from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool
-from gateway.ledger import accounts
-from gateway.ledger.holds import Holds, Opening, Posting, Verdict
+from gateway.ledger import accounts, call_counts, standing
+from gateway.ledger.holds import SHORT, Holds, Opening, Posting, Verdict
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
 from gateway.rails.repeats import give_again
 from gateway.rails.spend_cap import SpendCapReached
-from gateway.types import Asset, Caller, Head, Inbound, Keeper, Match, Outcome, Price, Quote, Receipt
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.types import Asset, Caller, Head, Inbound, Match, Metering, Outcome, Price, Quote, Receipt
 
 
 class Short(Exception):
@@ -51,23 +57,35 @@ class PrepaidHold:
     price: Price
     event: Usage
     description: str
+    metering: Metering | None = None
+    keeper: Keeping | None = None
     alert_below: int = 0
-    keeper: Keeper | None = None
+    is_capped: bool = False
     is_open: bool = True
 
-    async def post(self, head: Head) -> Receipt:
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         price, event = self.price, self.event
-        fee = price.ceiling * self.rail.fee_basis_points // 10_000
+        spent = price.ceiling if price.tariff is None else await self.actual(price.tariff, measured)
+        fee = spent * self.rail.fee_basis_points // 10_000
         self.is_open = False
         posted = await self.rail.holds.post(
             Posting(
-                event.call_id, price.ceiling, fee, self.description, event.publisher_id,
-                event.method, event.path, head.status, alert_below=self.alert_below,
+                event.call_id, spent, fee, self.description, event.publisher_id,
+                event.method, event.path, head.status,
+                is_partial=self.is_capped and spent < price.ceiling, alert_below=self.alert_below,
             )
         )  # fmt: skip
         if not posted:
             raise HoldExpired(f"call {event.call_id} took too long and was not charged")
-        return Receipt(event.call_id, "prepaid", price.ceiling, price.asset)
+        return Receipt(event.call_id, "prepaid", spent, price.asset)
+
+    async def actual(self, tariff: Tariff, measured: Used) -> int:
+        event = self.event
+        if tariff.tiers:
+            assert event.organization_id is not None, "only an organization has a balance"
+            place = await call_counts.count(self.rail.pool, event.publisher_id, event.organization_id)
+            measured = replace(measured, place=place)
+        return cost.actual(self.price, measured)
 
     async def void(self, outcome: Outcome, status: int | None) -> None:
         if not self.is_open:
@@ -84,6 +102,7 @@ class PrepaidRail:
     recorder: Recorder
     fee_basis_points: int
     origin: str
+    answers: Answers
     low_balance: LowBalance
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> PrepaidHold:
@@ -92,79 +111,112 @@ class PrepaidRail:
         prices = [one for one in quote.prices if one.is_prepaid_enabled and one.asset.mode == caller.mode]
         if not prices:
             raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
+        event = begun(inbound, caller, match, "prepaid")
         if inbound.idempotency_key is None:
-            price, verdict = await self.open(inbound, caller, prices, None)
+            price, verdict = await self.open_any(inbound, caller, event, prices, None)
         else:
-            price, verdict = await self.open_keyed(inbound, caller, prices, match, inbound.idempotency_key)
+            digest = await again.fingerprint(inbound, match)
+            price, verdict = await self.open_keyed(inbound, caller, event, prices, digest)
         if verdict.obstacle == "short":
-            detail, members = await self.shortage(caller.organization_id, prices[0])
+            detail, members = await self.shortage(caller.organization_id, price)
             raise Short(detail, members)
         if not verdict.is_open:
             raise SpendCapReached(verdict, price)
-        event = begun(inbound, caller, match, "prepaid")
-        keeper = None if inbound.idempotency_key is None else Keeper(inbound.call_id, None)
+        is_keyed = inbound.idempotency_key is not None
         return PrepaidHold(
-            self, price, event, quote.description, self.low_balance.of(match, price.asset), keeper
-        )
+            self, price, event, quote.description, self.metering(price, inbound.call_id),
+            Keeping(self.answers, inbound.call_id) if is_keyed else None,
+            self.low_balance.of(match, price.asset), caller.is_capped,
+        )  # fmt: skip
 
     async def open_keyed(
-        self, inbound: Inbound, caller: Caller, prices: Sequence[Price], match: Match, name: str
+        self, inbound: Inbound, caller: Caller, event: Usage, prices: Sequence[Price], digest: bytes
     ) -> tuple[Price, Verdict]:
         """Open a hold that takes the key too, or tell a call that comes again what became of the first."""
         assert caller.organization_id is not None, "as for every call of this rail"
-        digest = await again.fingerprint(inbound, match)
+        assert inbound.idempotency_key is not None, "asked only for calls that have one"
         while True:
-            price, verdict = await self.open(inbound, caller, prices, digest)
+            price, verdict = await self.open_any(inbound, caller, event, prices, digest)
             if verdict.is_open:
                 return price, verdict
             # Also when the money is gone: it may be the same call that took it.
-            await give_again(self.pool, caller.organization_id, name, digest)
+            await give_again(self.pool, caller.organization_id, inbound.idempotency_key, digest)
             if verdict.obstacle != "repeated":
                 return price, verdict
             # The call that had the key cost nothing, and gave the key back meanwhile.
 
-    async def open(
-        self, inbound: Inbound, caller: Caller, prices: Sequence[Price], digest: bytes | None
+    async def open_any(
+        self, inbound: Inbound, caller: Caller, event: Usage, prices: Sequence[Price], digest: bytes | None
     ) -> tuple[Price, Verdict]:
-        """Try one price after the other; of the refusals, the first that is more than a lack of money."""
+        """Try one price after the other; of what is refused, return what says most to the caller."""
         assert caller.organization_id is not None, "as for every call of this rail"
-        refused: tuple[Price, Verdict] | None = None
+        too_low: list[tuple[Price, Verdict]] = []
+        refused: list[tuple[Price, Verdict]] = []
         for price in prices:
+            if price.minimum_balance and not await self.is_kept(event, price):
+                too_low.append((price, SHORT))
+                continue
             opening = Opening(
                 inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling,
                 caller.key_id if caller.is_capped else None,
                 None if digest is None else inbound.idempotency_key, digest,
             )  # fmt: skip
-            verdict = await self.holds.open(opening)
+            verdict = await self.open(opening)
             if verdict.obstacle in (None, "repeated"):
                 return price, verdict
-            if refused is None or refused[1].obstacle == "short":
-                refused = price, verdict
-        assert refused is not None, "there is at least one price"
-        return refused
+            refused.append((price, verdict))
+        return next((one for one in refused if one[1].obstacle != "short"), [*too_low, *refused][0])
+
+    async def open(self, opening: Opening) -> Verdict:
+        try:
+            return await self.holds.open(opening)
+        except Exception:
+            # It may have been opened all the same; nobody would close it before it expires.
+            with suppress(Exception):
+                await self.holds.void(opening.call_id)
+            raise
+
+    async def is_kept(self, event: Usage, price: Price) -> bool:
+        """Whether the balance is as large as the publisher asks; only its callers pay for this query."""
+        assert event.organization_id is not None, "only an organization has a balance"
+        return await standing.is_good(
+            self.pool, event.publisher_id, event.organization_id, price.asset.id,
+            price.minimum_balance, price.grace_minutes,
+        )  # fmt: skip
+
+    def metering(self, price: Price, call_id: UUID) -> Metering | None:
+        if price.tariff is None or price.tariff.is_known_at_head:
+            return None
+        seconds_max = self.holds.lifetime.total_seconds() * 0.9
+        receipt = Receipt(call_id, "prepaid", None, price.asset)
+        return Metering(price, price.tariff, time.monotonic_ns(), seconds_max, receipt)
 
     async def shortage(self, organization_id: UUID, price: Price) -> tuple[str, Members]:
         """Say how much is missing and where to deposit it; only a refused call pays for this query."""
         asset = price.asset
         has = await accounts.available(self.pool, organization_id, asset.id)
-        missing = max(price.ceiling - has, 0)
+        required = max(price.ceiling, price.minimum_balance)
+        missing = max(required - has, 0)
         where = f"{self.origin}/wallet/deposit/crypto"
         members: Members = {
             "balance": {
                 "asset_id": str(asset.id),
                 "asset_symbol": asset.symbol,
                 "network": asset.network,
-                "required_atomic": str(price.ceiling),
+                "required_atomic": str(required),
                 "available_atomic": str(has),
                 "missing_atomic": str(missing),
-                "required": to_text(price.ceiling, asset.decimals),
+                "required": to_text(required, asset.decimals),
                 "available": to_text(has, asset.decimals),
                 "missing": to_text(missing, asset.decimals),
             },
             "deposit_url": where,
         }
+        if price.minimum_balance:
+            members["minimum_balance"] = to_text(price.minimum_balance, asset.decimals)
+        asked = "the publisher asks for a balance of" if price.minimum_balance else "this call may cost"
         detail = (
-            f"this call may cost {to_text(price.ceiling, asset.decimals)} {asset.symbol} and the balance has "
+            f"{asked} {to_text(required, asset.decimals)} {asset.symbol} and the balance has "
             f"{to_text(has, asset.decimals)}; {to_text(missing, asset.decimals)} is missing. "
             f"Deposit with POST {where}, or pay this call with x402"
         )

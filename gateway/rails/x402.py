@@ -5,23 +5,24 @@ whatever way, is given the answer once more or told how the first one stands, an
 for something that may be paid already.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
 from gateway.answers import again
 from gateway.answers.again import AnsweredBefore, AnswerNotKept
+from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers, Kept
 from gateway.kit.money import to_text
 from gateway.kit.sql import Pool
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
-from gateway.types import Asset, Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
-from gateway.x402 import intake, payments, resent
+from gateway.tariffs import NOTHING_MEASURED, Used
+from gateway.types import Caller, Head, Inbound, Match, Outcome, Quote, Receipt
+from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
-from gateway.x402.offers import Offers, PaymentRequired
+from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Settlements
 from gateway.x402.wire import Resource
@@ -33,10 +34,11 @@ class X402Hold:
     intake: Intake
     challenge: Challenge
     event: Usage
-    keeper: Keeper
+    keeper: Keeping
     is_open: bool = True
+    metering: None = None
 
-    async def post(self, head: Head) -> Receipt:
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.is_open = False
         event, paid = self.event, self.intake.authorization
         used = {
@@ -75,8 +77,6 @@ class X402Rail:
     recorder: Recorder
     fee_basis_points: int
     answers: Answers
-    assets: Sequence[Asset]
-    """All that payments were ever offered in."""
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
@@ -86,26 +86,19 @@ class X402Rail:
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
         senders = again.senders(inbound, caller)
-        try:
-            taken = intake.read(inbound.credentials, challenge)
-        except PaymentRequired:
-            # Only a payment that would be refused pays for this question.
-            if seen := await resent.find(self.pool, inbound.credentials, self.assets):
-                before, taken = seen
-                digest = await again.fingerprint(inbound, match)
-                if before.request_digest == digest:
-                    await self.give_again(before, digest, taken, challenge, senders)
-            raise
+        taken = intake.read(inbound.credentials, challenge)
         paid = taken.authorization
-        digest = await again.fingerprint(inbound, match)
         if known := await payments.find(self.pool, paid):
-            await self.give_again(known, digest, taken, challenge, senders)
+            await self.give_again(known, await again.fingerprint(inbound, match), taken, challenge, senders)
+        intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+        # Read only now: somebody without money must not make the gateway keep a large body.
+        digest = await again.fingerprint(inbound, match)
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
         fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
@@ -116,7 +109,7 @@ class X402Rail:
             assert taker is not None, "payments are never removed"
             await self.give_again(taker, digest, taken, challenge, senders)
         event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event, Keeper(inbound.call_id, senders))
+        return X402Hold(self, taken, challenge, event, Keeping(self.answers, inbound.call_id, senders))
 
     async def give_again(
         self, known: Payment, digest: bytes, taken: Intake, challenge: Challenge, senders: frozenset[str]

@@ -72,12 +72,6 @@ async def find(db: Db, authorization: Authorization) -> Payment | None:
     )
 
 
-async def find_signed(db: Db, authorization: Authorization) -> Payment | None:
-    """The payment that is this authorization, signature included."""
-    one = authorization
-    return stored(await db.fetchrow(SQL.find_signed, one.asset.id, one.payer, one.nonce, one.signature))
-
-
 async def get(db: Db, payment_id: UUID) -> Payment | None:
     return stored(await db.fetchrow(SQL.get, payment_id))
 
@@ -100,14 +94,9 @@ async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
     return await db.fetchval(SQL.fail, payment_id, failure) is not None
 
 
-async def submitted_before(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
-    """Payments whose outcome nobody has written down for a while, oldest first."""
-    return [row["id"] for row in await db.fetch(SQL.submitted_before, age, limit)]
-
-
-async def network(db: Db, payment_id: UUID) -> str:
-    """The CAIP-2 network that the payment is on."""
-    return str(await db.fetchval(SQL.network, payment_id))
+async def submitted_before(db: Db, network: str, age: timedelta, limit: int) -> Sequence[UUID]:
+    """A network's payments whose outcome nobody has written down for a while, oldest first."""
+    return [row["id"] for row in await db.fetch(SQL.submitted_before, network, age, limit)]
 
 
 async def abandon(db: Db, age: timedelta) -> int:

@@ -11,13 +11,6 @@ SELECT payments.*, (
 ) AS transaction_hash
 FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
 
--- name: find_signed
--- The signature is over all that the payer agreed to, so this is the same payment and not one with its nonce.
-SELECT payments.*, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY nonce DESC LIMIT 1
-) AS transaction_hash
-FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3 AND signature = $4
-
 -- name: get
 SELECT payments.*, (
     SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY nonce DESC LIMIT 1
@@ -45,12 +38,9 @@ WHERE id = $1 AND state IN ('claimed', 'submitted')
 RETURNING id
 
 -- name: submitted_before
-SELECT id FROM payments
-WHERE state = 'submitted' AND created_at < now() - $1::interval
-ORDER BY created_at LIMIT $2
-
--- name: network
-SELECT assets.network FROM payments JOIN assets ON assets.id = payments.asset_id WHERE payments.id = $1
+SELECT payments.id FROM payments JOIN assets ON assets.id = payments.asset_id
+WHERE state = 'submitted' AND network = $1 AND payments.created_at < now() - $2::interval
+ORDER BY payments.created_at LIMIT $3
 
 -- name: abandon
 -- Claimed by a process that died before anything was sent: the payer was not charged and will not be.

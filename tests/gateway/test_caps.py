@@ -245,6 +245,28 @@ async def test_a_key_is_free_again_once_its_call_cost_nothing(
     assert (await holds.open(named(seller.opening(other, 100)))).is_open
 
 
+async def test_asked_again_after_a_commit_that_nobody_heard_of_a_hold_is_open_once(
+    pool: Pool, seller: Seller, owner: UUID, holds: Holds, ledger: Ledger
+) -> None:
+    """As the group does when the database's answer was lost."""
+    key_id = await key_of(pool, owner, Caps(total=1000))
+    batch = [
+        named(seller.opening(owner, 100)),
+        capped(seller, owner, 100, key_id),
+        named(capped(seller, owner, 100, key_id), "order 2"),
+    ]
+    for _ in range(2):
+        assert [one.is_open for one in await holds.open_batch(batch)] == [True] * 3
+        assert [one.is_open for one in await holds.open_batch(batch[:1])] == [True]
+    assert (await ledger.balance(owner))[1] == 300
+    assert await spent(pool, key_id) == (200, 200)
+    posting = replace(seller.posting(batch[2].call_id, 30), is_partial=True)
+    for _ in range(2):
+        assert await holds.post(posting)
+    assert await spent(pool, key_id) == (130, 130)
+    assert await ledger.is_sound()
+
+
 async def test_keys_are_kept_as_long_as_asked_and_while_their_call_runs(
     pool: Pool, seller: Seller, owner: UUID, holds: Holds
 ) -> None:

@@ -195,6 +195,39 @@ async def test_a_caller_who_hung_up_finds_its_whole_answer(
     assert sum(await farebox.earned()) == QUARTER
 
 
+async def test_hanging_up_and_asking_again_is_no_discount_on_a_price_by_the_byte(
+    farebox: Farebox, account: Account
+) -> None:
+    shop = await farebox.publish(
+        price_per_call="0.01", base_price_per_1000_rows="0.1", reserve_max_charge="5"
+    )
+    pricing = {"asset_id": str(farebox.asset.id), "pricing_model": "per_byte"}
+    publisher = await farebox.pool.fetchval("SELECT id FROM publishers")
+    at = f"{farebox.origin}/organizations/default/publishers/{publisher}/pricing"
+    changed = await farebox.agent.ask("PUT", at, headers=farebox.publisher.headers, body=pricing)
+    assert changed.status == 200, changed.text
+    url, headers = f"{shop}/x", keyed(account)
+    farebox.upstream.handler = slow_body
+
+    async def is_metered() -> bool:
+        other = await farebox.sign_up()
+        await farebox.fund(other, 10 * DOLLAR)
+        await whole(farebox, url, other.headers)
+        return await farebox.balance(other) == 10 * DOLLAR - cost
+
+    body = b"".join(f"part {n}\n".encode() * 100 for n in range(20))
+    cost = DOLLAR // 100 + len(body) * DOLLAR // 10_000
+    await until(is_metered, 20)
+    async with ClientSession() as session:
+        response = await session.get(url, headers=headers)
+        await response.content.readany()
+        response.close()
+    again = await whole(farebox, url, headers)
+    assert (again[0], again[2], again[1]["Idempotent-Replayed"]) == (200, body, "true")
+    assert await farebox.balance(account) == 10 * DOLLAR - cost
+    assert await farebox.is_sound()
+
+
 @pytest.mark.parametrize("rail", ["prepaid", "x402"])
 async def test_a_larger_answer_passes_whole_and_is_not_kept(
     farebox: Farebox, account: Account, rail: str
