@@ -39,6 +39,12 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8402
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    head_seconds_max: Annotated[float, Field(gt=0, le=600)] = 10
+    idle_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 75
+    stall_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 60
+    body_bytes_per_second_min: Annotated[int, Field(ge=0)] = 256
+    connections_max: Annotated[int, Field(ge=1)] = 8192
+    connections_per_address_max: Annotated[int, Field(ge=1)] = 1024
 
 
 class Metrics(BaseModel, frozen=True, extra="forbid"):

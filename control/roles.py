@@ -97,7 +97,7 @@ async def serve(
         management = None
         if is_control:
             management = await stack.enter_async_context(managed(base, guard, keyring))
-        front = server.create(gate, management, checks(base, gate))
+        front = server.create(gate, management, checks(base, gate), settings.listen)
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
@@ -105,8 +105,7 @@ async def serve(
             await asyncio.Event().wait()
         finally:
             listener.close()
-            front.pre_shutdown()
-            await front.shutdown(DRAIN_SECONDS)
+            await front.drain(DRAIN_SECONDS)
 
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:

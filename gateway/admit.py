@@ -7,7 +7,7 @@ the connection or for the gateway.
 from ipaddress import ip_address
 from uuid import UUID
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
@@ -36,12 +36,8 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
 
 
 def refuse_ambiguous(request: web.BaseRequest) -> None:
+    """Of the head's framing the connection made sure; this is about what its fields mean."""
     headers = request.headers
-    if "Transfer-Encoding" in headers and request.version < HttpVersion11:
-        # RFC 9112 section 6.1: faulty framing, whatever a lenient parser makes of it.
-        raise invalid("header/Transfer-Encoding", "has no meaning in HTTP/1.0")
-    if "Transfer-Encoding" in headers and "Content-Length" in headers:
-        raise invalid("header/Content-Length", "contradicts Transfer-Encoding")
     for name in PAYMENTS:
         if len(headers.getall(name, ())) > 1:
             raise invalid(f"header/{name}", "was sent more than once")

@@ -11,7 +11,9 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
+from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.server import Front
 from gateway.kit import hygiene, ids
 from gateway.kit.problem import NotFound, Refusal, problem, respond
 from gateway.metering import metrics
@@ -19,8 +21,6 @@ from gateway.metering import metrics
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
 OWN_PAGES = {("POST", "estimate"), ("GET", "logo"), ("HEAD", "logo")}
-HEADER_BYTES_MAX = 1 << 16
-KEEPALIVE_SECONDS = 75
 
 Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """What each dependency says: "ok", or what is wrong with it."""
@@ -28,7 +28,7 @@ Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 log = structlog.get_logger(__name__)
 
 
-def create(gate: Gate | None, management: web.Server | None, check: Check) -> web.Server:
+def create(gate: Gate | None, management: web.Server | None, check: Check, listen: Listen) -> Front:
     """Return a server to give to ``loop.create_server``; either part may be absent in this process."""
 
     async def dispatch(request: web.BaseRequest) -> web.StreamResponse:
@@ -43,15 +43,7 @@ def create(gate: Gate | None, management: web.Server | None, check: Check) -> we
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
-    return web.Server(
-        dispatch,
-        request_factory=None if management is None else management.request_factory,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        max_field_size=HEADER_BYTES_MAX,
-        max_line_size=HEADER_BYTES_MAX,
-    )
+    return Front(dispatch, listen, None if management is None else management.request_factory)
 
 
 def is_call(method: str, path: str) -> bool:

@@ -18,6 +18,10 @@ class BodyTooLarge(Refusal):
     status, slug, title = 413, "body-too-large", "Request body too large"
 
 
+class RequestBroken(Refusal):
+    status, slug, title = 400, "request-incomplete", "Request incomplete"
+
+
 class RequestBody:
     """Implements ``gateway.types.Body`` on aiohttp's stream. Close it when the call is over."""
 
@@ -58,11 +62,17 @@ class RequestBody:
             # Only now: a client that asks first is not made to send a body that would be refused.
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         total = 0
-        async for chunk in self.request.content.iter_any():
-            total += len(chunk)
-            if total > self.bytes_max:
-                raise BodyTooLarge(f"a body may have {self.bytes_max} bytes")
-            yield chunk
+        try:
+            async for chunk in self.request.content.iter_any():
+                total += len(chunk)
+                if total > self.bytes_max:
+                    raise BodyTooLarge(f"a body may have {self.bytes_max} bytes")
+                yield chunk
+        except (web.RequestPayloadError, OSError) as error:
+            # Its sender hung up. Nobody hears this, but it is no bug either.
+            raise RequestBroken(
+                "the request's body ended before it was complete; nothing was charged"
+            ) from error
 
     def close(self) -> None:
         if self.kept is not None:
