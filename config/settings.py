@@ -69,8 +69,10 @@ class Secrets(BaseModel, frozen=True, extra="forbid"):
 class Limits(BaseModel, frozen=True, extra="forbid"):
     key_calls_per_second: Annotated[float, Field(gt=0)] = 200
     key_burst: Annotated[int, Field(ge=1)] = 400
-    address_calls_per_second: Annotated[float, Field(gt=0)] = 100
-    address_burst: Annotated[int, Field(ge=1)] = 200
+    address_calls_per_second: Annotated[float, Field(gt=0)] = 400
+    address_burst: Annotated[int, Field(ge=1)] = 800
+    signups_per_minute: Annotated[float, Field(gt=0)] = 20
+    signup_burst: Annotated[int, Field(ge=1)] = 50
     body_bytes_max: Annotated[int, Field(ge=1024)] = 104_857_600
 
 
@@ -78,6 +80,9 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5
     total_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
     connections_per_host: Annotated[int, Field(ge=1, le=10_000)] = 512
+    calls_per_publisher: Annotated[int, Field(ge=1, le=100_000)] = 512
+    breaker_failures: Annotated[int, Field(ge=0)] = 5
+    breaker_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
 
 
 class Fees(BaseModel, frozen=True, extra="forbid"):

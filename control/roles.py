@@ -14,12 +14,15 @@ from datetime import timedelta
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
 from gateway import auth_mode, server, snapshot
+from gateway.buckets import Buckets
 from gateway.call import Gate
 from gateway.forward import Upstreams
 from gateway.kit import sql
@@ -30,13 +33,13 @@ from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
-from gateway.limit import Buckets
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.load import Loads
 from gateway.x402 import payments
 from gateway.x402.deposits import Deposits
 from gateway.x402.local import ChainMismatch, LocalFacilitator
@@ -93,10 +96,13 @@ async def serve(
         base = await stack.enter_async_context(based(settings, origin))
         guard = Guard(is_private_allowed=settings.allow_private_upstreams)
         keyring = Keyring.parse([key.get_secret_value() for key in settings.secrets.keys])
-        gate = await stack.enter_async_context(gated(base, guard, keyring)) if is_gateway else None
-        management = None
+        buckets = Buckets(shared(settings))
+        stack.push_async_callback(buckets.close)
+        gate = management = None
+        if is_gateway:
+            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets))
         if is_control:
-            management = await stack.enter_async_context(managed(base, guard, keyring))
+            management = await stack.enter_async_context(managed(base, guard, keyring, buckets))
         front = server.create(gate, management, checks(base, gate), settings.listen)
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
@@ -162,7 +168,7 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
 
 
 @asynccontextmanager
-async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gate]:
+async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[Gate]:
     settings, pool = base.settings, base.pool
     async with AsyncExitStack() as stack:
         published = Snapshot(
@@ -176,8 +182,6 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         lifetime = base.call_lifetime
         reserved = Holds(pool, lifetime)
         stack.push_async_callback(reserved.close)
-        buckets = Buckets(shared(settings))
-        stack.push_async_callback(buckets.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
         fee = settings.fees.platform_basis_points
@@ -187,13 +191,14 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
             recorder,
         )
         upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
-        yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
+        loads = Loads(settings.upstream)
+        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams)
 
 
 @asynccontextmanager
-async def managed(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[web.Server]:
+async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
-    ports = Ports(guard, keyring, auth_mode.installed(), base.settings, deposits, base.origin)
+    ports = Ports(guard, keyring, auth_mode.installed(), base.settings, deposits, base.origin, buckets)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:
@@ -210,6 +215,8 @@ def shared(settings: Settings) -> Redis | None:
         settings.redis.url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        # No call waits for a second try: it is limited by its own process until the server is back.
+        retry=Retry(NoBackoff(), 0),
     )
 
 

@@ -1,4 +1,4 @@
-"""Stage 1 of 8, before match: take a request in, or refuse it before anybody works for it.
+"""Stage 1 of 9, before match: take a request in, or refuse it before anybody works for it.
 
 What leaves this stage has a call id, one meaning, a body within the limit, and no header that was meant for
 the connection or for the gateway.

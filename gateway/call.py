@@ -11,17 +11,21 @@ from aiohttp import web
 
 from config.settings import Limits
 from gateway.admit import admit
+from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
-from gateway.limit import Buckets, limit
+from gateway.kit.problem import Refusal
+from gateway.limit import limit, tell
 from gateway.match import match
 from gateway.metering.observe import observe
 from gateway.pay import Till, pay
 from gateway.price import price
+from gateway.protect import protect
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
 from gateway.types import Inbound
+from gateway.upstreams.load import Loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Gate:
     limits: Limits
     snapshot: Snapshot
     buckets: Buckets
+    loads: Loads
     till: Till
     upstreams: Upstreams
 
@@ -46,13 +51,21 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
     matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, inbound, matched)
-    await limit(gate.buckets, gate.limits, inbound, caller)
-    quote = price(matched, inbound)
-    async with (
-        pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched) as answer,
-    ):
-        receipt = await settle(hold, answer)
-        observe(inbound, answer.head, receipt)
-        return await relay(request, inbound, answer, receipt)
+    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
+    allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
+    is_answered = False
+    try:
+        quote = price(matched, inbound)
+        with protect(gate.loads, inbound, matched) as turn:
+            async with (
+                pay(gate.till, inbound, caller, matched, quote) as hold,
+                forward(gate.upstreams, inbound, matched) as answer,
+            ):
+                turn.answered(answer.head)
+                is_answered = True
+                receipt = await settle(hold, answer)
+                observe(inbound, answer.head, receipt)
+                return await relay(request, inbound, answer, receipt, allowance)
+    except Refusal as refusal:
+        tell(gate.buckets, matched, allowance, refusal, is_answered=is_answered)
+        raise

@@ -1,4 +1,4 @@
-"""Stage 2 of 8, after admit, before identify: find what is asked for, once.
+"""Stage 2 of 9, after admit, before identify: find what is asked for, once.
 
 The URL that leaves here is the one that is priced and the one that is requested, byte for byte. A path that a
 server might read in a second way is refused, and a documented endpoint also catches the spellings (case, a

@@ -19,6 +19,8 @@ def route(
     details = row["details"]
     documented = details.get("endpoints") or []
     pricing = [pricing_of(one, assets, documented) for one in row["pricing"]]
+    # Set beside the prices in each asset; one publisher has one limit, the strictest.
+    paces = [one["prices"].get("max_queries_per_minute") for one in row["pricing"]]
     policy: Policy = (
         "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
     )
@@ -36,6 +38,7 @@ def route(
         pricing=tuple(one for one in pricing if one is not None),
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
+        calls_per_minute_max=min(filter(None, paces), default=None),
     )
 
 

@@ -6,6 +6,7 @@ Amounts are integers in the atomic unit of the asset beside them. Addresses are 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from math import ceil
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
@@ -56,6 +57,10 @@ class Body(Protocol):
         """Read all of it, keep it, and return its SHA-256."""
 
     def chunks(self) -> AsyncIterator[bytes]: ...
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its sender has sent all of it."""
 
     def close(self) -> None:
         """Forget what was kept."""
@@ -139,6 +144,7 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    calls_per_minute_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,33 @@ class Caller:
     organization_id: UUID | None
     key_id: UUID | None
     mode: Mode | None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How often a caller may call, by the limit that leaves it the least."""
+
+    wait_seconds: float
+    """0 for a call that may be made."""
+    kind: str
+    burst: int
+    rate: float
+    """Calls a second."""
+    remaining: int
+    reset_seconds: float
+    """Until all of the burst is there again."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """In the three fields that clients know, and in the two of draft-ietf-httpapi-ratelimit-headers."""
+        reset = ceil(self.reset_seconds)
+        return {
+            "RateLimit-Limit": str(self.burst),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(reset),
+            "RateLimit-Policy": f'"{self.kind}";q={self.burst};w={ceil(self.burst / self.rate)}',
+            "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ class RequestBody:
         if declared is not None and declared > bytes_max:
             raise BodyTooLarge(f"a body may have {bytes_max} bytes")
 
+    @property
+    def is_whole(self) -> bool:
+        return self.length == 0 or self.kept is not None or self.request.content.is_eof()
+
     async def digest(self) -> bytes:
         if self.kept is None:
             # Closed by ``close``: it is read again after this function returns.

@@ -62,5 +62,5 @@ async def test_each_accepted_request_is_exactly_one_upstream_request(farebox_wit
         if (served, statuses(answer)) != (vector.served, expected):
             wrong.append((vector.name, served, answer[:300]))
         elif vector.status != 200 and b"application/problem+json" not in answer:
-            wrong.append((vector.name, "no problem", answer[:300]))
+            wrong.append((f"{vector.name}: no problem", served, answer[:300]))
     assert not wrong, "\n".join(map(str, wrong))
