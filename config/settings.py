@@ -39,6 +39,7 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8402
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    descriptor: Annotated[int, Field(ge=0)] | None = None
     head_seconds_max: Annotated[float, Field(gt=0, le=600)] = 10
     idle_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 75
     stall_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 60

@@ -110,7 +110,9 @@ async def serve(
             on_ready()
             await asyncio.Event().wait()
         finally:
-            listener.close()
+            with listening.dup() as queue:
+                listener.close()
+                await front.accept_waiting(queue)
             await front.drain(DRAIN_SECONDS)
 
 

@@ -2,7 +2,8 @@
 
 The URL that leaves here is the one that is priced and the one that is requested, byte for byte. A path that a
 server might read in a second way is refused, and a documented endpoint also catches the spellings (case, a
-slash at the end, ``;`` parameters) that some servers take for it: a protected path has no back door.
+slash, space or dot at the end, ``;`` parameters) that some servers take for it: a protected path has no back
+door.
 """
 
 import re
@@ -15,8 +16,9 @@ from gateway.types import Inbound, Match, Route
 
 # Outside these a path needs percent-encoding: RFC 3986 section 3.3.
 PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
-# Encoded slash, backslash, control characters, and anything encoded twice.
-AMBIGUOUS = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f|25(?=[0-9a-f]{2}))", re.ASCII | re.IGNORECASE)
+# Encoded slash, backslash, control characters, anything encoded twice, and the bytes that UTF-8 has no use for
+# and lenient decoders read as one of these.
+AMBIGUOUS = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f|c[01]|25(?=[0-9a-f]{2}))", re.ASCII | re.IGNORECASE)
 QUERY = re.compile(r"[!-~]*", re.ASCII)
 
 
@@ -52,7 +54,10 @@ def read(path: str) -> tuple[str, ...]:
     if AMBIGUOUS.search(path):
         raise invalid("path", "has an encoded slash, backslash or control character, or is encoded twice")
     segments = tuple(unquote(part) for part in path.split("/")[1:])
-    if any(part in (".", "..") for part in segments) or "" in segments[:-1]:
+    # Servers that know ";" parameters take them away first: "/..;/" is a way up for them, "/;/" is "//".
+    if "" in segments[:-1] or any(
+        part.partition(";")[0] in (".", "..") or part[:1] == ";" for part in segments
+    ):
         raise invalid("path", "has empty or dot segments")
     return segments
 
@@ -89,7 +94,8 @@ def loosen(segments: Iterable[str]) -> Iterable[str]:
     parts = list(segments)
     while parts and not parts[-1]:
         parts.pop()
-    return [part if is_wild(part) else part.partition(";")[0].casefold() for part in parts]
+    # Windows drops spaces and dots at the end of a name.
+    return [part if is_wild(part) else part.partition(";")[0].rstrip(" .").casefold() for part in parts]
 
 
 def is_wild(part: str) -> bool:

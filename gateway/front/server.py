@@ -1,7 +1,9 @@
 """The connections of one process: how many there may be, and how they end when the process does."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -77,6 +79,15 @@ class Front(web.Server):
             self.places[whose] = left
         else:
             del self.places[whose]
+
+    async def accept_waiting(self, queue: socket.socket) -> None:
+        """Take in whom the kernel has greeted already: they would be cut off with the socket."""
+        loop = asyncio.get_running_loop()
+        queue.settimeout(0)
+        with suppress(BlockingIOError):
+            while True:
+                accepted, _ = queue.accept()
+                await loop.connect_accepted_socket(self, accepted)
 
     async def drain(self, seconds: float) -> None:
         """Answer what is here and what still comes on open connections, closing each with its answer.
