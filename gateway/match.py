@@ -16,8 +16,8 @@ from gateway.types import Inbound, Match, Route
 
 # Outside these a path needs percent-encoding: RFC 3986 section 3.3.
 PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
-# Encoded slash, backslash, control characters, anything encoded twice, and the bytes that UTF-8 has no use for
-# and lenient decoders read as one of these.
+# Encoded slash, backslash, control characters, anything encoded twice, and bytes that UTF-8 has no use for but
+# lenient decoders take for one of these.
 AMBIGUOUS = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f|c[01]|25(?=[0-9a-f]{2}))", re.ASCII | re.IGNORECASE)
 QUERY = re.compile(r"[!-~]*", re.ASCII)
 
