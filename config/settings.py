@@ -7,6 +7,7 @@ settings object.
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -33,6 +35,16 @@ TEST_CHAINS = frozenset(
 
 class SettingsError(Exception):
     """What is wrong with the settings, in sentences that name each one."""
+
+
+def parse_json(value: object) -> object:
+    """Lists arrive from the environment as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
 
 
 class Listen(BaseModel, frozen=True, extra="forbid"):
@@ -64,7 +76,7 @@ class Redis(BaseModel, frozen=True, extra="forbid"):
 
 
 class Secrets(BaseModel, frozen=True, extra="forbid"):
-    keys: tuple[SecretStr, ...] = ()
+    keys: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_json)] = ()
 
 
 class Limits(BaseModel, frozen=True, extra="forbid"):
@@ -135,11 +147,6 @@ class Network(BaseModel, frozen=True, extra="forbid"):
         return self.mode == "test" or (self.mode is None and self.chain_id in TEST_CHAINS)
 
 
-def parse_json(value: object) -> object:
-    """Lists arrive from the environment as JSON text."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="FAREBOX_", env_nested_delimiter="__", frozen=True, extra="forbid"
@@ -148,7 +155,7 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     public_url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+$")] | None = None
     allow_private_upstreams: bool = False
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     listen: Listen = Listen()
     metrics: Metrics = Metrics()
@@ -158,7 +165,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
-    networks: Annotated[tuple[Network, ...], BeforeValidator(parse_json)] = ()
+    networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")
     @classmethod
@@ -180,6 +187,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, DEFAULTS)
 
 
+# What commands and tests read for themselves.
+OTHERS = ("FAREBOX_PAY_", "FAREBOX_TEST_", "FAREBOX_API_KEY")
+
+
 def load(config_file: Path | None = None) -> Settings:
     """Return the settings of this process.
 
@@ -187,14 +198,30 @@ def load(config_file: Path | None = None) -> Settings:
     repeats a value: it may be a secret.
     """
     try:
-        return with_file(config_file)() if config_file else Settings()
+        found = with_file(config_file)() if config_file else Settings()
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
-        raise SettingsError("\n".join(f"{variable(one['loc'])}: {one['msg']}" for one in problems)) from None
+        sentences = [
+            f"{variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in problems
+        ]
+        raise SettingsError("\n".join(sentences)) from None
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{config_file}: {error}") from None
     except ValueError as error:
-        raise SettingsError(str(error)) from None
+        # A group that is given as one variable, or a list in a group, is JSON.
+        field = re.search(r'field "(\w+)"', str(error))
+        named = variable((field[1],)) if field else "a setting"
+        raise SettingsError(f"{named}, or a list of it, is not JSON") from None
+    if unknown := sorted(name for name in os.environ if is_unknown(name)):  # noqa: TID251 - this module may
+        raise SettingsError(f"{', '.join(unknown)}: no such setting; config/default.toml lists them all")
+    return found
+
+
+def is_unknown(name: str) -> bool:
+    """Whether a variable looks like a setting of ours and is none: most likely it is misspelt."""
+    setting = name.removeprefix("FAREBOX_").partition("__")[0].lower()
+    is_ours = name.startswith("FAREBOX_") and not name.startswith(OTHERS)
+    return is_ours and setting not in Settings.model_fields
 
 
 def with_file(config_file: Path) -> type[Settings]:

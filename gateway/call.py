@@ -51,7 +51,7 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
     matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
+    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound)
     allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
     is_answered = False
     try:

@@ -9,23 +9,18 @@ from gateway.buckets import Buckets, by_address
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.snapshot import Snapshot
-from gateway.types import Caller, Inbound, Match
+from gateway.types import Caller, Inbound
 
 STRANGER = Caller(None, None, None)
 
 
-async def identify(
-    snapshot: Snapshot, buckets: Buckets, limits: Limits, inbound: Inbound, match: Match
-) -> Caller:
+async def identify(snapshot: Snapshot, buckets: Buckets, limits: Limits, inbound: Inbound) -> Caller:
     key = inbound.credentials.api_key
     if key is not None:
         caller = await whose(snapshot, buckets, limits, inbound, key)
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
-    is_for_members = match.endpoint is not None and match.endpoint.is_for_anyone is False
-    if is_for_members and not inbound.credentials.has_payment and not has_price(match):
-        raise Unauthorized("this endpoint is free for callers with an API key")
     return STRANGER
 
 
@@ -40,8 +35,3 @@ async def whose(
         if not keys.is_well_formed(key):
             return None
     return await snapshot.caller(fingerprint)
-
-
-def has_price(match: Match) -> bool:
-    """Whether the endpoint names a price of its own, which is then the price of admission."""
-    return any(pricing.endpoint_prices.get(match.position or 0, 0) for pricing in match.route.pricing)

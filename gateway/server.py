@@ -15,7 +15,8 @@ from config.settings import Listen
 from gateway.call import Gate, call
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
-from gateway.kit.problem import NotFound, Refusal, problem, respond
+from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
+from gateway.kit.sql import OUTAGES
 from gateway.metering import metrics
 
 PREFIX = "/publishers/"
@@ -72,6 +73,10 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
         metrics.REFUSALS.labels(refusal.slug).inc()
         log.info("call.refused", problem=refusal.slug, status=refusal.status)
         return respond(refusal.problem(), {**refusal.headers, **known_by})
+    except OUTAGES as error:
+        log.warning("call.unavailable", reason=repr(error))
+        away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
+        return respond(away.problem(), {**away.headers, **known_by})
     except Exception:
         metrics.ERRORS.inc()
         log.exception("call.failed")

@@ -23,7 +23,7 @@ from control.api.access import Actor, Forbidden, Permission
 from gateway.auth_mode import AuthMode
 from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
-from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized
+from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Guard
 
@@ -34,11 +34,6 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 
 class TooLarge(Refusal):
     status, slug, title = 413, "request-entity-too-large", "Request Entity Too Large"
-
-
-class Unavailable(Refusal):
-    status, slug, title = 503, "unavailable", "Temporarily unavailable"
-    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The connections of one process: how many there may be, and how they end when the process does."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -27,6 +28,10 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
 
+# aiohttp logs a traceback for much that its peer does wrong; strangers must not be able to fill the log.
+QUIET = logging.getLogger("gateway.http")
+QUIET.setLevel(logging.CRITICAL)
+
 
 class Front(web.Server):
     """Give it to ``loop.create_server``; it answers what cannot be read and hands the rest to ``handler``."""
@@ -36,6 +41,7 @@ class Front(web.Server):
             self.answer,
             request_factory=request_factory,
             access_log=None,
+            logger=QUIET,
             auto_decompress=False,
             keepalive_timeout=listen.idle_seconds_max,
             max_field_size=HEADER_BYTES_MAX,

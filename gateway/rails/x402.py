@@ -77,15 +77,17 @@ class X402Rail:
         challenge = self.challenge(inbound, match, quote)
         taken = intake.read(inbound.credentials, challenge)
         paid = taken.authorization
-        digest = await fingerprint(inbound, match)
         if known := await payments.find(self.pool, paid):
-            raise intake.stands(known, digest, taken, challenge)
+            raise intake.stands(known, await fingerprint(inbound, match), taken, challenge)
+        intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+        # Read only now: somebody without money must not make the gateway keep a large body.
+        digest = await fingerprint(inbound, match)
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
         fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0

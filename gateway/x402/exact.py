@@ -57,8 +57,14 @@ def digest(authorization: Authorization) -> bytes:
     return keccak(b"\x19\x01" + domain_separator(authorization.asset) + message)
 
 
-def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
-    """``PaymentInvalid`` unless this is exactly what was asked for, in time, and signed by its payer."""
+def check_signature(authorization: Authorization) -> None:
+    """``PaymentInvalid`` unless its payer signed it."""
+    if recover(authorization) != authorization.payer:
+        refuse("invalid_exact_evm_payload_signature", "the payment is not signed by its payer")
+
+
+def check_terms(authorization: Authorization, requirement: Requirement, now: int) -> None:
+    """``PaymentInvalid`` unless this is exactly what was asked for, and in time."""
     if authorization.pay_to != requirement.pay_to:
         refuse("invalid_exact_evm_payload_recipient_mismatch", "the payment is to somebody else")
     if authorization.amount != requirement.amount:
@@ -70,8 +76,6 @@ def check(authorization: Authorization, requirement: Requirement, now: int) -> N
         refuse("invalid_exact_evm_payload_authorization_valid_after", "the payment is not valid yet")
     if authorization.valid_before < now + MARGIN_SECONDS:
         refuse("invalid_exact_evm_payload_authorization_valid_before", "the payment expires too soon")
-    if recover(authorization) != authorization.payer:
-        refuse("invalid_exact_evm_payload_signature", "the payment is not signed by its payer")
 
 
 def recover(authorization: Authorization) -> str | None:

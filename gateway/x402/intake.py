@@ -71,10 +71,9 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A payment that answers the challenge, as far as can be told without the chain."""
+    """A payment as its payer signed it."""
 
     presented: Presented
-    requirement: Requirement
     authorization: Authorization
 
     def receipt(self, transaction: str, failure: str | None = None) -> Mapping[str, str]:
@@ -87,21 +86,35 @@ class Intake:
 
 
 def read(credentials: Credentials, challenge: Challenge) -> Intake:
-    """Decode, match and check the payment of a request; a ``Refusal`` says what is wrong with it."""
+    """Decode the payment of a request, in the asset that it is in and signed by its payer.
+
+    Its terms are for ``check``: a payment that was taken before stands as it stands, also when the price has
+    changed since or it has expired.
+    """
     version, header = one_payment(credentials)
     try:
         presented = wire.present(version, header)
     except wire.Malformed as error:
         raise invalid(f"header/{wire.HEADERS[version]}", str(error)) from None
     try:
+        asset = wire.asset_of(presented, challenge.requirements)
+        authorization = wire.authorization(presented, asset)
+        exact.check_signature(authorization)
+    except PaymentInvalid as error:
+        raise challenge.refuse(error.code, error.message) from None
+    return Intake(presented, authorization)
+
+
+def check(intake: Intake, challenge: Challenge) -> None:
+    """Refuse a new payment that is not exactly what this challenge asks for, now."""
+    presented = intake.presented
+    try:
         requirement = wire.match(presented, challenge.requirements)
-        authorization = wire.authorization(presented, requirement.asset)
-        exact.check(authorization, requirement, int(time.time()))
+        exact.check_terms(intake.authorization, requirement, int(time.time()))
         if presented.resource_url not in (None, challenge.resource.url):
             raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None
-    return Intake(presented, requirement, authorization)
 
 
 def one_payment(credentials: Credentials) -> tuple[wire.Version, str]:

@@ -94,14 +94,9 @@ async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
     return await db.fetchval(SQL.fail, payment_id, failure) is not None
 
 
-async def submitted_before(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
-    """Payments whose outcome nobody has written down for a while, oldest first."""
-    return [row["id"] for row in await db.fetch(SQL.submitted_before, age, limit)]
-
-
-async def network(db: Db, payment_id: UUID) -> str:
-    """The CAIP-2 network that the payment is on."""
-    return str(await db.fetchval(SQL.network, payment_id))
+async def submitted_before(db: Db, network: str, age: timedelta, limit: int) -> Sequence[UUID]:
+    """A network's payments whose outcome nobody has written down for a while, oldest first."""
+    return [row["id"] for row in await db.fetch(SQL.submitted_before, network, age, limit)]
 
 
 async def abandon(db: Db, age: timedelta) -> int:

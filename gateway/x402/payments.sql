@@ -38,12 +38,9 @@ WHERE id = $1 AND state IN ('claimed', 'submitted')
 RETURNING id
 
 -- name: submitted_before
-SELECT id FROM payments
-WHERE state = 'submitted' AND created_at < now() - $1::interval
-ORDER BY created_at LIMIT $2
-
--- name: network
-SELECT assets.network FROM payments JOIN assets ON assets.id = payments.asset_id WHERE payments.id = $1
+SELECT payments.id FROM payments JOIN assets ON assets.id = payments.asset_id
+WHERE state = 'submitted' AND network = $1 AND payments.created_at < now() - $2::interval
+ORDER BY payments.created_at LIMIT $3
 
 -- name: abandon
 -- Claimed by a process that died before anything was sent: the payer was not charged and will not be.
