@@ -24,10 +24,12 @@ from control.api.operation import Ports
 from gateway import auth_mode, server, snapshot
 from gateway.buckets import Buckets
 from gateway.call import Gate
+from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
-from gateway.kit.fetch import guarded_fetch
+from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts, holds
@@ -40,6 +42,7 @@ from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.load import Loads
+from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402 import payments
 from gateway.x402.deposits import Deposits
 from gateway.x402.local import ChainMismatch, LocalFacilitator
@@ -186,13 +189,18 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         stack.push_async_callback(reserved.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
+        sockets = SocketUpstreams(guard, settings.upstream)
+        stack.push_async_callback(sockets.close)
         fee = settings.fees.platform_basis_points
         till = Till(
             PrepaidRail(pool, reserved, recorder, fee, base.origin),
             X402Rail(pool, base.offers, base.settlements, recorder, fee),
             recorder,
         )
-        upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
+        signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
+        exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
+        fetch = guarded_fetch(guard, http.session)
+        upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams)
 

@@ -6,7 +6,7 @@ When it is away, each process counts for itself, and asks once a second whether 
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -21,7 +21,6 @@ from gateway.kit.groups import Group
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
 from gateway.metering import metrics
-from gateway.types import Allowance
 
 SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 # One hash tag, so that a cluster keeps all buckets on one node and one call can take from several.
@@ -30,6 +29,33 @@ LOCAL_BUCKETS_MAX = 100_000
 RETRY_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How often a caller may call, by the limit that leaves it the least."""
+
+    wait_seconds: float
+    """0 for a call that may be made."""
+    kind: str
+    burst: int
+    rate: float
+    """Calls a second."""
+    remaining: int
+    reset_seconds: float
+    """Until all of the burst is there again."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """In the three fields that clients know, and in the two of draft-ietf-httpapi-ratelimit-headers."""
+        reset = math.ceil(self.reset_seconds)
+        return {
+            "RateLimit-Limit": str(self.burst),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(reset),
+            "RateLimit-Policy": f'"{self.kind}";q={self.burst};w={math.ceil(self.burst / self.rate)}',
+            "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
+        }
 
 
 class TooManyCalls(Refusal):

@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 
 from config.settings import Limits
+from gateway import ownership
 from gateway.admit import admit
 from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
@@ -20,10 +21,11 @@ from gateway.match import match
 from gateway.metering.observe import observe
 from gateway.pay import Till, pay
 from gateway.price import price
-from gateway.protect import protect
+from gateway.protect import Turn, protect
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
+from gateway.sockets import Asked, connect
 from gateway.types import Inbound
 from gateway.upstreams.load import Loads
 
@@ -51,21 +53,27 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
     matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound)
+    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
     allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
-    is_answered = False
+    turn: Turn | None = None
     try:
+        await ownership.check(gate.snapshot.pool, inbound, matched, caller)
         quote = price(matched, inbound)
         with protect(gate.loads, inbound, matched) as turn:
+            if inbound.is_websocket:
+                asked = Asked(request, inbound, caller, matched, quote)
+                return await connect(gate.till, gate.upstreams, asked, turn)
             async with (
                 pay(gate.till, inbound, caller, matched, quote) as hold,
-                forward(gate.upstreams, inbound, matched) as answer,
+                forward(gate.upstreams, inbound, matched, caller) as answer,
             ):
                 turn.answered(answer.head)
-                is_answered = True
-                receipt = await settle(hold, answer)
-                observe(inbound, answer.head, receipt)
-                return await relay(request, inbound, answer, receipt, allowance)
+                async with (
+                    settle(hold, answer) as settled,
+                    ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
+                ):
+                    observe(inbound, answer.head, settled.receipt)
+                    return await relay(request, inbound, known, settled.receipt, allowance)
     except Refusal as refusal:
-        tell(gate.buckets, matched, allowance, refusal, is_answered=is_answered)
+        tell(gate.buckets, matched, allowance, refusal, is_answered=turn is not None and turn.is_answered)
         raise

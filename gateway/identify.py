@@ -9,18 +9,23 @@ from gateway.buckets import Buckets, by_address
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.snapshot import Snapshot
-from gateway.types import Caller, Inbound
+from gateway.types import Caller, Inbound, Match
 
 STRANGER = Caller(None, None, None)
 
 
-async def identify(snapshot: Snapshot, buckets: Buckets, limits: Limits, inbound: Inbound) -> Caller:
+async def identify(
+    snapshot: Snapshot, buckets: Buckets, limits: Limits, inbound: Inbound, match: Match
+) -> Caller:
     key = inbound.credentials.api_key
     if key is not None:
         caller = await whose(snapshot, buckets, limits, inbound, key)
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
+    if match.route.exchange is not None or match.route.ownership is not None:
+        # It tells its callers apart, and a payer is nobody to it.
+        raise Unauthorized(f"{match.route.slug} serves callers that it knows: send an API key")
     return STRANGER
 
 

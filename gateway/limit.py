@@ -6,9 +6,9 @@ gives the publisher's token back, or anybody could use up a publisher's minute w
 """
 
 from config.settings import Limits
-from gateway.buckets import Bucket, Buckets, by_address
+from gateway.buckets import Allowance, Bucket, Buckets, by_address
 from gateway.kit.problem import Refusal
-from gateway.types import Allowance, Caller, Inbound, Match
+from gateway.types import Caller, Inbound, Match
 
 
 async def limit(

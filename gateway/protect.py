@@ -43,12 +43,12 @@ class UpstreamBusy(Refusal):
 class Turn:
     """A place among a publisher's calls. Ends by saying how its upstream did, if it was asked at all."""
 
-    __slots__ = ("inbound", "is_decided", "is_trial", "load", "loads", "match")
+    __slots__ = ("inbound", "is_answered", "is_decided", "is_trial", "load", "loads", "match")
 
     def __init__(self, loads: Loads, inbound: Inbound, match: Match) -> None:
         self.loads, self.inbound, self.match = loads, inbound, match
         self.load = loads.of(match.route.publisher_id)
-        self.is_trial = self.is_decided = False
+        self.is_trial = self.is_decided = self.is_answered = False
 
     def __enter__(self) -> "Turn":
         load, settings, slug = self.load, self.loads.settings, self.match.route.slug
@@ -64,6 +64,7 @@ class Turn:
 
     def answered(self, head: Head) -> None:
         """At once, not when the body has ended: a long answer must not keep a recovered upstream closed."""
+        self.is_answered = True
         if head.status in DOWN:
             self.failed()
         else:

@@ -6,11 +6,13 @@ Amounts are integers in the atomic unit of the asset beside them. Addresses are 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from math import ceil
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
+
+from gateway.options import Exchange, Ownership
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
@@ -82,6 +84,8 @@ class Inbound:
     url: str
     """What was asked for, on the configured public origin."""
     body: Body
+    is_websocket: bool = False
+    """Whether it asks for a connection instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,10 @@ class Pricing:
     """By the position of the endpoint in the route's list."""
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    tariff: Tariff | None = None
+    """None for prices that are known before the call."""
+    connection_tariff: Tariff | None = None
+    """Of a WebSocket, whose price is that of one call and of what passes through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,10 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    exchange: Exchange | None = None
+    ownership: Ownership | None = None
+    is_answer_read: bool = False
+    """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
 
 
@@ -167,33 +179,6 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
-    """How often a caller may call, by the limit that leaves it the least."""
-
-    wait_seconds: float
-    """0 for a call that may be made."""
-    kind: str
-    burst: int
-    rate: float
-    """Calls a second."""
-    remaining: int
-    reset_seconds: float
-    """Until all of the burst is there again."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """In the three fields that clients know, and in the two of draft-ietf-httpapi-ratelimit-headers."""
-        reset = ceil(self.reset_seconds)
-        return {
-            "RateLimit-Limit": str(self.burst),
-            "RateLimit-Remaining": str(self.remaining),
-            "RateLimit-Reset": str(reset),
-            "RateLimit-Policy": f'"{self.kind}";q={self.burst};w={ceil(self.burst / self.rate)}',
-            "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Price:
     """The most a call may cost in one asset, and the account it is paid to."""
 
@@ -202,6 +187,13 @@ class Price:
     payee_id: UUID
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    base: int = 0
+    """With a tariff: the part that does not depend on the answer."""
+    floor: int = 0
+    tariff: Tariff | None = None
+    minimum_balance: int = 0
+    """A balance below it is refused, once it has been for as long as the grace period."""
+    grace_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +234,24 @@ class Receipt:
 
     call_id: UUID
     rail: Rail
-    cost: int
+    cost: int | None
+    """None while the body that decides it is under way."""
     asset: Asset | None
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What it takes to charge a call by its answer's body."""
+
+    price: Price
+    tariff: Tariff
+    began: int
+    """When the hold was opened, by the monotonic clock, in nanoseconds."""
+    seconds_max: float
+    """The hold is charged by then: later it may have expired."""
+    receipt: Receipt
+    """Of a cost that is not known yet."""
 
 
 class Hold(Protocol):
@@ -253,7 +260,11 @@ class Hold(Protocol):
     Only ``pay`` makes one. Closing a hold that is closed changes nothing.
     """
 
-    async def post(self, head: Head) -> Receipt:
+    @property
+    def metering(self) -> "Metering | None":
+        """None when the answer's head is all that a charge waits for."""
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> None:

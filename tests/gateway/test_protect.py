@@ -1,5 +1,6 @@
 """When an upstream is left alone, and how it is found out that it is back."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -35,11 +36,7 @@ def loads(clock: Clock) -> Loads:
 
 def inbound(*, is_whole: bool = True) -> Inbound:
     body: Any = SimpleNamespace(is_whole=is_whole)
-    plain = routes.inbound()
-    return Inbound(
-        plain.call_id, plain.method, plain.slug, plain.path, plain.query, plain.headers, plain.credentials,
-        plain.client_address, plain.url, body,
-    )  # fmt: skip
+    return replace(routes.inbound(), body=body)
 
 
 MATCH = Match(routes.route(), None, None, "https://api.example/v1/now")
