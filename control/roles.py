@@ -39,7 +39,8 @@ from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
 from gateway.x402 import payments
 from gateway.x402.deposits import Deposits
-from gateway.x402.local import ChainMismatch, LocalFacilitator
+from gateway.x402.facilitator import ChainMismatch
+from gateway.x402.facilitators import facilitator
 from gateway.x402.offers import Offers
 from gateway.x402.settlement import Settlements
 
@@ -69,6 +70,12 @@ class Base:
     settlements: Settlements
     offers: Offers
     origin: str
+
+    @property
+    def settle_lifetime(self) -> timedelta:
+        """How long a caller may be asking a remote facilitator, which must not be asked by two at once."""
+        remote = (one.settle_timeout_seconds for one in self.settings.networks if one.facilitator_url)
+        return timedelta(seconds=max(remote, default=0))
 
     @property
     def call_lifetime(self) -> timedelta:
@@ -131,7 +138,7 @@ async def sweep(base: Base) -> None:
 
 
 async def reconcile(base: Base) -> None:
-    if finished := await base.settlements.reconcile(RECONCILE_AGE):
+    if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
         log.info("job.reconciled", payments=finished)
 
 
@@ -150,11 +157,11 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             await accounts.publish_assets(pool, settings.networks)
         except AssetChanged as error:
             raise Misconfigured(str(error)) from None
-        facilitators = {network.id: LocalFacilitator(pool, network) for network in settings.networks}
-        for facilitator in facilitators.values():
-            stack.push_async_callback(facilitator.close)
+        facilitators = {network.id: facilitator(pool, network) for network in settings.networks}
+        for one in facilitators.values():
+            stack.push_async_callback(one.close)
             try:
-                await facilitator.start()
+                await one.start()
             except ChainMismatch as error:
                 raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}

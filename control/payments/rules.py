@@ -13,7 +13,7 @@ RESOURCES_MAX = 1000
 
 
 def supported(networks: Sequence[Network]) -> Supported:
-    signers = {Account.from_key(one.facilitator_key.get_secret_value()).address for one in networks}
+    signers = {Account.from_key(key).address for one in networks for key in one.keys}
     return Supported(
         kinds=[kind for network in networks for kind in kinds(network)],
         signers={"eip155:*": sorted(signers)} if signers else {},

@@ -79,6 +79,7 @@ class X402Rail:
         paid = taken.authorization
         digest = await fingerprint(inbound, match)
         if known := await payments.find(self.pool, paid):
+            intake.recognise(known, taken, challenge)
             raise intake.stands(known, digest, taken, challenge)
         try:
             await self.settlements.check(paid)

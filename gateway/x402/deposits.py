@@ -66,6 +66,7 @@ class Deposits:
         paid = taken.authorization
         digest = hashlib.sha256(f"deposit {asset.id} {amount} {organization_id}".encode()).digest()
         if known := await payments.find(self.pool, paid):
+            intake.recognise(known, taken, challenge)
             if known.state == "settled" and known.request_digest == digest:
                 return await self.made(known, taken)
             raise intake.stands(known, digest, taken, challenge)

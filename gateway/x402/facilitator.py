@@ -24,7 +24,7 @@ class Authorization:
     valid_before: int
     nonce: bytes
     signature: bytes = field(repr=False)
-    """r, s and v: 65 bytes."""
+    """r, s and v of a key, 65 bytes; of a contract wallet whatever it takes."""
 
 
 class PaymentInvalid(Exception):
@@ -38,6 +38,10 @@ class PaymentInvalid(Exception):
 
 class FacilitatorUnavailable(Exception):
     """Nobody can be asked right now; nothing was sent."""
+
+
+class ChainMismatch(FacilitatorUnavailable):
+    """The chain or the facilitator is not the one that the settings describe: somebody has to change them."""
 
 
 class PaymentNotClaimed(Exception):
@@ -57,15 +61,19 @@ class Settlement:
 class Facilitator(Protocol):
     """One network's way of settling."""
 
-    @property
-    def signer(self) -> str:
-        """The address that pays the gas."""
+    async def start(self) -> None:
+        """Compare the settings with the chain; ``ChainMismatch`` when they contradict each other."""
+
+    async def close(self) -> None: ...
 
     async def check(self, authorization: Authorization) -> None:
         """Ask the chain whether the transfer would succeed now.
 
         ``PaymentInvalid`` when not, ``FacilitatorUnavailable`` when the chain cannot be asked.
         """
+
+    async def check_again(self, authorization: Authorization) -> None:
+        """``check`` once more, right before ``submit``, where that costs less than what it prevents."""
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
         """Store the signed transaction and the payment as submitted, in one commit, then send it.

@@ -113,6 +113,13 @@ def one_payment(credentials: Credentials) -> tuple[wire.Version, str]:
     return 1, credentials.payment_v1
 
 
+def recognise(known: Payment, intake: Intake, challenge: Challenge) -> None:
+    """Refuse to tell how a payment stands to somebody who only guessed its payer and its nonce."""
+    one = intake.authorization
+    if known.signature != one.signature and not exact.is_signed_by_key(one):
+        raise challenge.refuse("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
+
+
 def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:
     """How a payment stands that was claimed before; never a reason to pay for the same thing twice."""
     if known.request_digest != digest:

@@ -15,9 +15,6 @@ from gateway.types import Price
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
 
-# How long a payer's authorization has to stay valid: an upstream call and a settlement fit in.
-TIMEOUT_SECONDS = 300
-
 
 class PaymentRequired(Refusal):
     status, slug, title = 402, "payment-required", "Payment required"
@@ -85,7 +82,9 @@ class Offers:
                 continue
             own = wallet if wallet_network == price.asset.network else None
             if pay_to := offering.pay_to or own:
-                found.append(Requirement(price.asset, price.ceiling, pay_to, TIMEOUT_SECONDS, offering.name))
+                found.append(
+                    Requirement(price.asset, price.ceiling, pay_to, wire.TIMEOUT_SECONDS, offering.name)
+                )
         return found
 
     def is_owed(self, network: str) -> bool:

@@ -43,6 +43,7 @@ class Payment:
     asset_id: UUID
     payer: str
     amount: int
+    signature: bytes
     request_digest: bytes
     credit_id: UUID
     is_owed: bool
@@ -85,18 +86,24 @@ async def submit(db: Db, payment_id: UUID, usage: dict[str, Any]) -> bool:
     return await db.fetchval(SQL.submit, payment_id, usage) is not None
 
 
-async def settle(db: Db, payment_id: UUID) -> Payment | None:
+async def settle(db: Db, payment_id: UUID, transaction: str = "") -> Payment | None:
     """Return the payment to the one who settled it; None to everybody after."""
-    return stored(await db.fetchrow(SQL.settle, payment_id))
+    known = bytes.fromhex(transaction.removeprefix("0x")) or None
+    return stored(await db.fetchrow(SQL.settle, payment_id, known))
+
+
+async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:
+    """Write down what somebody else says it sent for a payment."""
+    await db.execute(SQL.name_transaction, payment_id, bytes.fromhex(transaction.removeprefix("0x")))
 
 
 async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
     return await db.fetchval(SQL.fail, payment_id, failure) is not None
 
 
-async def submitted_before(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
-    """Payments whose outcome nobody has written down for a while, oldest first."""
-    return [row["id"] for row in await db.fetch(SQL.submitted_before, age, limit)]
+async def take_submitted(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
+    """Payments whose outcome nobody has asked for in a while; they are the caller's to ask for now."""
+    return [row["id"] for row in await db.fetch(SQL.take_submitted, age, limit)]
 
 
 async def network(db: Db, payment_id: UUID) -> str:

@@ -50,9 +50,7 @@ class Settlements:
         network = authorization.asset.network
         facilitator = self.facilitators[network]
         try:
-            # The payer may have moved its money since; asking again costs less than a transaction that
-            # reverts.
-            await facilitator.check(authorization)
+            await facilitator.check_again(authorization)
             await facilitator.submit(payment_id, authorization, event)
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
@@ -67,7 +65,7 @@ class Settlements:
         """Write the outcome down; the first to do so books the money, and nobody after."""
         if settlement.outcome == "settled":
             async with self.pool.acquire() as connection, connection.transaction():
-                payment = await payments.settle(connection, payment_id)
+                payment = await payments.settle(connection, payment_id, settlement.transaction)
                 if payment is not None:
                     await book(connection, payment)
         elif settlement.outcome == "failed":
@@ -80,7 +78,7 @@ class Settlements:
     async def reconcile(self, age: timedelta) -> int:
         """Finish payments that nobody waits for any more; return how many reached an end."""
         finished = 0
-        for payment_id in await payments.submitted_before(self.pool, age, limit=100):
+        for payment_id in await payments.take_submitted(self.pool, age, limit=100):
             payment = await payments.get(self.pool, payment_id)
             network = await payments.network(self.pool, payment_id)
             facilitator = self.facilitators.get(network)

@@ -24,10 +24,14 @@ HEADERS: Mapping[Version, str] = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
 # A payment header is about 1 kB; this leaves room for extensions and none for mischief.
 HEADER_BYTES_MAX = 32 * 1024
 
+# How long a payer's authorization has to stay valid: an upstream call and a settlement fit in.
+TIMEOUT_SECONDS = 300
+
 NUMBER = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 NONCE = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
-SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}", re.ASCII)
+# A key's has 65 bytes, a contract wallet's as many as it likes, within what a transaction can carry.
+SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){1,2048}", re.ASCII)
 
 # The names version 1 gave to chains, by EIP-155 id. Version 2 says CAIP-2 for all of them.
 V1_NAMES = {
@@ -203,6 +207,22 @@ def form(pattern: re.Pattern[str], text: str, name: str) -> str:
     if not pattern.fullmatch(text):
         raise PaymentInvalid("invalid_payload", f"{name} is not well formed")
     return text
+
+
+def signed(authorization: Authorization) -> dict[str, Any]:
+    """The payload that ``authorization`` was read from."""
+    one = authorization
+    return {
+        "signature": "0x" + one.signature.hex(),
+        "authorization": {
+            "from": one.payer,
+            "to": one.pay_to,
+            "value": str(one.amount),
+            "validAfter": str(one.valid_after),
+            "validBefore": str(one.valid_before),
+            "nonce": "0x" + one.nonce.hex(),
+        },
+    }
 
 
 def challenge_v2(resource: Resource, requirements: Sequence[Requirement], error: str) -> str:
