@@ -15,6 +15,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+from eth_utils.address import to_checksum_address
 
 from config.settings import Network
 from gateway.kit.sql import Pool
@@ -216,8 +217,17 @@ def request(authorization: Authorization, network: Network) -> dict[str, Any]:
     """Of ``/verify`` and ``/settle``: the same for the same payment, in whatever version it was paid."""
     one = authorization
     terms = wire.offer_v2(Requirement(one.asset, one.amount, one.pay_to, wire.TIMEOUT_SECONDS, network.id))
+    payload = wire.signed(one)
+    # Some libraries that facilitators are made of take addresses with their checksum only (EIP-55).
+    with_checksum(terms, "asset", "payTo")
+    with_checksum(payload["authorization"], "from", "to")
     return {
         "x402Version": 2,
-        "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": wire.signed(one)},
+        "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": payload},
         "paymentRequirements": terms,
     }
+
+
+def with_checksum(fields: dict[str, Any], *names: str) -> None:
+    for name in names:
+        fields[name] = to_checksum_address(fields[name])

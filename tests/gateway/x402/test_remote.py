@@ -311,9 +311,7 @@ async def test_a_payment_that_somebody_else_decided_is_not_submitted(
     assert fake.times("settle") == 0
 
 
-async def test_with_a_node_a_lie_is_no_settlement(
-    shop: Shop, fake: Fake, proving: RemoteFacilitator
-) -> None:
+async def test_with_a_node_a_lie_is_no_settlement(shop: Shop, fake: Fake, proving: RemoteFacilitator) -> None:
     fake.says["settle"] = settled(shop)
     payment_id, authorization = await submitted(shop, proving)
     assert (await proving.outcome(payment_id, 0.2)).outcome == "pending"
