@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 from aiohttp import web
@@ -19,6 +20,7 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
+from control.identity import people
 from gateway import auth_mode, server, snapshot
 from gateway.call import Gate
 from gateway.forward import Upstreams
@@ -34,6 +36,7 @@ from gateway.limit import Buckets
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
+from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
@@ -189,13 +192,19 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
         fee = settings.fees.platform_basis_points
-        till = Till(
-            PrepaidRail(pool, reserved, recorder, fee, base.origin),
-            X402Rail(pool, base.offers, base.settlements, recorder, fee),
-            recorder,
-        )
+        prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin)
+        x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee)
+        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
         upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
         yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
+
+
+def adoption(pool: Pool) -> Adopt:
+    async def adopt(payer: str) -> UUID:
+        async with pool.acquire() as connection, connection.transaction():
+            return (await people.create(connection, "agent", f"wallet {payer[:10]}", None)).organization_id
+
+    return adopt
 
 
 @asynccontextmanager

@@ -36,11 +36,12 @@ def route(
         pricing=tuple(one for one in pricing if one is not None),
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
+        is_upfront=details.get("payment_flow") == "upfront",
     )
 
 
 def endpoint(documented: Mapping[str, Any]) -> Endpoint:
-    access = documented.get("access")
+    access, flow = documented.get("access"), documented.get("payment_flow")
     return Endpoint(
         method=documented["method"],
         segments=segments(documented["path"]),
@@ -48,6 +49,7 @@ def endpoint(documented: Mapping[str, Any]) -> Endpoint:
         is_protected=bool(documented.get("is_protected")),
         protection_reason=documented.get("protection_reason"),
         description=documented.get("description"),
+        is_upfront=None if flow is None else flow == "upfront",
     )
 
 

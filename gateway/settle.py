@@ -9,9 +9,8 @@ from gateway.types import Answer, Hold, Receipt
 
 
 async def settle(hold: Hold, answer: Answer) -> Receipt | None:
-    """Return the receipt, or None for an answer that is not charged."""
+    """Return the receipt; None for an answer that is not charged, unless its payer has to be told more."""
     head = answer.head
     if not head.is_success:
-        await tasks.finish(hold.void("upstream_refused", head.status))
-        return None
+        return await tasks.finish(hold.void("upstream_refused", head.status))
     return await tasks.finish(hold.post(head))

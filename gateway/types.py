@@ -106,6 +106,8 @@ class Endpoint:
     is_protected: bool
     protection_reason: str | None
     description: str | None
+    is_upfront: bool | None = None
+    """Whether x402 payments settle before the upstream is asked; None where the publisher decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    is_upfront: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,11 @@ class Match:
     """Of the endpoint in the route's list."""
     url: str
     """The upstream URL. It is what was priced and exactly what is requested."""
+
+    @property
+    def is_upfront(self) -> bool:
+        own = None if self.endpoint is None else self.endpoint.is_upfront
+        return self.route.is_upfront if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +231,11 @@ class Hold(Protocol):
     async def post(self, head: Head) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
-    async def void(self, outcome: Outcome, status: int | None) -> None:
-        """Give the money back, and write down why the call cost nothing."""
+    async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
+        """Give the money back, and write down why the call cost nothing.
+
+        A receipt says what the chain did charge before that, and where it is now.
+        """
 
 
 Fetch: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[bytes]]

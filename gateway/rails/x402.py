@@ -70,11 +70,27 @@ class X402Rail:
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
-        requirements = self.offers.requirements(quote.prices, route.wallet_address, route.wallet_network)
+        requirements = self.offers.requirements(
+            quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
+        )
         return Challenge(Resource(inbound.url, quote.description), requirements)
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
+        taken, digest = await self.take(inbound, match, challenge)
+        paid = taken.authorization
+        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
+        is_owed = self.offers.is_owed(paid.asset.network)
+        fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
+        claim = Claim(inbound.call_id, "call", paid, digest, payee_id, is_owed, fee)
+        if not await payments.claim(self.pool, claim):
+            # Another request claimed it since it was looked for.
+            raise PaymentInProgress("this payment is being used by another request")
+        event = begun(inbound, caller, match, "x402", paid.payer)
+        return X402Hold(self, taken, challenge, event)
+
+    async def take(self, inbound: Inbound, match: Match, challenge: Challenge) -> tuple[Intake, bytes]:
+        """A payment that nobody brought before and that would settle now, and what it is bound to."""
         taken = intake.read(inbound.credentials, challenge)
         paid = taken.authorization
         digest = await fingerprint(inbound, match)
@@ -87,15 +103,7 @@ class X402Rail:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
-        is_owed = self.offers.is_owed(paid.asset.network)
-        fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
-        claim = Claim(inbound.call_id, "call", paid, digest, payee_id, is_owed, fee)
-        if not await payments.claim(self.pool, claim):
-            # Another request claimed it since it was looked for.
-            raise PaymentInProgress("this payment is being used by another request")
-        event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event)
+        return taken, digest
 
 
 async def fingerprint(inbound: Inbound, match: Match) -> bytes:

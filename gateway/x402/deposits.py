@@ -76,9 +76,7 @@ class Deposits:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        owner_id = organization_id or await owner(self.pool, paid.payer) or await adopt(paid.payer)
-        # The signature proves whose address this is.
-        await self.pool.execute(SQL.link, paid.payer, owner_id)
+        owner_id = await owner_of(self.pool, paid.payer, organization_id, adopt)
         credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
         claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
         if not await payments.claim(self.pool, claim):
@@ -110,6 +108,21 @@ class Deposits:
             known.id, organization_id, known.payer, taken.authorization.asset, known.amount,
             transaction, dict(taken.receipt(transaction)),
         )  # fmt: skip
+
+
+async def owner_of(
+    pool: Pool, payer: str, organization_id: UUID | None, adopt: Callable[[str], Awaitable[UUID]]
+) -> UUID:
+    """Whose balance a payment goes to that is not for a call: the caller's, else the payer's own.
+
+    Asked after the payment was checked: its signature proves whose address this is.
+    """
+    if organization_id is None and (known := await owner(pool, payer)):
+        return known
+    owner_id = organization_id or await adopt(payer)
+    await pool.execute(SQL.link, payer, owner_id)
+    # Two first payments at once make two organizations; the address belongs to one of them.
+    return organization_id or await owner(pool, payer) or owner_id
 
 
 async def owner(db: Db, address: str) -> UUID | None:

@@ -77,11 +77,13 @@ class Intake:
     requirement: Requirement
     authorization: Authorization
 
-    def receipt(self, transaction: str, failure: str | None = None) -> Mapping[str, str]:
+    def receipt(
+        self, transaction: str, failure: str | None = None, extra: Mapping[str, str] | None = None
+    ) -> Mapping[str, str]:
         """The header that tells the payer how the payment stands."""
         one, presented = self.authorization, self.presented
         network = presented.network if presented.version == 1 else one.asset.network
-        value = wire.receipt(presented.version, network, transaction, one.payer, one.amount, failure)
+        value = wire.receipt(presented.version, network, transaction, one.payer, one.amount, failure, extra)
         name = wire.RESPONSES[presented.version]
         return {name: value, "Access-Control-Expose-Headers": name}
 
@@ -130,10 +132,16 @@ def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) 
     if known.state == "submitted":
         return SettlementPending(known.id, transaction)
     if known.state == "settled":
-        used = PaymentUsed(f"this payment is spent, as {known.id}; sign another for another request")
-        used.headers = intake.receipt(transaction)
-        return used
+        return spent(known, transaction, intake)
     return unused(known.failure or "void", transaction, intake, challenge)
+
+
+def spent(known: Payment, transaction: str, intake: Intake) -> Refusal:
+    where = {"creditedToBalance": str(known.amount)} if known.purpose == "deposit" else None
+    became = "went into the balance" if where else "is spent"
+    used = PaymentUsed(f"this payment {became}, as {known.id}; sign another for another request")
+    used.headers = intake.receipt(transaction, extra=where)
+    return used
 
 
 def unsettled(settlement: Settlement, payment_id: object, intake: Intake, challenge: Challenge) -> Refusal:

@@ -72,18 +72,29 @@ class Offers:
         }
 
     def requirements(
-        self, prices: Sequence[Price], wallet: str | None, wallet_network: str | None
+        self,
+        prices: Sequence[Price],
+        wallet: str | None,
+        wallet_network: str | None,
+        *,
+        is_upfront: bool = False,
     ) -> list[Requirement]:
-        """The ways to pay these prices. A network without a wallet to pay to offers none."""
+        """The ways to pay these prices. A network without a wallet to pay to offers none.
+
+        What is paid upfront goes to the platform only: a publisher who has the money cannot be made to return
+        what a failed call did not earn.
+        """
         found = []
         for price in prices:
             offering = self.networks.get(price.asset.network)
             if offering is None or not price.is_onchain_enabled:
                 continue
-            own = wallet if wallet_network == price.asset.network else None
+            own = wallet if wallet_network == price.asset.network and not is_upfront else None
             if pay_to := offering.pay_to or own:
                 found.append(
-                    Requirement(price.asset, price.ceiling, pay_to, wire.TIMEOUT_SECONDS, offering.name)
+                    Requirement(
+                        price.asset, price.ceiling, pay_to, wire.TIMEOUT_SECONDS, offering.name, is_upfront
+                    )
                 )
         return found
 

@@ -54,6 +54,14 @@ class Requirement:
     pay_to: str
     timeout_seconds: int
     v1_network: str
+    is_upfront: bool = False
+    """Settled before the resource is made, rather than after."""
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """The EIP-712 domain, and the flow where it is not the usual one."""
+        domain = {"name": self.asset.name, "version": self.asset.version}
+        return {**domain, "paymentFlow": "upfront"} if self.is_upfront else domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +179,12 @@ def is_match(presented: Presented, requirement: Requirement) -> bool:
         names = (requirement.v1_network, requirement.asset.network)
         # Version 1 repeats no offer, so the signed message alone says what is paid.
         return presented.network in names and presented.message.to.lower() == requirement.pay_to
-    extra = {"name": requirement.asset.name, "version": requirement.asset.version}
     return (
         accepted.network == requirement.asset.network
         and accepted.asset.lower() == requirement.asset.address
         and accepted.amount == str(requirement.amount)
         and accepted.pay_to.lower() == requirement.pay_to
-        and extra.items() <= accepted.extra.items()
+        and requirement.extra.items() <= accepted.extra.items()
     )
 
 
@@ -247,7 +254,7 @@ def offer_v2(requirement: Requirement) -> dict[str, Any]:
         "asset": requirement.asset.address,
         "payTo": requirement.pay_to,
         "maxTimeoutSeconds": requirement.timeout_seconds,
-        "extra": {"name": requirement.asset.name, "version": requirement.asset.version},
+        "extra": requirement.extra,
     }
 
 
@@ -264,12 +271,18 @@ def offer_v1(resource: Resource, requirement: Requirement) -> dict[str, Any]:
         "payTo": requirement.pay_to,
         "maxTimeoutSeconds": requirement.timeout_seconds,
         "asset": requirement.asset.address,
-        "extra": {"name": requirement.asset.name, "version": requirement.asset.version},
+        "extra": requirement.extra,
     }
 
 
 def receipt(
-    version: Version, network: str, transaction: str, payer: str, amount: int, failure: str | None = None
+    version: Version,
+    network: str,
+    transaction: str,
+    payer: str,
+    amount: int,
+    failure: str | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> str:
     """The value of ``PAYMENT-RESPONSE``, for success and, with a reason, for failure."""
     out: dict[str, Any] = {
@@ -279,6 +292,8 @@ def receipt(
         out["errorReason"] = failure
     elif version == 2:
         out["amount"] = str(amount)
+    if extra:
+        out["extra"] = extra
     return encode(out)
 
 
