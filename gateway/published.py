@@ -37,6 +37,7 @@ def route(
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
         is_upfront=details.get("payment_flow") == "upfront",
+        requires_payment_identifier=bool(details.get("requires_payment_identifier")),
     )
 
 

@@ -142,6 +142,7 @@ class Route:
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
     is_upfront: bool = False
+    requires_payment_identifier: bool = False
 
 
 @dataclass(frozen=True, slots=True)

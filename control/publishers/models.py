@@ -109,6 +109,12 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
     request_content_type: Annotated[str | None, Field(max_length=200)] = None
     billing_model: Billing | None = None
     payment_flow: PaymentFlow | None = None
+    requires_payment_identifier: Annotated[
+        bool | None,
+        Field(
+            description="Whether x402 payments need a `payment-identifier`, by which callers repeat safely."
+        ),
+    ] = None
     gateway_fee_percent: Annotated[
         str | None, Field(pattern=r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)?$")
     ] = None
@@ -199,6 +205,7 @@ class Publisher(BaseModel):
     pricing: list[Pricing] | None
     billing_model: Billing = "x402_per_request"
     payment_flow: PaymentFlow = "authorization"
+    requires_payment_identifier: bool = False
     gateway_fee_percent: str = "0"
     upstream_cost_response_path: str | None = None
     api_url: str | None = None

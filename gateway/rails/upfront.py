@@ -82,7 +82,8 @@ class UpfrontRail:
         pool = self.x402.pool
         credit_id = await accounts.ensure(pool, owner_id, paid.asset.id, "funded")
         # Not the call's id: the deposit and the charge are two transfers.
-        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
+        name = taken.presented.identifier
+        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
         if not await payments.claim(pool, claim):
             raise PaymentInProgress("this payment is being used by another request")
         event = {"description": f"Payment by {paid.payer} ahead of {description}"}

@@ -18,7 +18,9 @@ from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUn
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim
 from gateway.x402.settlement import Settlements
-from gateway.x402.wire import Resource
+from gateway.x402.wire import Resource, identifier_extension
+
+IDENTIFIERS = {is_required: identifier_extension(is_required=is_required) for is_required in (False, True)}
 
 
 @dataclass(slots=True)
@@ -73,7 +75,10 @@ class X402Rail:
         requirements = self.offers.requirements(
             quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
         )
-        return Challenge(Resource(inbound.url, quote.description), requirements)
+        is_required = route.requires_payment_identifier
+        return Challenge(
+            Resource(inbound.url, quote.description), requirements, IDENTIFIERS[is_required], is_required
+        )
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
@@ -82,7 +87,9 @@ class X402Rail:
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
         fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
-        claim = Claim(inbound.call_id, "call", paid, digest, payee_id, is_owed, fee)
+        claim = Claim(
+            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
+        )
         if not await payments.claim(self.pool, claim):
             # Another request claimed it since it was looked for.
             raise PaymentInProgress("this payment is being used by another request")
@@ -97,12 +104,17 @@ class X402Rail:
         if known := await payments.find(self.pool, paid):
             intake.recognise(known, taken, challenge)
             raise intake.stands(known, digest, taken, challenge)
+        if known := await intake.named_before(self.pool, taken, digest, is_proven=False):
+            # Signed anew, by a payer that lost the first answer: it must not pay twice.
+            raise intake.stands(known, digest, taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+        if known := await intake.named_before(self.pool, taken, digest, is_proven=True):
+            raise intake.stands(known, digest, taken, challenge)
         return taken, digest
 
 

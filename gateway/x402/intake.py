@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.kit.problem import Problem, Refusal, invalid
+from gateway.kit.sql import Pool
 from gateway.types import Credentials
-from gateway.x402 import exact, wire
+from gateway.x402 import exact, payments, wire
 from gateway.x402.facilitator import Authorization, PaymentInvalid, Settlement
 from gateway.x402.offers import PaymentRequired
 from gateway.x402.payments import Payment
@@ -24,6 +25,18 @@ class TwoPayments(Refusal):
 
 class PaymentElsewhere(Refusal):
     status, slug, title = 409, "payment-bound-elsewhere", "The payment belongs to another request"
+
+
+class IdentifierMissing(Refusal):
+    status, slug, title = 400, "payment-identifier-required", "Payment identifier required"
+
+
+class IdentifierTaken(Refusal):
+    status, slug, title = (
+        409,
+        "payment-identifier-conflict",
+        "The payment identifier belongs to another request",
+    )
 
 
 class PaymentInProgress(Refusal):
@@ -60,12 +73,20 @@ class Challenge:
 
     resource: Resource
     requirements: Sequence[Requirement]
+    extensions: Mapping[str, Any] | None = None
+    requires_identifier: bool = False
 
     def refuse(
         self, error: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
     ) -> PaymentRequired:
         return PaymentRequired(
-            detail, self.resource, self.requirements, error=error, headers=headers, **members
+            detail,
+            self.resource,
+            self.requirements,
+            error=error,
+            headers=headers,
+            extensions=self.extensions,
+            **members,
         )
 
 
@@ -95,6 +116,10 @@ def read(credentials: Credentials, challenge: Challenge) -> Intake:
         presented = wire.present(version, header)
     except wire.Malformed as error:
         raise invalid(f"header/{wire.HEADERS[version]}", str(error)) from None
+    if challenge.requires_identifier and presented.identifier is None:
+        raise IdentifierMissing(
+            "name this payment in extensions.payment-identifier.info.id: 16 to 128 letters, digits, - or _"
+        )
     try:
         requirement = wire.match(presented, challenge.requirements)
         authorization = wire.authorization(presented, requirement.asset)
@@ -120,6 +145,21 @@ def recognise(known: Payment, intake: Intake, challenge: Challenge) -> None:
     one = intake.authorization
     if known.signature != one.signature and not exact.is_signed_by_key(one):
         raise challenge.refuse("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
+
+
+async def named_before(pool: Pool, intake: Intake, digest: bytes, *, is_proven: bool) -> Payment | None:
+    """The payment that this payer gave the same name, for the same request.
+
+    A key's signature is proof at once, and a payer whose wallet is empty since has to hear of it; a
+    contract's is proven by the check.
+    """
+    identifier, one = intake.presented.identifier, intake.authorization
+    if identifier is None or not (is_proven or exact.is_signed_by_key(one)):
+        return None
+    known = await payments.find_identified(pool, one.payer, identifier)
+    if known is not None and known.request_digest != digest:
+        raise IdentifierTaken("another request was paid under this payment identifier; choose a new one")
+    return known
 
 
 def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:

@@ -27,13 +27,14 @@ class PaymentRequired(Refusal):
         *,
         error: str = "payment_required",
         headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, Any] | None = None,
         **members: Any,
     ) -> None:
         """``error`` is machine-readable; ``members`` go into the body beside the offers."""
         super().__init__(detail)
         self.resource, self.requirements, self.error, self.members = resource, requirements, error, members
         self.headers = {
-            wire.REQUIRED: wire.challenge_v2(resource, requirements, error),
+            wire.REQUIRED: wire.challenge_v2(resource, requirements, error, extensions),
             "Cache-Control": "no-store",
             "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
             **(headers or {}),

@@ -32,6 +32,8 @@ class Claim:
     is_owed: bool
     """False when the money goes straight to the publisher's wallet: recorded, not owed."""
     fee: int
+    identifier: str | None = None
+    """What its payer calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,12 @@ class Payment:
 
 
 async def claim(db: Db, new: Claim) -> bool:
-    """False when this authorization was claimed before, by whatever request."""
+    """False when this authorization, or its payer's name for it, was claimed before by whatever request."""
     one = new.authorization
     values = (
         new.id, new.purpose, one.asset.id, one.payer, one.nonce, one.pay_to, one.amount,
         one.valid_after, one.valid_before, one.signature,
-        new.request_digest, new.credit_id, new.is_owed, new.fee,
+        new.request_digest, new.credit_id, new.is_owed, new.fee, new.identifier,
     )  # fmt: skip
     return await db.fetchval(SQL.claim, *values) is not None
 
@@ -71,6 +73,11 @@ async def find(db: Db, authorization: Authorization) -> Payment | None:
     return stored(
         await db.fetchrow(SQL.find, authorization.asset.id, authorization.payer, authorization.nonce)
     )
+
+
+async def find_identified(db: Db, payer: str, identifier: str) -> Payment | None:
+    """The payment that its payer called this, unless it cost nothing."""
+    return stored(await db.fetchrow(SQL.find_identified, payer, identifier))
 
 
 async def get(db: Db, payment_id: UUID) -> Payment | None:

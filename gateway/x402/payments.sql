@@ -1,8 +1,9 @@
 -- name: claim
 INSERT INTO payments (id, purpose, asset_id, payer, nonce, pay_to, amount, valid_after, valid_before, signature,
-    request_digest, credit_id, is_owed, fee)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-ON CONFLICT (asset_id, payer, nonce) DO NOTHING
+    request_digest, credit_id, is_owed, fee, identifier)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+-- Its nonce was claimed, or what it calls itself.
+ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: find
@@ -10,6 +11,12 @@ SELECT payments.*, coalesce(known_hash, (
     SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
 FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
+
+-- name: find_identified
+SELECT payments.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+)) AS transaction_hash
+FROM payments WHERE payer = $1 AND identifier = $2 AND state IN ('claimed', 'submitted', 'settled')
 
 -- name: get
 SELECT payments.*, coalesce(known_hash, (

@@ -8,7 +8,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -83,6 +83,8 @@ class Presented:
     resource_url: str | None
     signature: str
     message: "Message"
+    identifier: str | None = None
+    """What the payer calls the payment, by the extension payment-identifier."""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -112,11 +114,30 @@ class ResourceV2(msgspec.Struct, frozen=True, gc=False):
     url: str
 
 
+class IdentifierInfo(msgspec.Struct, frozen=True, gc=False):
+    id: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{16,128}\Z")] | None = None
+
+
+class IdentifierExtension(msgspec.Struct, frozen=True, gc=False):
+    info: IdentifierInfo
+
+
+class ExtensionsV2(msgspec.Struct, frozen=True, gc=False):
+    """Those that mean something here; a payer may bring others."""
+
+    identifier: IdentifierExtension | None = msgspec.field(name="payment-identifier", default=None)
+
+    @property
+    def payment_identifier(self) -> str | None:
+        return self.identifier.info.id if self.identifier else None
+
+
 class PayloadV2(msgspec.Struct, frozen=True, gc=False):
     version: Literal[2] = msgspec.field(name="x402Version")
     accepted: AcceptedV2
     payload: Signed
     resource: ResourceV2 | None = None
+    extensions: ExtensionsV2 | None = None
 
 
 class PayloadV1(msgspec.Struct, frozen=True, gc=False):
@@ -148,6 +169,7 @@ def present(version: Version, header: str) -> Presented:
                 url,
                 signed.signature,
                 signed.authorization,
+                two.extensions.payment_identifier if two.extensions else None,
             )
         one = V1.decode(text)
         return Presented(
@@ -232,18 +254,34 @@ def signed(authorization: Authorization) -> dict[str, Any]:
     }
 
 
-def challenge_v2(resource: Resource, requirements: Sequence[Requirement], error: str) -> str:
+def challenge_v2(
+    resource: Resource,
+    requirements: Sequence[Requirement],
+    error: str,
+    extensions: Mapping[str, Any] | None = None,
+) -> str:
     """The value of ``PAYMENT-REQUIRED``."""
-    return encode(
-        {
-            "x402Version": 2,
-            "error": error,
-            "resource": {
-                "url": resource.url, "description": resource.description, "mimeType": resource.mime_type,
-            },
-            "accepts": [offer_v2(one) for one in requirements],
-        }
-    )  # fmt: skip
+    challenge = {
+        "x402Version": 2,
+        "error": error,
+        "resource": {
+            "url": resource.url, "description": resource.description, "mimeType": resource.mime_type,
+        },
+        "accepts": [offer_v2(one) for one in requirements],
+    }  # fmt: skip
+    return encode({**challenge, "extensions": extensions} if extensions else challenge)
+
+
+def identifier_extension(*, is_required: bool) -> Mapping[str, Any]:
+    """How a payer learns that it may give its payment a name, or has to."""
+    form = {"type": "string", "minLength": 16, "maxLength": 128, "pattern": "^[a-zA-Z0-9_-]+$"}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"required": {"type": "boolean"}, "id": form},
+        "required": ["required"],
+    }
+    return {"payment-identifier": {"info": {"required": is_required}, "schema": schema}}
 
 
 def offer_v2(requirement: Requirement) -> dict[str, Any]:
