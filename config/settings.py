@@ -133,6 +133,7 @@ class Network(BaseModel, frozen=True, extra="forbid"):
     mode: Literal["live", "test"] | None = None
     confirmations: Annotated[int, Field(ge=1, le=1000)] = 1
     confirmations_from: tuple[Depth, ...] = ()
+    final_blocks: Annotated[int, Field(ge=1, le=100_000)] = 64
     settle_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30
     gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 200_000
     replace_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 30

@@ -40,7 +40,7 @@ from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
-from gateway.x402 import payments
+from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
 from gateway.x402.facilitator import ChainMismatch
 from gateway.x402.facilitators import facilitator
@@ -55,6 +55,9 @@ POSTGRES_TIMEOUT_SECONDS = 2
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
+RECHECK_AGE = timedelta(seconds=60)
+# One after the other, before the other jobs have their turn again.
+RECHECK_BATCHES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +127,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with based(settings, settings.public_url or "http://localhost") as base:
         on_ready()
         while True:
-            for job in (sweep, reconcile, prune):
+            for job in (sweep, reconcile, recheck, prune):
                 try:
                     await job(base)
                 except Exception:
@@ -143,6 +146,12 @@ async def sweep(base: Base) -> None:
 async def reconcile(base: Base) -> None:
     if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
         log.info("job.reconciled", payments=finished)
+
+
+async def recheck(base: Base) -> None:
+    for _ in range(RECHECK_BATCHES):
+        if await finality.recheck(base.settlements, RECHECK_AGE) < finality.BATCH:
+            return
 
 
 async def prune(base: Base) -> None:

@@ -3,11 +3,15 @@
 The codes are those of the x402 specification, section 9, and of its EVM mechanism.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from gateway.types import Asset
+
+if TYPE_CHECKING:
+    from gateway.x402.transactions import Stored
 
 Outcome: TypeAlias = Literal["settled", "failed", "pending"]
 
@@ -82,6 +86,9 @@ class Facilitator(Protocol):
         also when sending it failed: the outcome is then asked for like any other. Before that it may raise
         ``FacilitatorUnavailable`` or ``PaymentNotClaimed``, and nothing was stored or sent.
         """
+
+    async def recheck(self, settled: "Sequence[Stored]") -> "tuple[Sequence[Stored], Sequence[Stored]]":
+        """Of settled payments, those that are final now and those that are lost; see ``finality.py``."""
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
         """Wait for the receipt and the asset's ``Transfer`` log; send again what the node does not know."""

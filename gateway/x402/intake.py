@@ -124,7 +124,9 @@ def read(credentials: Credentials, challenge: Challenge) -> Intake:
         requirement = wire.match(presented, challenge.requirements)
         authorization = wire.authorization(presented, requirement.asset)
         exact.check(authorization, requirement, int(time.time()))
-        if presented.resource_url not in (None, challenge.resource.url):
+        resource = challenge.resource
+        # A long query is not repeated in the offer; the request is what the payment is bound to.
+        if presented.resource_url not in (None, resource.url, resource.without_query.url):
             raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None

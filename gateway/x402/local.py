@@ -6,6 +6,7 @@ its outcome is asked for. Whoever asks later, in whatever process, sends it agai
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ import structlog
 from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import exact, payments, token, transactions
+from gateway.x402 import exact, finality, payments, token, transactions
 from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
 from gateway.x402.contradictions import compare
 from gateway.x402.facilitator import (
@@ -29,6 +30,7 @@ from gateway.x402.facilitator import (
 from gateway.x402.gas import GasPrices
 from gateway.x402.receipts import Watch
 from gateway.x402.signers import Signed, Signer
+from gateway.x402.transactions import Stored
 
 log = structlog.get_logger(__name__)
 
@@ -197,6 +199,17 @@ class LocalFacilitator:
                 return Settlement("pending", watch.stored.hash_text)
             await asyncio.sleep(min(pause, remaining))
             pause = min(pause * 1.5, POLL_SECONDS_MAX)
+
+    async def recheck(self, settled: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
+        await self.prepare()
+        return await finality.look(self.chain, settled, self.network.final_blocks, self.again)
+
+    async def again(self, vanished: Stored) -> Settlement | None:
+        depth = self.network.depth(vanished.amount, vanished.decimals)
+        found = await Watch(self.chain, self.pool, vanished, depth, self.unstick).look()
+        if found is not None and found.outcome == "settled":
+            await payments.rename(self.pool, vanished.id, found.transaction)
+        return found
 
     async def look(self, watch: Watch) -> Settlement | None:
         try:

@@ -5,8 +5,10 @@ Version 2 clients read the ``PAYMENT-REQUIRED`` header, version 1 clients the bo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from config.settings import Network
 from gateway.kit.problem import Problem, Refusal
@@ -14,6 +16,11 @@ from gateway.kit.problem import problem as make_problem
 from gateway.types import Price
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
+
+# Clients and proxies refuse longer header fields: aiohttp 8190 bytes, nginx 8 KiB for all of them.
+HEADER_BYTES_MAX = 7500
+
+log = structlog.get_logger(__name__)
 
 
 class PaymentRequired(Refusal):
@@ -34,7 +41,7 @@ class PaymentRequired(Refusal):
         super().__init__(detail)
         self.resource, self.requirements, self.error, self.members = resource, requirements, error, members
         self.headers = {
-            wire.REQUIRED: wire.challenge_v2(resource, requirements, error, extensions),
+            wire.REQUIRED: within_limits(resource, requirements, error, extensions),
             "Cache-Control": "no-store",
             "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
             **(headers or {}),
@@ -51,6 +58,27 @@ class PaymentRequired(Refusal):
             accepts=[wire.offer_v1(self.resource, one) for one in self.requirements],
             **self.members,
         )
+
+
+def within_limits(
+    resource: Resource,
+    requirements: Sequence[Requirement],
+    error: str,
+    extensions: Mapping[str, Any] | None,
+) -> str:
+    """The v2 header; where clients could not read one so long, without what they can do without.
+
+    Never without an offer: the payer may have money in the last asset only.
+    """
+    header = ""
+    bare = replace(resource, description="")
+    shorter = (resource, extensions), (bare, extensions), (bare, None), (bare.without_query, None)
+    for described, extended in shorter:
+        header = wire.challenge_v2(described, requirements, error, extended)
+        if len(header) <= HEADER_BYTES_MAX:
+            return header
+    log.warning("offers.header_too_long", bytes=len(header), offers=len(requirements))
+    return header
 
 
 @dataclass(frozen=True, slots=True)

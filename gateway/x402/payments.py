@@ -113,6 +113,26 @@ async def take_submitted(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
     return [row["id"] for row in await db.fetch(SQL.take_submitted, age, limit)]
 
 
+async def take_settled(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
+    """Settled payments that are not final, and that nobody has looked at in a while."""
+    return [row["id"] for row in await db.fetch(SQL.take_settled, age, limit)]
+
+
+async def finalize(db: Db, payment_ids: Sequence[UUID]) -> None:
+    """Nothing can take these back any more."""
+    await db.execute(SQL.finalize, payment_ids)
+
+
+async def lose(db: Db, payment_id: UUID) -> None:
+    """Its transaction was taken back for good; the booking stands until somebody decides."""
+    await db.execute(SQL.lose, payment_id)
+
+
+async def rename(db: Db, payment_id: UUID, transaction: str) -> None:
+    """Another transaction settles it now than the one that did before the chain was reorganized."""
+    await db.execute(SQL.rename, payment_id, bytes.fromhex(transaction.removeprefix("0x")))
+
+
 async def network(db: Db, payment_id: UUID) -> str:
     """The CAIP-2 network that the payment is on."""
     return str(await db.fetchval(SQL.network, payment_id))

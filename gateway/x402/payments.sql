@@ -58,6 +58,24 @@ WHERE id IN (
 )
 RETURNING id
 
+-- name: take_settled
+UPDATE payments SET asked_at = now()
+WHERE id IN (
+    SELECT id FROM payments
+    WHERE state = 'settled' AND final_at IS NULL AND coalesce(asked_at, created_at) < now() - $1::interval
+    ORDER BY coalesce(asked_at, created_at) LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+
+-- name: finalize
+UPDATE payments SET final_at = now() WHERE id = ANY ($1::uuid[])
+
+-- name: lose
+UPDATE payments SET final_at = now(), lost_at = now() WHERE id = $1
+
+-- name: rename
+UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'settled'
+
 -- name: network
 SELECT assets.network FROM payments JOIN assets ON assets.id = payments.asset_id WHERE payments.id = $1
 

@@ -8,6 +8,7 @@ settled a payment says so again. With a node as well, the chain has the last wor
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.types import Asset
-from gateway.x402 import answers, payments, transactions, wire
+from gateway.x402 import answers, finality, payments, transactions, wire
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.contradictions import compare
@@ -127,6 +128,20 @@ class RemoteFacilitator:
                 return Settlement("pending", stored.hash_text)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def recheck(self, settled: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
+        if self.chain is None:
+            # There is nobody to ask who would know better than the answer that settled them.
+            return settled, ()
+        return await finality.look(self.chain, settled, self.network.final_blocks, self.again)
+
+    async def again(self, vanished: Stored) -> Settlement | None:
+        assert self.chain is not None, "only a chain can tell that something vanished"
+        await self.settle(vanished, SETTLE_SECONDS_MIN)
+        found = await self.proven(self.chain, vanished)
+        if found is not None and found.outcome == "settled":
+            await payments.rename(self.pool, vanished.id, found.transaction)
+        return found
 
     async def named(self, stored: Stored, told: Told) -> Stored:
         """Write down what it sent, before anything else: everybody after us can ask the chain about that."""

@@ -79,8 +79,11 @@ async def replace(db: Db, replaced: bytes, hash: bytes, raw: bytes) -> bool:
 
 
 async def of_payment(db: Db, payment_id: UUID) -> Stored | None:
-    row = await db.fetchrow(SQL.of_payment, payment_id)
-    return Stored(**dict(row)) if row else None
+    return next(iter(await of_payments(db, [payment_id])), None)
+
+
+async def of_payments(db: Db, payment_ids: Sequence[UUID]) -> Sequence[Stored]:
+    return [Stored(**dict(row)) for row in await db.fetch(SQL.of_payments, list(payment_ids))]
 
 
 async def from_nonce(db: Db, network: str, signer: str, first: int, last: int) -> Sequence[bytes]:

@@ -17,7 +17,7 @@ SELECT $2, payment_id, network, signer, nonce, $3, hash FROM chain_transactions 
 ON CONFLICT DO NOTHING
 RETURNING hash
 
--- name: of_payment
+-- name: of_payments
 SELECT payments.id, assets.id AS asset_id, assets.network, assets.address AS asset, assets.decimals,
     payer, pay_to, amount, payments.nonce, valid_after, valid_before, signature, state, failure, known_hash,
     payments.created_at AS claimed_at, coalesce(sent.hashes, '{}') AS hashes, sent.signer, sent.signer_nonce
@@ -27,7 +27,7 @@ CROSS JOIN LATERAL (
     SELECT array_agg(hash ORDER BY created_at DESC) AS hashes, min(signer) AS signer, min(nonce) AS signer_nonce
     FROM chain_transactions WHERE payment_id = payments.id
 ) AS sent
-WHERE payments.id = $1
+WHERE payments.id = ANY ($1::uuid[])
 
 -- name: from_nonce
 -- The newest of each nonce.

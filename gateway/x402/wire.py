@@ -7,7 +7,7 @@ values out. Numbers travel as decimal strings and are parsed as strictly as they
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -69,6 +69,10 @@ class Resource:
     url: str
     description: str
     mime_type: str = ""
+
+    @property
+    def without_query(self) -> "Resource":
+        return replace(self, url=self.url.partition("?")[0])
 
 
 @dataclass(frozen=True, slots=True)
