@@ -40,6 +40,14 @@ TEST_CHAINS = frozenset(
 )
 
 
+# The names version 1 gave to chains, by EIP-155 id. Version 2 says CAIP-2 for all of them.
+V1_NAMES = {
+    8453: "base", 84532: "base-sepolia", 43114: "avalanche", 43113: "avalanche-fuji", 137: "polygon",
+    80002: "polygon-amoy", 1329: "sei", 1328: "sei-testnet", 4689: "iotex", 2741: "abstract",
+    11124: "abstract-testnet", 3338: "peaq",
+}  # fmt: skip
+
+
 class SettingsError(Exception):
     """What is wrong with the settings, in sentences that name each one."""
 
@@ -85,6 +93,13 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
 
 class Fees(BaseModel, frozen=True, extra="forbid"):
     platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class Facilitation(BaseModel, frozen=True, extra="forbid"):
+    """What settling for others may cost, in gas units; 0 settles for nobody."""
+
+    gas_per_organization_per_day: Annotated[int, Field(ge=0)] = 0
+    gas_per_day: Annotated[int, Field(ge=0)] = 0
 
 
 class AssetSettings(BaseModel, frozen=True, extra="forbid"):
@@ -166,6 +181,11 @@ class Network(BaseModel, frozen=True, extra="forbid"):
         chosen = (self.facilitator_key, *self.facilitator_keys)
         return tuple(dict.fromkeys(key.get_secret_value() for key in chosen if key is not None))
 
+    @property
+    def v1_name(self) -> str:
+        """What version 1 of x402 calls it."""
+        return self.name or V1_NAMES.get(self.chain_id, self.id)
+
     def depth(self, amount: int, decimals: int) -> int:
         """How many blocks a payment of so many atomic units waits for."""
         reached = (one.confirmations for one in self.confirmations_from if one.is_reached(amount, decimals))
@@ -203,6 +223,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
+    facilitator: Facilitation = Facilitation()
     networks: Annotated[tuple[Network, ...], BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

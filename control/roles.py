@@ -42,6 +42,7 @@ from gateway.snapshot import Snapshot
 from gateway.upstreams.http import HttpUpstreams
 from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
+from gateway.x402.facilitating import FacilitatorForOthers
 from gateway.x402.facilitator import ChainMismatch
 from gateway.x402.facilitators import facilitator
 from gateway.x402.offers import Offers
@@ -219,7 +220,9 @@ def adoption(pool: Pool) -> Adopt:
 @asynccontextmanager
 async def managed(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
-    ports = Ports(guard, keyring, auth_mode.installed(), base.settings, deposits, base.origin)
+    settings = base.settings
+    others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
+    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:

@@ -123,7 +123,7 @@ def read(credentials: Credentials, challenge: Challenge) -> Intake:
     try:
         requirement = wire.match(presented, challenge.requirements)
         authorization = wire.authorization(presented, requirement.asset)
-        exact.check(authorization, requirement, int(time.time()))
+        exact.check(authorization, requirement, now())
         resource = challenge.resource
         # A long query is not repeated in the offer; the request is what the payment is bound to.
         if presented.resource_url not in (None, resource.url, resource.without_query.url):
@@ -131,6 +131,11 @@ def read(credentials: Credentials, challenge: Challenge) -> Intake:
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None
     return Intake(presented, requirement, authorization)
+
+
+def now() -> int:
+    """In the seconds that authorizations count."""
+    return int(time.time())
 
 
 def one_payment(credentials: Credentials) -> tuple[wire.Version, str]:

@@ -94,7 +94,7 @@ class Offers:
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = {
             network.id: Offering(
-                network.name or wire.V1_NAMES.get(network.chain_id, network.id),
+                network.v1_name,
                 network.pay_to.lower() if network.pay_to else None,
             )
             for network in networks

@@ -16,7 +16,7 @@ from gateway.x402.facilitator import Authorization
 
 SQL = Statements(__file__)
 
-Purpose: TypeAlias = Literal["call", "deposit"]
+Purpose: TypeAlias = Literal["call", "deposit", "facilitated"]
 State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
 
 

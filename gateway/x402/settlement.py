@@ -57,7 +57,11 @@ class Settlements:
             failure = error.code if isinstance(error, PaymentInvalid) else "facilitator_unavailable"
             await payments.void(self.pool, payment_id, failure)
             return Settlement("failed", "", failure)
-        settlement = await facilitator.outcome(payment_id, self.wait_seconds[network])
+        return await self.outcome(payment_id, network)
+
+    async def outcome(self, payment_id: UUID, network: str) -> Settlement:
+        """Wait for the outcome of a submitted payment, and book it."""
+        settlement = await self.facilitators[network].outcome(payment_id, self.wait_seconds[network])
         await self.finish(payment_id, network, settlement)
         return settlement
 
@@ -93,6 +97,9 @@ class Settlements:
 
 async def book(connection: Any, payment: Payment) -> None:
     """Move the money and write the usage row, in the transaction that settles the payment."""
+    if payment.purpose == "facilitated":
+        # Somebody else's money on its way to somebody else.
+        return
     event = payment.usage or {}
     description = str(event.get("description", payment.purpose))
     kind: Literal["charge", "deposit"] = "charge" if payment.purpose == "call" else "deposit"

@@ -8,12 +8,13 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from gateway.types import Asset
 from gateway.x402.facilitator import Authorization, PaymentInvalid
+from gateway.x402.shapes import V1, V2, AcceptedV2, Message
 
 Version: TypeAlias = Literal[1, 2]
 
@@ -32,13 +33,6 @@ ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 NONCE = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
 # A key's has 65 bytes, a contract wallet's as many as it likes, within what a transaction can carry.
 SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){1,2048}", re.ASCII)
-
-# The names version 1 gave to chains, by EIP-155 id. Version 2 says CAIP-2 for all of them.
-V1_NAMES = {
-    8453: "base", 84532: "base-sepolia", 43114: "avalanche", 43113: "avalanche-fuji", 137: "polygon",
-    80002: "polygon-amoy", 1329: "sei", 1328: "sei-testnet", 4689: "iotex", 2741: "abstract",
-    11124: "abstract-testnet", 3338: "peaq",
-}  # fmt: skip
 
 
 class Malformed(Exception):
@@ -82,77 +76,13 @@ class Presented:
     version: Version
     scheme: str
     network: str
-    accepted: "AcceptedV2 | None"
+    accepted: AcceptedV2 | None
     """The offer the payer says it accepted; version 1 repeats none."""
     resource_url: str | None
     signature: str
-    message: "Message"
+    message: Message
     identifier: str | None = None
     """What the payer calls the payment, by the extension payment-identifier."""
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    payer: str = msgspec.field(name="from")
-    to: str
-    value: str
-    valid_after: str = msgspec.field(name="validAfter")
-    valid_before: str = msgspec.field(name="validBefore")
-    nonce: str
-
-
-class Signed(msgspec.Struct, frozen=True, gc=False):
-    signature: str
-    authorization: Message
-
-
-class AcceptedV2(msgspec.Struct, frozen=True, gc=False):
-    scheme: str
-    network: str
-    amount: str
-    asset: str
-    pay_to: str = msgspec.field(name="payTo")
-    extra: dict[str, Any] = {}
-
-
-class ResourceV2(msgspec.Struct, frozen=True, gc=False):
-    url: str
-
-
-class IdentifierInfo(msgspec.Struct, frozen=True, gc=False):
-    id: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{16,128}\Z")] | None = None
-
-
-class IdentifierExtension(msgspec.Struct, frozen=True, gc=False):
-    info: IdentifierInfo
-
-
-class ExtensionsV2(msgspec.Struct, frozen=True, gc=False):
-    """Those that mean something here; a payer may bring others."""
-
-    identifier: IdentifierExtension | None = msgspec.field(name="payment-identifier", default=None)
-
-    @property
-    def payment_identifier(self) -> str | None:
-        return self.identifier.info.id if self.identifier else None
-
-
-class PayloadV2(msgspec.Struct, frozen=True, gc=False):
-    version: Literal[2] = msgspec.field(name="x402Version")
-    accepted: AcceptedV2
-    payload: Signed
-    resource: ResourceV2 | None = None
-    extensions: ExtensionsV2 | None = None
-
-
-class PayloadV1(msgspec.Struct, frozen=True, gc=False):
-    version: Literal[1] = msgspec.field(name="x402Version")
-    scheme: str
-    network: str
-    payload: Signed
-
-
-V2 = msgspec.json.Decoder(PayloadV2)
-V1 = msgspec.json.Decoder(PayloadV1)
 
 
 def present(version: Version, header: str) -> Presented:
@@ -161,6 +91,14 @@ def present(version: Version, header: str) -> Presented:
         raise Malformed(f"is longer than {HEADER_BYTES_MAX} bytes")
     try:
         text = binascii.a2b_base64(header.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeError):
+        raise Malformed("is not base64") from None
+    return read(version, text)
+
+
+def read(version: Version, text: bytes) -> Presented:
+    """Read a payment from its JSON."""
+    try:
         if version == 2:
             two = V2.decode(text)
             url = two.resource.url if two.resource else None
@@ -179,8 +117,6 @@ def present(version: Version, header: str) -> Presented:
         return Presented(
             1, one.scheme, one.network, None, None, one.payload.signature, one.payload.authorization
         )
-    except (binascii.Error, UnicodeError):
-        raise Malformed("is not base64") from None
     except msgspec.ValidationError as error:
         raise Malformed(f"is not an exact payment of version {version}: {error}") from None
     except (msgspec.DecodeError, RecursionError):
