@@ -157,7 +157,7 @@ class FacilitatorForOthers:
         async with self.pool.acquire() as connection, connection.transaction():
             if not await payments.claim(connection, claim):
                 return Settlement("pending", "")
-            # In the claim's transaction: a payment costs its gas once, and a budget that is spent claims nothing.
+            # In the claim's transaction: a payment costs its gas once, and a spent budget claims nothing.
             await self.spend(connection, organization_id, network.gas_limit)
         return await tasks.finish(self.settlements.settle(claim.id, one, {}))
 
