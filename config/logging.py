@@ -7,8 +7,9 @@ from typing import Literal
 import structlog
 
 
-def configure(format: Literal["json", "console"], level: str) -> None:
+def configure(format: Literal["auto", "json", "console"], level: str) -> None:
     """Set up structlog, and send what libraries log with the standard library the same way."""
+    is_for_people = format == "console" or (format == "auto" and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -17,7 +18,7 @@ def configure(format: Literal["json", "console"], level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer() if is_for_people else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -37,7 +38,5 @@ def configure(format: Literal["json", "console"], level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # aiohttp logs a line for each malformed request; strangers must not be able to fill the log.
-    logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
     logging.getLogger("web3").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)

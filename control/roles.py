@@ -7,10 +7,9 @@ waits for. Every part is given its slice of the settings here and nowhere else.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 import structlog
 from aiohttp import web
@@ -20,7 +19,7 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
-from control.identity import people
+from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
 from gateway.call import Gate
 from gateway.forward import Upstreams
@@ -39,6 +38,7 @@ from gateway.rails.prepaid import PrepaidRail
 from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
+from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
 from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
@@ -210,9 +210,11 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
 
 
 def adoption(pool: Pool) -> Adopt:
-    async def adopt(payer: str) -> UUID:
-        async with pool.acquire() as connection, connection.transaction():
-            return (await people.create(connection, "agent", f"wallet {payer[:10]}", None)).organization_id
+    async def adopt(payer: str, mode: Mode) -> str | None:
+        with suppress(wallet.AddressTaken):
+            async with pool.acquire() as connection, connection.transaction():
+                return await wallet.newcomer(connection, payer, mode)
+        return None
 
     return adopt
 

@@ -4,6 +4,7 @@ What leaves this stage has a call id, one meaning, a body within the limit, and 
 the connection or for the gateway.
 """
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -11,11 +12,16 @@ from aiohttp import HttpVersion11, web
 
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
-from gateway.kit.problem import Unauthorized, invalid
+from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.types import Credentials, Inbound
 
 PREFIX = "/publishers/"
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
+
+
+class MethodRefused(Refusal):
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+    headers: Mapping[str, str] = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
 def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
@@ -37,6 +43,11 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
 
 def refuse_ambiguous(request: web.BaseRequest) -> None:
     headers = request.headers
+    if request.method in ("TRACE", "CONNECT"):
+        # TRACE would echo the publisher's credentials to the caller.
+        raise MethodRefused(f"{request.method} is not served here")
+    if hygiene.is_key(request.rel_url.raw_query_string):
+        raise invalid("query", "has an API key, which ends up in logs; send it as Authorization: Bearer")
     if "Transfer-Encoding" in headers and request.version < HttpVersion11:
         # RFC 9112 section 6.1: faulty framing, whatever a lenient parser makes of it.
         raise invalid("header/Transfer-Encoding", "has no meaning in HTTP/1.0")

@@ -46,7 +46,7 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
     matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, inbound, matched)
+    caller = await identify(gate.snapshot, inbound)
     await limit(gate.buckets, gate.limits, inbound, caller)
     quote = price(matched, inbound)
     async with (

@@ -7,12 +7,12 @@ key that is wrong is refused even beside a payment: its sender believes somethin
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.snapshot import Snapshot
-from gateway.types import Caller, Inbound, Match
+from gateway.types import Caller, Inbound
 
 STRANGER = Caller(None, None, None)
 
 
-async def identify(snapshot: Snapshot, inbound: Inbound, match: Match) -> Caller:
+async def identify(snapshot: Snapshot, inbound: Inbound) -> Caller:
     key = inbound.credentials.api_key
     if key is not None:
         # The checksum spares the database a query for every mistyped or invented key.
@@ -20,12 +20,4 @@ async def identify(snapshot: Snapshot, inbound: Inbound, match: Match) -> Caller
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
-    is_for_members = match.endpoint is not None and match.endpoint.is_for_anyone is False
-    if is_for_members and not inbound.credentials.has_payment and not has_price(match):
-        raise Unauthorized("this endpoint is free for callers with an API key")
     return STRANGER
-
-
-def has_price(match: Match) -> bool:
-    """Whether the endpoint names a price of its own, which is then the price of admission."""
-    return any(pricing.endpoint_prices.get(match.position or 0, 0) for pricing in match.route.pricing)

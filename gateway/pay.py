@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.kit import tasks
-from gateway.kit.problem import Refusal
+from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import free
 from gateway.rails.prepaid import PrepaidRail, Short
@@ -35,7 +35,7 @@ async def pay(
     till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote
 ) -> AsyncIterator[Hold]:
     # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
-    opened = await tasks.finish(hold(till, inbound, caller, match, quote))
+    opened = await tasks.finish(hold(till, inbound, caller, match, quote), undo)
     outcome: Outcome = "abandoned"
     try:
         yield opened
@@ -49,8 +49,18 @@ async def pay(
         await tasks.finish(opened.void(outcome, None))
 
 
+async def undo(opened: Hold) -> None:
+    await opened.void("abandoned", None)
+
+
+def is_for_members(match: Match) -> bool:
+    return match.endpoint is not None and match.endpoint.is_for_anyone is False
+
+
 async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
     if quote.is_free:
+        if caller.organization_id is None and is_for_members(match):
+            raise Unauthorized("this endpoint is free for callers with an API key")
         return free.hold(till.recorder, inbound, caller, match)
     if inbound.credentials.has_payment:
         rail = till.upfront if match.is_upfront else till.x402

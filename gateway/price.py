@@ -9,15 +9,6 @@ anything away.
 from gateway.kit.problem import Refusal
 from gateway.types import Inbound, Match, Price, Pricing, Quote
 
-PRICED = (
-    "price_per_call",
-    "price_per_get",
-    "price_per_post",
-    "price_per_put",
-    "price_per_patch",
-    "price_per_delete",
-)
-
 
 class NotForSale(Refusal):
     status, slug, title = 403, "method-not-for-sale", "Method not for sale"
@@ -53,8 +44,9 @@ def amount_of(pricing: Pricing, match: Match, method: str) -> int | None:
     if base is None:
         base = prices.get("price_per_call")
     if base is None:
-        # No price list at all is a publisher that asks for nothing.
-        return None if any(name in prices for name in PRICED) or pricing.endpoint_prices else 0
+        # Only a publisher without any price asks for nothing. One whose prices are for other methods, or not
+        # for calls, does not sell this one.
+        return None if prices or pricing.endpoint_prices else 0
     if base == 0:
         return 0
     amount = max(base, prices.get("min_charge", 0))

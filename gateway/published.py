@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.auth_mode import AuthMode
+from gateway.auth_mode import AuthMode, is_dropped
 from gateway.kit.crypto import Keyring, context
 from gateway.kit.money import to_atomic
 from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
@@ -79,7 +79,8 @@ def pricing_of(
 
 
 def upstream_headers(details: Mapping[str, Any]) -> Mapping[str, str]:
-    headers = dict(details.get("upstream_headers") or {})
+    given: Mapping[str, str] = details.get("upstream_headers") or {}
+    headers = {name: value for name, value in given.items() if not is_dropped(name)}
     if content_type := details.get("request_content_type"):
         headers.setdefault("Content-Type", content_type)
     return headers

@@ -4,6 +4,7 @@ application.
 A low-level aiohttp server, so that no router, middleware or access log stands in front of a paid call.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -13,7 +14,8 @@ from aiohttp import web
 
 from gateway.call import Gate, call
 from gateway.kit import hygiene, ids
-from gateway.kit.problem import NotFound, Refusal, problem, respond
+from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
+from gateway.kit.sql import OUTAGES
 from gateway.metering import metrics
 
 PREFIX = "/publishers/"
@@ -26,6 +28,10 @@ Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """What each dependency says: "ok", or what is wrong with it."""
 
 log = structlog.get_logger(__name__)
+
+# aiohttp logs a traceback for each malformed request; strangers must not be able to fill the log.
+QUIET = logging.getLogger("gateway.http")
+QUIET.setLevel(logging.CRITICAL)
 
 
 def create(gate: Gate | None, management: web.Server | None, check: Check) -> web.Server:
@@ -47,6 +53,7 @@ def create(gate: Gate | None, management: web.Server | None, check: Check) -> we
         dispatch,
         request_factory=None if management is None else management.request_factory,
         access_log=None,
+        logger=QUIET,
         auto_decompress=False,
         keepalive_timeout=KEEPALIVE_SECONDS,
         max_field_size=HEADER_BYTES_MAX,
@@ -80,6 +87,10 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
         metrics.REFUSALS.labels(refusal.slug).inc()
         log.info("call.refused", problem=refusal.slug, status=refusal.status)
         return respond(refusal.problem(), {**refusal.headers, **known_by})
+    except OUTAGES as error:
+        log.warning("call.unavailable", reason=repr(error))
+        away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
+        return respond(away.problem(), {**away.headers, **known_by})
     except Exception:
         metrics.ERRORS.inc()
         log.exception("call.failed")

@@ -22,7 +22,7 @@ from config.settings import Settings
 from control.api.access import Actor, Forbidden, Permission
 from gateway.auth_mode import AuthMode
 from gateway.kit.crypto import Keyring
-from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized
+from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Guard
 
@@ -33,11 +33,6 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 
 class TooLarge(Refusal):
     status, slug, title = 413, "request-entity-too-large", "Request Entity Too Large"
-
-
-class Unavailable(Refusal):
-    status, slug, title = 503, "unavailable", "Temporarily unavailable"
-    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)

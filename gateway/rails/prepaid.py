@@ -1,5 +1,6 @@
 """Rail ``prepaid``: the ceiling is held on the organization's balance and the actual is posted."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
@@ -76,12 +77,21 @@ class PrepaidRail:
             opening = Opening(
                 inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling
             )
-            if await self.holds.open(opening):
+            if await self.open(opening):
                 return PrepaidHold(self, price, event, quote.description)
         if not prices:
             raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
         detail, members = await self.shortage(caller.organization_id, prices[0])
         raise Short(detail, members)
+
+    async def open(self, opening: Opening) -> bool:
+        try:
+            return await self.holds.open(opening)
+        except Exception:
+            # It may have been opened all the same; nobody would close it before it expires.
+            with suppress(Exception):
+                await self.holds.void(opening.call_id)
+            raise
 
     async def shortage(self, organization_id: UUID, price: Price) -> tuple[str, Members]:
         """Say how much is missing and where to deposit it; only a refused call pays for this query."""

@@ -100,22 +100,23 @@ class X402Rail:
         """A payment that nobody brought before and that would settle now, and what it is bound to."""
         taken = intake.read(inbound.credentials, challenge)
         paid = taken.authorization
-        digest = await fingerprint(inbound, match)
         if known := await payments.find(self.pool, paid):
             intake.recognise(known, taken, challenge)
-            raise intake.stands(known, digest, taken, challenge)
-        if known := await intake.named_before(self.pool, taken, digest, is_proven=False):
+            raise intake.stands(known, await fingerprint(inbound, match), taken, challenge)
+        if known := await intake.named_before(self.pool, taken, is_proven=False):
             # Signed anew, by a payer that lost the first answer: it must not pay twice.
-            raise intake.stands(known, digest, taken, challenge)
+            raise intake.named(known, await fingerprint(inbound, match), taken, challenge)
+        intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        if known := await intake.named_before(self.pool, taken, digest, is_proven=True):
-            raise intake.stands(known, digest, taken, challenge)
-        return taken, digest
+        if known := await intake.named_before(self.pool, taken, is_proven=True):
+            raise intake.named(known, await fingerprint(inbound, match), taken, challenge)
+        # Read only now: somebody without money must not make the gateway keep a large body.
+        return taken, await fingerprint(inbound, match)
 
 
 async def fingerprint(inbound: Inbound, match: Match) -> bytes:

@@ -87,7 +87,15 @@ class HttpUpstreams:
                 "the publisher's upstream gave no proper answer; nothing was charged"
             ) from None
         try:
-            head = Head(response.status, response.reason or "", hygiene.of_response(response.headers))
+            if response.status < 200:
+                raise UpstreamUnreachable(
+                    "the publisher's upstream wants to change protocols; nothing was charged"
+                )
+            reason = response.reason or ""
+            # What may not stand in a status line is left out of it: RFC 9112 section 4.
+            head = Head(
+                response.status, reason if reason.isprintable() else "", hygiene.of_response(response.headers)
+            )
             yield Answer(head, response.content.iter_any())
         finally:
             # A body that was read to its end gives its connection back; any other closes it.

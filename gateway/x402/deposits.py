@@ -52,12 +52,13 @@ class Deposits:
         asset: Asset,
         amount: int,
         organization_id: UUID | None,
-        adopt: Callable[[str], Awaitable[UUID]],
+        adopt: Callable[[str], Awaitable[None]],
     ) -> Deposit:
         """Credit ``amount`` to the organization, or without one to the payer's own.
 
-        ``adopt`` makes an organization for a payer that nobody knows. The same payment sent again gets the
-        same answer and is credited once. A ``PaymentRequired`` says what to pay when there is no payment yet.
+        ``adopt`` makes an organization for a payer that nobody knows, and links the two; somebody else may be
+        first. The same payment sent again gets the same answer and is credited once. A ``PaymentRequired``
+        says what to pay when there is no payment yet.
         """
         challenge = self.challenge(asset, amount)
         if not credentials.has_payment:
@@ -70,13 +71,14 @@ class Deposits:
             if known.state == "settled" and known.request_digest == digest:
                 return await self.made(known, taken)
             raise intake.stands(known, digest, taken, challenge)
+        intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        owner_id = await owner_of(self.pool, paid.payer, organization_id, adopt)
+        owner_id = await whose(self.pool, paid.payer, organization_id, adopt)
         credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
         claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
         if not await payments.claim(self.pool, claim):
@@ -110,19 +112,23 @@ class Deposits:
         )  # fmt: skip
 
 
-async def owner_of(
-    pool: Pool, payer: str, organization_id: UUID | None, adopt: Callable[[str], Awaitable[UUID]]
+async def whose(
+    pool: Pool, payer: str, organization_id: UUID | None, adopt: Callable[[str], Awaitable[None]]
 ) -> UUID:
-    """Whose balance a payment goes to that is not for a call: the caller's, else the payer's own.
+    """Who is credited. The payment's signature proves whose address the payer's is."""
+    if organization_id is not None:
+        await link(pool, payer, organization_id)
+        return organization_id
+    if await owner(pool, payer) is None:
+        await adopt(payer)
+    owner_id = await owner(pool, payer)
+    assert owner_id is not None, "an address that was linked stays so"
+    return owner_id
 
-    Asked after the payment was checked: its signature proves whose address this is.
-    """
-    if organization_id is None and (known := await owner(pool, payer)):
-        return known
-    owner_id = organization_id or await adopt(payer)
-    await pool.execute(SQL.link, payer, owner_id)
-    # Two first payments at once make two organizations; the address belongs to one of them.
-    return organization_id or await owner(pool, payer) or owner_id
+
+async def link(db: Db, address: str, organization_id: UUID) -> bool:
+    """False when the address is an organization's already."""
+    return await db.fetchval(SQL.link, address, organization_id) is not None
 
 
 async def owner(db: Db, address: str) -> UUID | None:

@@ -62,7 +62,7 @@ def digest(authorization: Authorization) -> bytes:
     return keccak(b"\x19\x01" + domain_separator(authorization.asset) + message)
 
 
-def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
+def check_terms(authorization: Authorization, requirement: Requirement, now: int) -> None:
     """``PaymentInvalid`` unless this is exactly what was asked for, and in time.
 
     Whose signature it is, the facilitator finds out: only the chain knows whether the payer is a contract.

@@ -117,7 +117,7 @@ class FacilitatorForOthers:
             raise PaymentInvalid("unsupported_scheme", "this facilitator settles the scheme exact")
         matched = wire.match(presented, [requirement])
         authorization = wire.authorization(presented, matched.asset)
-        exact.check(authorization, matched, intake.now())
+        exact.check_terms(authorization, matched, intake.now())
         return Asked(presented, matched, authorization)
 
     def requirement(self, offer: OfferV2 | OfferV1, mode: Mode) -> Requirement:

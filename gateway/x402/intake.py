@@ -92,10 +92,9 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A payment that answers the challenge, as far as can be told without the chain."""
+    """A payment as its payer signed it."""
 
     presented: Presented
-    requirement: Requirement
     authorization: Authorization
 
     def receipt(
@@ -110,7 +109,11 @@ class Intake:
 
 
 def read(credentials: Credentials, challenge: Challenge) -> Intake:
-    """Decode, match and check the payment of a request; a ``Refusal`` says what is wrong with it."""
+    """Decode the payment of a request, in the asset that it is in.
+
+    Its terms are for ``check``, and whose signature it has is for the chain to say. A payment that was taken
+    before stands as it stands, also when the price has changed since or it has expired.
+    """
     version, header = one_payment(credentials)
     try:
         presented = wire.present(version, header)
@@ -121,16 +124,25 @@ def read(credentials: Credentials, challenge: Challenge) -> Intake:
             "name this payment in extensions.payment-identifier.info.id: 16 to 128 letters, digits, - or _"
         )
     try:
+        asset = wire.asset_of(presented, challenge.requirements)
+        authorization = wire.authorization(presented, asset)
+    except PaymentInvalid as error:
+        raise challenge.refuse(error.code, error.message) from None
+    return Intake(presented, authorization)
+
+
+def check(intake: Intake, challenge: Challenge) -> None:
+    """Refuse a new payment that is not exactly what this challenge asks for, now."""
+    presented = intake.presented
+    try:
         requirement = wire.match(presented, challenge.requirements)
-        authorization = wire.authorization(presented, requirement.asset)
-        exact.check(authorization, requirement, now())
+        exact.check_terms(intake.authorization, requirement, now())
         resource = challenge.resource
         # A long query is not repeated in the offer; the request is what the payment is bound to.
         if presented.resource_url not in (None, resource.url, resource.without_query.url):
             raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None
-    return Intake(presented, requirement, authorization)
 
 
 def now() -> int:
@@ -154,8 +166,8 @@ def recognise(known: Payment, intake: Intake, challenge: Challenge) -> None:
         raise challenge.refuse("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
 
 
-async def named_before(pool: Pool, intake: Intake, digest: bytes, *, is_proven: bool) -> Payment | None:
-    """The payment that this payer gave the same name, for the same request.
+async def named_before(pool: Pool, intake: Intake, *, is_proven: bool) -> Payment | None:
+    """The payment that this payer gave the same name.
 
     A key's signature is proof at once, and a payer whose wallet is empty since has to hear of it; a
     contract's is proven by the check.
@@ -163,10 +175,14 @@ async def named_before(pool: Pool, intake: Intake, digest: bytes, *, is_proven: 
     identifier, one = intake.presented.identifier, intake.authorization
     if identifier is None or not (is_proven or exact.is_signed_by_key(one)):
         return None
-    known = await payments.find_identified(pool, one.payer, identifier)
-    if known is not None and known.request_digest != digest:
-        raise IdentifierTaken("another request was paid under this payment identifier; choose a new one")
-    return known
+    return await payments.find_identified(pool, one.payer, identifier)
+
+
+def named(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:
+    """How the payment stands that had the name before, for a request that may be another."""
+    if known.request_digest != digest:
+        return IdentifierTaken("another request was paid under this payment identifier; choose a new one")
+    return stands(known, digest, intake, challenge)
 
 
 def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:

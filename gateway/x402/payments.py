@@ -108,9 +108,9 @@ async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
     return await db.fetchval(SQL.fail, payment_id, failure) is not None
 
 
-async def take_submitted(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
-    """Payments whose outcome nobody has asked for in a while; they are the caller's to ask for now."""
-    return [row["id"] for row in await db.fetch(SQL.take_submitted, age, limit)]
+async def take_submitted(db: Db, network: str, age: timedelta, limit: int) -> Sequence[UUID]:
+    """A network's payments whose outcome nobody has asked for in a while: the caller's to ask for now."""
+    return [row["id"] for row in await db.fetch(SQL.take_submitted, network, age, limit)]
 
 
 async def take_settled(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
@@ -131,11 +131,6 @@ async def lose(db: Db, payment_id: UUID) -> None:
 async def rename(db: Db, payment_id: UUID, transaction: str) -> None:
     """Another transaction settles it now than the one that did before the chain was reorganized."""
     await db.execute(SQL.rename, payment_id, bytes.fromhex(transaction.removeprefix("0x")))
-
-
-async def network(db: Db, payment_id: UUID) -> str:
-    """The CAIP-2 network that the payment is on."""
-    return str(await db.fetchval(SQL.network, payment_id))
 
 
 async def abandon(db: Db, age: timedelta) -> int:

@@ -52,9 +52,9 @@ UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'submitted' AND kn
 -- that never ends keeps none waiting.
 UPDATE payments SET asked_at = now()
 WHERE id IN (
-    SELECT id FROM payments
-    WHERE state = 'submitted' AND coalesce(asked_at, created_at) < now() - $1::interval
-    ORDER BY coalesce(asked_at, created_at) LIMIT $2 FOR UPDATE SKIP LOCKED
+    SELECT payments.id FROM payments JOIN assets ON assets.id = payments.asset_id
+    WHERE state = 'submitted' AND network = $1 AND coalesce(asked_at, payments.created_at) < now() - $2::interval
+    ORDER BY coalesce(asked_at, payments.created_at) LIMIT $3 FOR UPDATE OF payments SKIP LOCKED
 )
 RETURNING id
 
@@ -75,9 +75,6 @@ UPDATE payments SET final_at = now(), lost_at = now() WHERE id = $1
 
 -- name: rename
 UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'settled'
-
--- name: network
-SELECT assets.network FROM payments JOIN assets ON assets.id = payments.asset_id WHERE payments.id = $1
 
 -- name: abandon
 -- Claimed by a process that died before anything was sent: the payer was not charged and will not be.

@@ -82,15 +82,20 @@ class Settlements:
     async def reconcile(self, age: timedelta) -> int:
         """Finish payments that nobody waits for any more; return how many reached an end."""
         finished = 0
-        for payment_id in await payments.take_submitted(self.pool, age, limit=100):
-            payment = await payments.get(self.pool, payment_id)
-            network = await payments.network(self.pool, payment_id)
-            facilitator = self.facilitators.get(network)
-            if payment is None or facilitator is None:
-                log.warning("payment.stranded", payment_id=str(payment_id), network=network)
+        due = [
+            (network, payment_id)
+            for network in self.facilitators
+            # A network at a time: payments on one whose node is away do not take the places of the others.
+            for payment_id in await payments.take_submitted(self.pool, network, age, limit=100)
+        ]
+        for network, payment_id in due:
+            try:
+                settlement = await self.facilitators[network].outcome(payment_id, 0)
+                await self.finish(payment_id, network, settlement)
+            except Exception:
+                # One payment that cannot be read must not hold up everybody else's.
+                log.exception("payment.unreconciled", payment_id=str(payment_id))
                 continue
-            settlement = await facilitator.outcome(payment_id, 0)
-            await self.finish(payment_id, network, settlement)
             finished += settlement.outcome != "pending"
         return finished
 

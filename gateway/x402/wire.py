@@ -123,6 +123,20 @@ def read(version: Version, text: bytes) -> Presented:
         raise Malformed("is not base64 of JSON") from None
 
 
+def asset_of(presented: Presented, requirements: Sequence[Requirement]) -> Asset:
+    """The asset that this payment is in, at whatever price; ``PaymentInvalid`` when none here is meant."""
+    if presented.scheme != "exact":
+        raise PaymentInvalid("unsupported_scheme", f"the scheme {presented.scheme!r} is not offered")
+    accepted = presented.accepted
+    for one in requirements:
+        is_network = presented.network in (one.asset.network, one.v1_network)
+        if is_network and (accepted is None or accepted.asset.lower() == one.asset.address):
+            return one.asset
+    raise PaymentInvalid(
+        "invalid_payment_requirements", "the payment matches none of the offers of this answer"
+    )
+
+
 def match(presented: Presented, requirements: Sequence[Requirement]) -> Requirement:
     """The offer that this payment accepts; ``PaymentInvalid`` when it accepts none of them."""
     if presented.scheme != "exact":

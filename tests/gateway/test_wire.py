@@ -64,19 +64,19 @@ def header(payload: Any) -> str:
     return base64.b64encode(json.dumps(payload).encode()).decode()
 
 
-def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
-    """All that is checked of a plain account's payment without the chain."""
-    exact.check(authorization, requirement, now)
-    if not exact.is_signed_by_key(authorization):
-        raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
-
-
 def version_2(fields: dict[str, str], signature: str, **accepted: Any) -> dict[str, Any]:
     return {
         "x402Version": 2,
         "accepted": {**wire.offer_v2(OFFER), **accepted},
         "payload": {"signature": signature, "authorization": fields},
     }
+
+
+def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
+    """As a request's payment is checked: terms first here, so that each test meets its own refusal."""
+    exact.check_terms(authorization, requirement, now)
+    if not exact.is_signed_by_key(authorization):
+        raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
 
 
 def test_a_payment_signed_by_another_implementation_is_accepted() -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientError, ClientSession, web
 
-from control.demo import story
+from control.demo import cast
 from control.demo.agent import Agent
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
@@ -37,7 +37,7 @@ async def up(
     (network,) = settings.networks
     plain: dict[str, Any] = network.model_dump(mode="json", exclude_none=True)
     [plain["facilitator_key"]] = network.keys
-    async with story.product(str(directory), plain, workers=2) as product, ClientSession() as session:
+    async with cast.product(str(directory), plain, workers=2) as product, ClientSession() as session:
         dsn = (directory / "run" / "dsn").read_text().strip()
         async with create_pool(dsn, size_max=4) as pool:
             agent = Agent(session, bytes(chain.accounts[2].key))

@@ -115,6 +115,20 @@ async def test_the_balance_is_the_organizations_of_the_key_that_came_along(fareb
     assert await farebox.balance(account) == 0
 
 
+async def test_a_payer_that_nobody_knew_gets_the_key_to_its_balance(farebox: Farebox) -> None:
+    url = await farebox.publish(payment_flow="upfront") + "/order"
+    farebox.upstream.handler = refuse
+    key = (await farebox.pay("POST", url)).headers["X-Farebox-Api-Key"]
+    # Once: it is stored nowhere.
+    assert "X-Farebox-Api-Key" not in (await farebox.pay("POST", url)).headers
+    headers = {"Authorization": f"Bearer {key}"}
+    balance = await farebox.agent.ask("GET", f"{farebox.origin}/wallet/balance", headers=headers)
+    assert balance.json["data"]["balance_atomic"] == 2 * QUARTER
+    farebox.upstream.handler = None
+    assert (await farebox.agent.ask("POST", url, headers=headers)).status == 200
+    assert farebox.upstream.seen[-1].headers.get("X-Farebox-Api-Key") is None
+
+
 async def test_fifty_requests_with_one_payment_give_one_answer(farebox: Farebox) -> None:
     url = await farebox.publish(payment_flow="upfront") + "/order"
     challenge = await farebox.agent.ask("POST", url)
