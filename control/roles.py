@@ -22,10 +22,12 @@ from control.api.operation import Ports
 from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
 from gateway.call import Gate
+from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
-from gateway.kit.fetch import guarded_fetch
+from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts, holds
@@ -40,6 +42,7 @@ from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
 from gateway.x402.facilitating import FacilitatorForOthers
@@ -201,11 +204,16 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         stack.push_async_callback(buckets.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
+        sockets = SocketUpstreams(guard, settings.upstream)
+        stack.push_async_callback(sockets.close)
         fee = settings.fees.platform_basis_points
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin)
         x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee)
         till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
-        upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
+        signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
+        exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
+        fetch = guarded_fetch(guard, http.session)
+        upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
 
 

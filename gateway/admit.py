@@ -38,6 +38,7 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
         url=origin + request.rel_url.raw_path_qs,
         body=RequestBody(request, body_bytes_max),
+        is_websocket=request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET",
     )
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 
 from config.settings import Limits
+from gateway import ownership
 from gateway.admit import admit
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
@@ -21,6 +22,7 @@ from gateway.price import price
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
+from gateway.sockets import Asked, connect
 from gateway.types import Inbound
 
 
@@ -46,13 +48,17 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
     matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, inbound)
+    caller = await identify(gate.snapshot, inbound, matched)
     await limit(gate.buckets, gate.limits, inbound, caller)
+    await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     quote = price(matched, inbound)
+    if inbound.is_websocket:
+        return await connect(gate.till, gate.upstreams, Asked(request, inbound, caller, matched, quote))
     async with (
         pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched) as answer,
+        forward(gate.upstreams, inbound, matched, caller) as answer,
+        settle(hold, answer) as settled,
+        ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
     ):
-        receipt = await settle(hold, answer)
-        observe(inbound, answer.head, receipt)
-        return await relay(request, inbound, answer, receipt)
+        observe(inbound, answer.head, settled.receipt)
+        return await relay(request, inbound, known, settled.receipt)

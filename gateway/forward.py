@@ -12,9 +12,11 @@ from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
 
+from gateway.exchange import Exchanger
 from gateway.kit import hygiene
-from gateway.types import Answer, Fetch, Inbound, Match, Outbound, Vouched
+from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
 
@@ -22,24 +24,35 @@ NOBODY = Vouched()
 @dataclass(frozen=True, slots=True)
 class Upstreams:
     http: HttpUpstreams
+    sockets: SocketUpstreams
     fetch: Fetch
     """For auth modes that ask a token endpoint."""
+    exchanger: Exchanger
     origin: str
 
 
 @asynccontextmanager
-async def forward(upstreams: Upstreams, inbound: Inbound, match: Match) -> AsyncIterator[Answer]:
+async def forward(
+    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller
+) -> AsyncIterator[Answer]:
     """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none."""
-    vouched = await vouch(upstreams, inbound, match)
+    vouched = await vouch(upstreams, inbound, match, caller)
     headers = headers_of(upstreams, inbound, match, vouched)
     async with upstreams.http.send(
         inbound.method, with_query(match.url, vouched.query), headers, inbound.body
     ) as answer:
+        exchange = match.route.exchange
+        if exchange is not None and answer.head.status == 401 and caller.organization_id is not None:
+            upstreams.exchanger.forget(match.route.publisher_id, exchange, caller.organization_id)
         yield answer
 
 
-async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match) -> Vouched:
-    auth = match.route.auth
+async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:
+    auth, exchange = match.route.auth, match.route.exchange
+    if exchange is not None:
+        assert caller.organization_id is not None, "identify lets nobody else pass"
+        publisher_id = match.route.publisher_id
+        return Vouched(await upstreams.exchanger.headers(publisher_id, exchange, caller.organization_id))
     if auth is None:
         return NOBODY
     outbound = Outbound(inbound.method, match.url, inbound.headers, upstreams.fetch)
@@ -56,6 +69,9 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     # Last, so that nothing a caller sends can stand in for the publisher's credentials.
     for name, value in vouched.headers.items():
         headers[name] = value
+    if match.route.is_answer_read:
+        headers.popall("Range", None)
+        headers["Accept-Encoding"] = "identity"
     if inbound.body.length:
         headers["Content-Length"] = str(inbound.body.length)
     scheme, _, host = upstreams.origin.partition("://")

@@ -19,6 +19,12 @@ from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
 
+EITHER_WAY = "pay with x402, or send the API key of a funded organization"
+BY_ANSWER = (
+    "what this call costs is known from its answer only, so it is sold from a balance and not for an x402 "
+    "payment, which signs the price beforehand: send the API key of a funded organization"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Till:
@@ -63,14 +69,19 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
             raise Unauthorized("this endpoint is free for callers with an API key")
         return free.hold(till.recorder, inbound, caller, match)
     if inbound.credentials.has_payment:
+        if is_by_answer(quote):
+            raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
         rail = till.upfront if match.is_upfront else till.x402
         return await rail.hold(inbound, caller, match, quote)
     challenge = till.x402.challenge(inbound, match, quote)
     if caller.organization_id is None:
-        raise challenge.refuse(
-            "payment_required", "pay with x402, or send the API key of a funded organization"
-        )
+        raise challenge.refuse("payment_required", BY_ANSWER if is_by_answer(quote) else EITHER_WAY)
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:
         raise challenge.refuse("insufficient_funds", str(short), None, **short.members) from None
+
+
+def is_by_answer(quote: Quote) -> bool:
+    """Whether the cost is known only afterwards, in every asset that is taken."""
+    return all(one.tariff is not None for one in quote.prices)

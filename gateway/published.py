@@ -7,9 +7,12 @@ from uuid import UUID
 
 import msgspec
 
+from gateway import cost
 from gateway.auth_mode import AuthMode, is_dropped
+from gateway.exchange import exchange_of
 from gateway.kit.crypto import Keyring, context
 from gateway.kit.money import to_atomic
+from gateway.ownership import ownership_of
 from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
 
 
@@ -18,7 +21,8 @@ def route(
 ) -> Route:
     details = row["details"]
     documented = details.get("endpoints") or []
-    pricing = [pricing_of(one, assets, documented) for one in row["pricing"]]
+    pricing = [pricing_of(one, row, assets, documented) for one in row["pricing"]]
+    offered = tuple(one for one in pricing if one is not None)
     policy: Policy = (
         "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
     )
@@ -33,11 +37,15 @@ def route(
         wallet_network=row["wallet_network_id"],
         endpoints=tuple(map(endpoint, documented)),
         undocumented=policy,
-        pricing=tuple(one for one in pricing if one is not None),
+        pricing=offered,
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
         is_upfront=details.get("payment_flow") == "upfront",
         requires_payment_identifier=bool(details.get("requires_payment_identifier")),
+        exchange=exchange_of(details),
+        ownership=ownership_of(details),
+        is_answer_read=bool(details.get("ownership_tracking_enabled"))
+        or any(one.tariff is not None and one.tariff.is_reported for one in offered),
     )
 
 
@@ -61,21 +69,33 @@ def segments(path: str) -> tuple[str, ...]:
 
 
 def pricing_of(
-    row: Mapping[str, Any], assets: Mapping[UUID, Asset], documented: list[Mapping[str, Any]]
+    listed: Mapping[str, Any],
+    row: Mapping[str, Any],
+    assets: Mapping[UUID, Asset],
+    documented: list[Mapping[str, Any]],
 ) -> Pricing | None:
     """None for an asset whose network is configured no more: nothing can be paid in it."""
-    asset = assets.get(UUID(row["asset_id"]))
+    asset = assets.get(UUID(listed["asset_id"]))
     if asset is None:
         return None
+    stored = listed["prices"]
+    markup = cost.markup(stored)
     own = {
-        position: to_atomic(one["price"], asset.decimals)
+        position: cost.raised(to_atomic(one["price"], asset.decimals), markup)
         for position, one in enumerate(documented)
         if one.get("price") is not None
     }
-    prices = {name: value for name, value in row["prices"].items() if isinstance(value, int)}
+    prices = {
+        name: cost.raised(value, markup) if name.startswith("price_per_") else value
+        for name, value in stored.items()
+        if isinstance(value, int)
+    }
     return Pricing(
-        asset, UUID(row["earnings_id"]), prices, own, row["is_prepaid_enabled"], row["is_onchain_enabled"]
-    )
+        asset, UUID(listed["earnings_id"]), prices, own,
+        listed["is_prepaid_enabled"], listed["is_onchain_enabled"],
+        cost.tariff(row["details"], row["category"], stored, asset.decimals),
+        cost.connection_tariff(stored),
+    )  # fmt: skip
 
 
 def upstream_headers(details: Mapping[str, Any]) -> Mapping[str, str]:

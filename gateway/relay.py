@@ -5,6 +5,7 @@ from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
 from gateway.kit import hygiene
+from gateway.kit.problem import Refusal
 from gateway.types import Answer, Inbound, Receipt
 
 log = structlog.get_logger(__name__)
@@ -17,19 +18,26 @@ async def relay(
     response = web.StreamResponse(
         status=head.status, reason=head.reason, headers=headers_of(inbound, answer, receipt)
     )
+    is_whole = False
     try:
         await response.prepare(request)
         async for chunk in answer.chunks:
             await response.write(chunk)
         await response.write_eof()
+        is_whole = True
     except (ClientError, TimeoutError) as error:
-        # The upstream broke off. So does this connection: a shorter body must not look like a whole one.
+        # The upstream broke off.
         log.info("call.cut_short", reason=type(error).__name__)
-        cut(request)
     except ConnectionError:
-        # The caller hung up. It was charged for the head that it asked for.
+        # The caller hung up. It is charged for the head that it asked for.
         log.info("call.hung_up")
-        cut(request)
+    except Refusal as refusal:
+        # The head is out, so there is no other answer any more.
+        log.warning("call.cut_short", reason=refusal.slug)
+    finally:
+        if not is_whole:
+            # So does this connection, whatever it was: a shorter body must not look like a whole one.
+            cut(request)
     return response
 
 

@@ -45,6 +45,9 @@ def create(gate: Gate | None, management: web.Server | None, check: Check) -> we
             return web.json_response({"status": "ok"})
         if path == "/readyz":
             return await ready(check)
+        if gate is not None and path == "/.well-known/jwks.json":
+            # What publishers check our word for a caller with.
+            return web.json_response(gate.upstreams.exchanger.signer.jwks())
         if management is not None:
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})

@@ -94,6 +94,9 @@ def describe(problem: Json) -> Json:
         "/readyz": {
             "get": probe("readyz", "Tell whether a paid call can be served, dependency by dependency.")
         },
+        "/.well-known/jwks.json": {
+            "get": plain("jwks", "Show the keys that sign the word for a caller.", "application/json")
+        },
         "/openapi.json": {"get": plain("openapi", "Show this document.", "application/json")},
         "/docs": {"get": plain("docs", "Show this document to people.", "text/html")},
     }

@@ -16,7 +16,9 @@ def observe(inbound: Inbound, head: Head, receipt: Receipt | None) -> None:
     rail = "none" if receipt is None else receipt.rail
     metrics.CALLS.labels(LABELS.of(inbound.slug), rail, f"{head.status // 100}xx").inc()
     money = "0"
-    if receipt is not None and receipt.asset is not None:
+    if receipt is not None and receipt.cost is None:
+        money = "metered"
+    elif receipt is not None and receipt.asset is not None and receipt.cost is not None:
         metrics.CHARGED.labels(receipt.asset.symbol, receipt.rail).inc(receipt.cost)
         money = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
     log.info(

@@ -14,7 +14,8 @@ from gateway.kit.problem import Refusal
 from gateway.ledger import accounts
 from gateway.rails.prepaid import PrepaidHold, PrepaidRail, Short
 from gateway.rails.x402 import X402Rail
-from gateway.types import Caller, Head, Inbound, Match, Mode, Outcome, Quote, Receipt
+from gateway.tariffs import NOTHING_MEASURED, Used
+from gateway.types import Caller, Head, Inbound, Match, Metering, Mode, Outcome, Quote, Receipt
 from gateway.x402 import deposits, intake, payments
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress
 from gateway.x402.payments import Claim
@@ -35,8 +36,12 @@ class UpfrontHold:
     issued: Mapping[str, str]
     """The key of the organization that this payment made, shown this once."""
 
-    async def post(self, head: Head) -> Receipt:
-        receipt = await self.inner.post(head)
+    @property
+    def metering(self) -> Metering | None:
+        return self.inner.metering
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
+        receipt = await self.inner.post(head, measured)
         return replace(receipt, rail="x402", headers=self.receipt())
 
     async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
@@ -106,8 +111,9 @@ class UpfrontRail:
         """Hold the price on the balance that it was just paid into."""
         paid = taken.authorization
         price = next(one for one in quote.prices if one.asset == paid.asset)
-        # Whatever the publisher says of other prepaid calls.
-        only = replace(quote, prices=(replace(price, is_prepaid_enabled=True),))
+        # Whatever the publisher says of other prepaid calls, or asks of their callers' balances.
+        own = replace(price, is_prepaid_enabled=True, minimum_balance=0)
+        only = replace(quote, prices=(own,))
         try:
             return await self.prepaid.hold(inbound, owner, match, only)
         except Short as short:

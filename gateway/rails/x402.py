@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gateway.kit.sql import Pool
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
+from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
@@ -30,8 +31,9 @@ class X402Hold:
     challenge: Challenge
     event: Usage
     is_open: bool = True
+    metering: None = None
 
-    async def post(self, head: Head) -> Receipt:
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.is_open = False
         event, paid = self.event, self.intake.authorization
         used = {

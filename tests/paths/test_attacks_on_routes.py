@@ -113,14 +113,14 @@ async def test_an_upstream_switches_no_protocols(farebox: Farebox) -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n")
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     shop = await farebox.publish(price_per_call="0", api_url=url)
-    head = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    head = b"Connection: Upgrade\r\nUpgrade: other\r\n"
     answer = await raw(farebox.origin, b"GET " + shop.removeprefix(farebox.origin).encode() + b"/x", head)
     server.close()
     assert b" 502 " in answer.split(b"\r\n")[0]
