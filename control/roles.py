@@ -7,7 +7,7 @@ waits for. Every part is given its slice of the settings here and nowhere else.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
+from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
 from gateway.buckets import Buckets
 from gateway.call import Gate
@@ -38,14 +39,18 @@ from gateway.ledger.holds import Holds
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
+from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
+from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.load import Loads
 from gateway.upstreams.websocket import SocketUpstreams
-from gateway.x402 import payments
+from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
-from gateway.x402.local import ChainMismatch, LocalFacilitator
+from gateway.x402.facilitating import FacilitatorForOthers
+from gateway.x402.facilitator import ChainMismatch
+from gateway.x402.facilitators import facilitator
 from gateway.x402.offers import Offers
 from gateway.x402.settlement import Settlements
 
@@ -57,6 +62,9 @@ POSTGRES_TIMEOUT_SECONDS = 2
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
+RECHECK_AGE = timedelta(seconds=60)
+# One after the other, before the other jobs have their turn again.
+RECHECK_BATCHES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +83,12 @@ class Base:
     settlements: Settlements
     offers: Offers
     origin: str
+
+    @property
+    def settle_lifetime(self) -> timedelta:
+        """How long a caller may be asking a remote facilitator, which must not be asked by two at once."""
+        remote = (one.settle_timeout_seconds for one in self.settings.networks if one.facilitator_url)
+        return timedelta(seconds=max(remote, default=0))
 
     @property
     def call_lifetime(self) -> timedelta:
@@ -124,7 +138,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with based(settings, settings.public_url or "http://localhost") as base:
         on_ready()
         while True:
-            for job in (sweep, reconcile, prune):
+            for job in (sweep, reconcile, recheck, prune):
                 try:
                     await job(base)
                 except Exception:
@@ -141,8 +155,14 @@ async def sweep(base: Base) -> None:
 
 
 async def reconcile(base: Base) -> None:
-    if finished := await base.settlements.reconcile(RECONCILE_AGE):
+    if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
         log.info("job.reconciled", payments=finished)
+
+
+async def recheck(base: Base) -> None:
+    for _ in range(RECHECK_BATCHES):
+        if await finality.recheck(base.settlements, RECHECK_AGE) < finality.BATCH:
+            return
 
 
 async def prune(base: Base) -> None:
@@ -160,11 +180,11 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             await accounts.publish_assets(pool, settings.networks)
         except AssetChanged as error:
             raise Misconfigured(str(error)) from None
-        facilitators = {network.id: LocalFacilitator(pool, network) for network in settings.networks}
-        for facilitator in facilitators.values():
-            stack.push_async_callback(facilitator.close)
+        facilitators = {network.id: facilitator(pool, network) for network in settings.networks}
+        for one in facilitators.values():
+            stack.push_async_callback(one.close)
             try:
-                await facilitator.start()
+                await one.start()
             except ChainMismatch as error:
                 raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
@@ -192,11 +212,9 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         sockets = SocketUpstreams(guard, settings.upstream)
         stack.push_async_callback(sockets.close)
         fee = settings.fees.platform_basis_points
-        till = Till(
-            PrepaidRail(pool, reserved, recorder, fee, base.origin),
-            X402Rail(pool, base.offers, base.settlements, recorder, fee),
-            recorder,
-        )
+        prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin)
+        x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee)
+        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
         fetch = guarded_fetch(guard, http.session)
@@ -205,10 +223,22 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams)
 
 
+def adoption(pool: Pool) -> Adopt:
+    async def adopt(payer: str, mode: Mode) -> str | None:
+        with suppress(wallet.AddressTaken):
+            async with pool.acquire() as connection, connection.transaction():
+                return await wallet.newcomer(connection, payer, mode)
+        return None
+
+    return adopt
+
+
 @asynccontextmanager
 async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
-    ports = Ports(guard, keyring, auth_mode.installed(), base.settings, deposits, base.origin, buckets)
+    settings = base.settings
+    others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
+    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin, buckets)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:

@@ -15,6 +15,7 @@ from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import free
 from gateway.rails.prepaid import PrepaidRail, Short
+from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
 
@@ -31,6 +32,7 @@ class Till:
 
     prepaid: PrepaidRail
     x402: X402Rail
+    upfront: UpfrontRail
     recorder: Recorder
 
 
@@ -45,6 +47,8 @@ async def pay(
         yield opened
     except Refusal as refusal:
         outcome = refusal.outcome or outcome
+        if unserved := await tasks.finish(opened.void(outcome, None)):
+            refusal.headers = {**refusal.headers, **unserved.headers}
         raise
     finally:
         # Void changes nothing once settle has decided.
@@ -67,7 +71,8 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
     if inbound.credentials.has_payment:
         if is_by_answer(quote):
             raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
-        return await till.x402.hold(inbound, caller, match, quote)
+        rail = till.upfront if match.is_upfront else till.x402
+        return await rail.hold(inbound, caller, match, quote)
     challenge = till.x402.challenge(inbound, match, quote)
     if caller.organization_id is None:
         raise challenge.refuse("payment_required", BY_ANSWER if is_by_answer(quote) else EITHER_WAY)

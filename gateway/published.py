@@ -42,6 +42,8 @@ def route(
         pricing=offered,
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
+        is_upfront=details.get("payment_flow") == "upfront",
+        requires_payment_identifier=bool(details.get("requires_payment_identifier")),
         exchange=exchange_of(details),
         ownership=ownership_of(details),
         is_answer_read=bool(details.get("ownership_tracking_enabled"))
@@ -51,7 +53,7 @@ def route(
 
 
 def endpoint(documented: Mapping[str, Any]) -> Endpoint:
-    access = documented.get("access")
+    access, flow = documented.get("access"), documented.get("payment_flow")
     return Endpoint(
         method=documented["method"],
         segments=segments(documented["path"]),
@@ -59,6 +61,7 @@ def endpoint(documented: Mapping[str, Any]) -> Endpoint:
         is_protected=bool(documented.get("is_protected")),
         protection_reason=documented.get("protection_reason"),
         description=documented.get("description"),
+        is_upfront=None if flow is None else flow == "upfront",
     )
 
 

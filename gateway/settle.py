@@ -19,15 +19,14 @@ class Settled:
     answer: Answer
     """What to pass on."""
     receipt: Receipt | None
-    """None for an answer that is not charged."""
+    """None for an answer that is not charged, unless its payer has to be told more."""
 
 
 @asynccontextmanager
 async def settle(hold: Hold, answer: Answer) -> AsyncIterator[Settled]:
     head, metering = answer.head, hold.metering
     if not head.is_success:
-        await tasks.finish(hold.void("upstream_refused", head.status))
-        yield Settled(answer, None)
+        yield Settled(answer, await tasks.finish(hold.void("upstream_refused", head.status)))
     elif metering is None:
         yield Settled(answer, await tasks.finish(hold.post(head)))
     else:

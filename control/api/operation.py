@@ -73,6 +73,8 @@ class Ports:
     settings: Settings = field(repr=False)
     cashier: Any = None
     """Takes on-chain deposits; None where no network is configured."""
+    facilitator: Any = None
+    """Verifies and settles payments for others."""
     listening_at: str | None = None
     """The origin that this process listens on, where the settings leave the port to the system."""
     buckets: Buckets | None = None

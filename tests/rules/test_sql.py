@@ -61,6 +61,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "chain_transactions": {"gateway/x402"},
         "changes": {"gateway"},
         "entries": {"gateway/ledger"},
+        "gas_budgets": {"gateway/x402"},
         "holds": {"gateway/ledger"},
         "low_balances": {"gateway/ledger"},
         "members": {"control/identity"},
