@@ -54,6 +54,13 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8402
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    descriptor: Annotated[int, Field(ge=0)] | None = None
+    head_seconds_max: Annotated[float, Field(gt=0, le=600)] = 10
+    idle_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 75
+    stall_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 60
+    body_bytes_per_second_min: Annotated[int, Field(ge=0)] = 256
+    connections_max: Annotated[int, Field(ge=1)] = 8192
+    connections_per_address_max: Annotated[int, Field(ge=1)] = 1024
 
 
 class Metrics(BaseModel, frozen=True, extra="forbid"):
@@ -78,8 +85,10 @@ class Secrets(BaseModel, frozen=True, extra="forbid"):
 class Limits(BaseModel, frozen=True, extra="forbid"):
     key_calls_per_second: Annotated[float, Field(gt=0)] = 200
     key_burst: Annotated[int, Field(ge=1)] = 400
-    address_calls_per_second: Annotated[float, Field(gt=0)] = 100
-    address_burst: Annotated[int, Field(ge=1)] = 200
+    address_calls_per_second: Annotated[float, Field(gt=0)] = 400
+    address_burst: Annotated[int, Field(ge=1)] = 800
+    signups_per_minute: Annotated[float, Field(gt=0)] = 20
+    signup_burst: Annotated[int, Field(ge=1)] = 50
     body_bytes_max: Annotated[int, Field(ge=1024)] = 104_857_600
 
 
@@ -87,6 +96,9 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5
     total_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
     connections_per_host: Annotated[int, Field(ge=1, le=10_000)] = 512
+    calls_per_publisher: Annotated[int, Field(ge=1, le=100_000)] = 512
+    breaker_failures: Annotated[int, Field(ge=0)] = 5
+    breaker_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
 
 
 class Fees(BaseModel, frozen=True, extra="forbid"):

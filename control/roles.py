@@ -14,6 +14,8 @@ from datetime import timedelta
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from config.settings import Settings
@@ -21,6 +23,7 @@ from control import app, migrate
 from control.api.operation import Ports
 from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
+from gateway.buckets import Buckets
 from gateway.call import Gate
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
@@ -33,7 +36,6 @@ from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
-from gateway.limit import Buckets
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
@@ -42,6 +44,7 @@ from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
 from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.load import Loads
 from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
@@ -110,20 +113,24 @@ async def serve(
         base = await stack.enter_async_context(based(settings, origin))
         guard = Guard(is_private_allowed=settings.allow_private_upstreams)
         keyring = Keyring.parse([key.get_secret_value() for key in settings.secrets.keys])
-        gate = await stack.enter_async_context(gated(base, guard, keyring)) if is_gateway else None
-        management = None
+        buckets = Buckets(shared(settings))
+        stack.push_async_callback(buckets.close)
+        gate = management = None
+        if is_gateway:
+            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets))
         if is_control:
-            management = await stack.enter_async_context(managed(base, guard, keyring))
-        front = server.create(gate, management, checks(base, gate))
+            management = await stack.enter_async_context(managed(base, guard, keyring, buckets))
+        front = server.create(gate, management, checks(base, gate), settings.listen)
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
             on_ready()
             await asyncio.Event().wait()
         finally:
-            listener.close()
-            front.pre_shutdown()
-            await front.shutdown(DRAIN_SECONDS)
+            with listening.dup() as queue:
+                listener.close()
+                await front.accept_waiting(queue)
+            await front.drain(DRAIN_SECONDS)
 
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
@@ -186,7 +193,7 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
 
 
 @asynccontextmanager
-async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gate]:
+async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[Gate]:
     settings, pool = base.settings, base.pool
     async with AsyncExitStack() as stack:
         published = Snapshot(
@@ -200,8 +207,6 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         lifetime = base.call_lifetime
         reserved = Holds(pool, lifetime)
         stack.push_async_callback(reserved.close)
-        buckets = Buckets(shared(settings))
-        stack.push_async_callback(buckets.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
         sockets = SocketUpstreams(guard, settings.upstream)
@@ -214,7 +219,8 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
         fetch = guarded_fetch(guard, http.session)
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
-        yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
+        loads = Loads(settings.upstream)
+        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams)
 
 
 def adoption(pool: Pool) -> Adopt:
@@ -228,11 +234,11 @@ def adoption(pool: Pool) -> Adopt:
 
 
 @asynccontextmanager
-async def managed(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[web.Server]:
+async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
-    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin)
+    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin, buckets)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:
@@ -249,6 +255,8 @@ def shared(settings: Settings) -> Redis | None:
         settings.redis.url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        # No call waits for a second try: it is limited by its own process until the server is back.
+        retry=Retry(NoBackoff(), 0),
     )
 
 

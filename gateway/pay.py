@@ -1,4 +1,4 @@
-"""Stage 6 of 8, after price, before forward: set the money for a call aside.
+"""Stage 7 of 9, after protect, before forward: set the money for a call aside.
 
 A free call needs none. A payment in the request pays; otherwise the balance of the caller's organization
 does; otherwise the answer is 402 and says how to pay. A hold left undecided is voided on every way out, so an

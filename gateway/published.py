@@ -23,6 +23,8 @@ def route(
     documented = details.get("endpoints") or []
     pricing = [pricing_of(one, row, assets, documented) for one in row["pricing"]]
     offered = tuple(one for one in pricing if one is not None)
+    # Set beside the prices in each asset; one publisher has one limit, the strictest.
+    paces = [one["prices"].get("max_queries_per_minute") for one in row["pricing"]]
     policy: Policy = (
         "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
     )
@@ -46,6 +48,7 @@ def route(
         ownership=ownership_of(details),
         is_answer_read=bool(details.get("ownership_tracking_enabled"))
         or any(one.tariff is not None and one.tariff.is_reported for one in offered),
+        calls_per_minute_max=min(filter(None, paces), default=None),
     )
 
 

@@ -1,4 +1,4 @@
-"""Stage 8 of 8, after forward: charge what the call cost, once the upstream's head says that it was served.
+"""Stage 9 of 9, after forward: charge what the call cost, once the upstream's head says that it was served.
 
 A 2xx head is the result and is paid for, whatever becomes of its body. Where the body decides how much, it is
 charged before its last byte is passed on. Anything but a 2xx costs nothing, and the reason goes into the

@@ -64,6 +64,10 @@ class Body(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]: ...
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its sender has sent all of it."""
+
     def close(self) -> None:
         """Forget what was kept."""
 
@@ -160,6 +164,7 @@ class Route:
     ownership: Ownership | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
+    calls_per_minute_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from config.settings import Settings
 from control.api.access import Actor, Forbidden, Permission
 from gateway.auth_mode import AuthMode
+from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
@@ -76,6 +77,8 @@ class Ports:
     """Verifies and settles payments for others."""
     listening_at: str | None = None
     """The origin that this process listens on, where the settings leave the port to the system."""
+    buckets: Buckets | None = None
+    """What addresses are limited by; None limits nobody."""
 
     @property
     def origin(self) -> str:
@@ -133,6 +136,8 @@ class Operation:
     body: TypeAdapter[Any] | None
     status: int
     returns: TypeAdapter[Any] | None
+    is_signup: bool = False
+    """Makes an account for a stranger: limited more closely than anything else."""
 
 
 class Room:
@@ -158,6 +163,7 @@ class Room:
         id: str | None = None,
         fails: Sequence[type[Refusal]] = (),
         is_transaction: bool = True,
+        is_signup: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
@@ -175,7 +181,7 @@ class Room:
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns,
+                    inputs, body, status, returns, is_signup,
                 )
             )  # fmt: skip
             return handler
@@ -218,7 +224,7 @@ def implied(
     path: str, access: Permission | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
 ) -> list[type[Refusal]]:
     """What the layer itself refuses, so that no handler has to list it."""
-    refusals: list[type[Refusal]] = [Unavailable]
+    refusals: list[type[Refusal]] = [TooManyCalls, Unavailable]
     if inputs or body:
         refusals.append(Invalid)
     if body:
