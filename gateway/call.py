@@ -13,18 +13,22 @@ from config.settings import Limits
 from gateway import ownership
 from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
+from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
-from gateway.limit import Buckets, limit
+from gateway.kit.problem import Refusal
+from gateway.limit import limit, tell
 from gateway.match import match
 from gateway.metering.observe import observe, observe_again
 from gateway.pay import Till, pay
 from gateway.price import price
+from gateway.protect import Turn, protect
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
 from gateway.sockets import Asked, connect
 from gateway.types import Inbound
+from gateway.upstreams.load import Loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Gate:
     limits: Limits
     snapshot: Snapshot
     buckets: Buckets
+    loads: Loads
     till: Till
     upstreams: Upstreams
 
@@ -43,27 +48,37 @@ async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.Strea
     inbound = admit(request, call_id, gate.origin, gate.limits.body_bytes_max)
     try:
         return await serve(gate, inbound, request)
-    except AnsweredBefore as before:
-        observe_again(before.receipt)
-        first = replace(inbound, call_id=before.receipt.call_id)
-        return await relay(request, first, before.answer, before.receipt)
     finally:
         inbound.body.close()
 
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
     matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, inbound, matched)
-    await limit(gate.buckets, gate.limits, inbound, caller)
-    await ownership.check(gate.snapshot.pool, inbound, matched, caller)
-    quote = price(matched, inbound)
-    if inbound.is_websocket:
-        return await connect(gate.till, gate.upstreams, Asked(request, inbound, caller, matched, quote))
-    async with (
-        pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched, caller) as answer,
-        settle(hold, answer) as settled,
-        ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
-    ):
-        observe(inbound, answer.head, settled.receipt)
-        return await relay(request, inbound, known, settled.receipt)
+    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
+    allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
+    turn: Turn | None = None
+    try:
+        await ownership.check(gate.snapshot.pool, inbound, matched, caller)
+        quote = price(matched, inbound)
+        with protect(gate.loads, inbound, matched) as turn:
+            if inbound.is_websocket:
+                asked = Asked(request, inbound, caller, matched, quote)
+                return await connect(gate.till, gate.upstreams, asked, turn)
+            async with (
+                pay(gate.till, inbound, caller, matched, quote) as hold,
+                forward(gate.upstreams, inbound, matched, caller) as answer,
+            ):
+                turn.answered(answer.head)
+                async with (
+                    settle(hold, answer) as settled,
+                    ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
+                ):
+                    observe(inbound, answer.head, settled.receipt)
+                    return await relay(request, inbound, known, settled.receipt, allowance)
+    except AnsweredBefore as before:
+        observe_again(before.receipt)
+        first = replace(inbound, call_id=before.receipt.call_id)
+        return await relay(request, first, before.answer, before.receipt, allowance)
+    except Refusal as refusal:
+        tell(gate.buckets, matched, allowance, refusal, is_answered=turn is not None and turn.is_answered)
+        raise

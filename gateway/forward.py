@@ -1,4 +1,4 @@
-"""Stage 7 of 8, after pay, before settle: send the call upstream, with the publisher's credentials for its
+"""Stage 8 of 9, after pay, before settle: send the call upstream, with the publisher's credentials for its
 own.
 
 The URL is the one that was matched and priced. What the caller may not see of the upstream, and the upstream

@@ -1,8 +1,9 @@
-"""Stage 2 of 8, after admit, before identify: find what is asked for, once.
+"""Stage 2 of 9, after admit, before identify: find what is asked for, once.
 
 The URL that leaves here is the one that is priced and the one that is requested, byte for byte. A path that a
 server might read in a second way is refused, and a documented endpoint also catches the spellings (case, a
-slash at the end, ``;`` parameters) that some servers take for it: a protected path has no back door.
+slash, space or dot at the end, ``;`` parameters) that some servers take for it: a protected path has no back
+door.
 """
 
 import re

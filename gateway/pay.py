@@ -1,4 +1,4 @@
-"""Stage 6 of 8, after price, before forward: set the money for a call aside.
+"""Stage 7 of 9, after protect, before forward: set the money for a call aside.
 
 A free call needs none. A payment in the request pays; otherwise the balance of the caller's organization
 does; otherwise the answer is 402 and says how to pay. A call that was paid before, and comes again with the
@@ -16,6 +16,7 @@ from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import above_max, free
 from gateway.rails.prepaid import PrepaidRail, Short
+from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
 
@@ -32,6 +33,7 @@ class Till:
 
     prepaid: PrepaidRail
     x402: X402Rail
+    upfront: UpfrontRail
     recorder: Recorder
 
 
@@ -46,6 +48,8 @@ async def pay(
         yield opened
     except Refusal as refusal:
         outcome = refusal.outcome or outcome
+        if unserved := await tasks.finish(opened.void(outcome, None)):
+            refusal.headers = {**refusal.headers, **unserved.headers}
         raise
     finally:
         # Void changes nothing once settle has decided.
@@ -70,7 +74,8 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
     if inbound.credentials.has_payment:
         if is_by_answer(quote):
             raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
-        return await till.x402.hold(inbound, caller, match, quote)
+        rail = till.upfront if match.is_upfront else till.x402
+        return await rail.hold(inbound, caller, match, quote)
     challenge = till.x402.challenge(inbound, match, quote)
     if caller.organization_id is None:
         raise challenge.refuse("payment_required", BY_ANSWER if is_by_answer(quote) else EITHER_WAY)

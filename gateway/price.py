@@ -1,4 +1,4 @@
-"""Stage 5 of 8, after limit, before pay: what may this call cost? Pure.
+"""Stage 5 of 9, after limit, before protect: what may this call cost? Pure.
 
 An endpoint's own price goes before the price of its method, and that before ``price_per_call``.
 ``min_charge`` and ``max_charge`` bound what is charged at all; a price of zero is free and stays free. A

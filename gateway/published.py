@@ -23,6 +23,8 @@ def route(
     documented = details.get("endpoints") or []
     pricing = [pricing_of(one, row, assets, documented) for one in row["pricing"]]
     offered = tuple(one for one in pricing if one is not None)
+    # Set beside the prices in each asset; one publisher has one limit, the strictest.
+    paces = [one["prices"].get("max_queries_per_minute") for one in row["pricing"]]
     policy: Policy = (
         "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
     )
@@ -40,15 +42,18 @@ def route(
         pricing=offered,
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
+        is_upfront=details.get("payment_flow") == "upfront",
+        requires_payment_identifier=bool(details.get("requires_payment_identifier")),
         exchange=exchange_of(details),
         ownership=ownership_of(details),
         is_answer_read=bool(details.get("ownership_tracking_enabled"))
         or any(one.tariff is not None and one.tariff.is_reported for one in offered),
+        calls_per_minute_max=min(filter(None, paces), default=None),
     )
 
 
 def endpoint(documented: Mapping[str, Any]) -> Endpoint:
-    access = documented.get("access")
+    access, flow = documented.get("access"), documented.get("payment_flow")
     return Endpoint(
         method=documented["method"],
         segments=segments(documented["path"]),
@@ -56,6 +61,7 @@ def endpoint(documented: Mapping[str, Any]) -> Endpoint:
         is_protected=bool(documented.get("is_protected")),
         protection_reason=documented.get("protection_reason"),
         description=documented.get("description"),
+        is_upfront=None if flow is None else flow == "upfront",
     )
 
 

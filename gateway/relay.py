@@ -4,6 +4,7 @@ import structlog
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
+from gateway.buckets import Allowance
 from gateway.kit import hygiene
 from gateway.kit.problem import Refusal
 from gateway.types import Answer, Inbound, Receipt
@@ -12,11 +13,11 @@ log = structlog.get_logger(__name__)
 
 
 async def relay(
-    request: web.BaseRequest, inbound: Inbound, answer: Answer, receipt: Receipt | None
+    request: web.BaseRequest, inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance
 ) -> web.StreamResponse:
     head = answer.head
     response = web.StreamResponse(
-        status=head.status, reason=head.reason, headers=headers_of(inbound, answer, receipt)
+        status=head.status, reason=head.reason, headers=headers_of(inbound, answer, receipt, allowance)
     )
     is_whole = False
     try:
@@ -46,8 +47,13 @@ def cut(request: web.BaseRequest) -> None:
         request.transport.abort()
 
 
-def headers_of(inbound: Inbound, answer: Answer, receipt: Receipt | None) -> CIMultiDict[str]:
+def headers_of(
+    inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance
+) -> CIMultiDict[str]:
     headers = CIMultiDict(answer.head.headers)
+    # In place of the upstream's own, which are about the publisher's key and not about the caller's.
+    for name, value in allowance.headers.items():
+        headers[name] = value
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     headers.setdefault("Server", "farebox")
     if receipt is None or receipt.rail == "free":

@@ -4,7 +4,6 @@ application.
 A low-level aiohttp server, so that no router, middleware or access log stands in front of a paid call.
 """
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -12,7 +11,9 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
+from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.server import Front
 from gateway.kit import hygiene, ids
 from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
@@ -21,20 +22,14 @@ from gateway.metering import metrics
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
 OWN_PAGES = {("POST", "estimate"), ("GET", "logo"), ("HEAD", "logo")}
-HEADER_BYTES_MAX = 1 << 16
-KEEPALIVE_SECONDS = 75
 
 Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """What each dependency says: "ok", or what is wrong with it."""
 
 log = structlog.get_logger(__name__)
 
-# aiohttp logs a traceback for each malformed request; strangers must not be able to fill the log.
-QUIET = logging.getLogger("gateway.http")
-QUIET.setLevel(logging.CRITICAL)
 
-
-def create(gate: Gate | None, management: web.Server | None, check: Check) -> web.Server:
+def create(gate: Gate | None, management: web.Server | None, check: Check, listen: Listen) -> Front:
     """Return a server to give to ``loop.create_server``; either part may be absent in this process."""
 
     async def dispatch(request: web.BaseRequest) -> web.StreamResponse:
@@ -52,16 +47,7 @@ def create(gate: Gate | None, management: web.Server | None, check: Check) -> we
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
-    return web.Server(
-        dispatch,
-        request_factory=None if management is None else management.request_factory,
-        access_log=None,
-        logger=QUIET,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        max_field_size=HEADER_BYTES_MAX,
-        max_line_size=HEADER_BYTES_MAX,
-    )
+    return Front(dispatch, listen, None if management is None else management.request_factory)
 
 
 def is_call(method: str, path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Stage 8 of 8, after forward: charge what the call cost, once the upstream's head says that it was served.
+"""Stage 9 of 9, after forward: charge what the call cost, once the upstream's head says that it was served.
 
 A 2xx head is the result and is paid for, whatever becomes of its body. Where the body decides how much, it is
 charged before its last byte is passed on. Anything but a 2xx costs nothing, and the reason goes into the
@@ -19,15 +19,14 @@ class Settled:
     answer: Answer
     """What to pass on."""
     receipt: Receipt | None
-    """None for an answer that is not charged."""
+    """None for an answer that is not charged, unless its payer has to be told more."""
 
 
 @asynccontextmanager
 async def settle(hold: Hold, answer: Answer) -> AsyncIterator[Settled]:
     head, metering = answer.head, hold.metering
     if not head.is_success:
-        await tasks.finish(hold.void("upstream_refused", head.status))
-        yield Settled(answer, None)
+        yield Settled(answer, await tasks.finish(hold.void("upstream_refused", head.status)))
     elif metering is None:
         # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
         async with copied(hold, answer) as passed:
@@ -43,4 +42,4 @@ async def settle(hold: Hold, answer: Answer) -> AsyncIterator[Settled]:
 
 
 def copied(hold: Hold, answer: Answer) -> AbstractAsyncContextManager[Answer]:
-    return nullcontext(answer) if hold.keeper is None else hold.keeper.copied(answer)
+    return nullcontext(answer) if hold.keeper is None else hold.keeper(answer)

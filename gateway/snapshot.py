@@ -69,6 +69,10 @@ class Snapshot:
     def route(self, slug: str) -> Route | None:
         return self.routes.get(slug)
 
+    def is_known(self, fingerprint: bytes) -> bool:
+        """Whether ``caller`` can answer without the database."""
+        return fingerprint in self.keys
+
     async def caller(self, fingerprint: bytes) -> Caller | None:
         """Whose key this is; None when it is unknown, revoked or expired, or may not spend."""
         known = self.keys.get(fingerprint)

@@ -19,6 +19,7 @@ from gateway.kit import hygiene, ids, tasks
 from gateway.kit.problem import Refusal, invalid
 from gateway.metering.observe import observe
 from gateway.pay import Till, pay
+from gateway.protect import Turn
 from gateway.rails.prepaid import Short
 from gateway.types import Caller, Head, Hold, Inbound, Match, Price, Quote, Receipt
 from gateway.upstreams.websocket import HEARTBEAT_SECONDS, MESSAGE_BYTES_MAX, Socket
@@ -49,7 +50,7 @@ class Ended(Exception):
         self.near, self.far, self.reason = near, far, reason
 
 
-async def connect(till: Till, upstreams: Upstreams, asked: Asked) -> web.StreamResponse:
+async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) -> web.StreamResponse:
     inbound, match = asked.inbound, asked.match
     if not web.WebSocketResponse().can_prepare(asked.request):
         raise invalid("header/Upgrade", "is not the WebSocket handshake of RFC 6455")
@@ -58,6 +59,7 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked) -> web.StreamR
         dial(upstreams, asked) as far,
     ):
         head = Head(101, "Switching Protocols", CIMultiDictProxy(CIMultiDict()))
+        turn.answered(head)
         async with paid(till, asked, hold, head) as (fare, receipt):
             near = accepting(inbound, far, receipt)
             await near.prepare(asked.request)

@@ -3,11 +3,11 @@
 Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -15,6 +15,10 @@ from multidict import CIMultiDictProxy
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.vouching import Authorizer as Authorizer
+from gateway.vouching import Fetch as Fetch
+from gateway.vouching import Outbound as Outbound
+from gateway.vouching import Vouched as Vouched
 
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
@@ -61,6 +65,10 @@ class Body(Protocol):
         """Read all of it, keep it, and return its SHA-256."""
 
     def chunks(self) -> AsyncIterator[bytes]: ...
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its sender has sent all of it."""
 
     def close(self) -> None:
         """Forget what was kept."""
@@ -115,6 +123,8 @@ class Endpoint:
     is_protected: bool
     protection_reason: str | None
     description: str | None
+    is_upfront: bool | None = None
+    """Whether x402 payments settle before the upstream is asked; None where the publisher decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +162,13 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    is_upfront: bool = False
+    requires_payment_identifier: bool = False
     exchange: Exchange | None = None
     ownership: Ownership | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
+    calls_per_minute_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +180,11 @@ class Match:
     url: str
     """The upstream URL. It is what was priced and exactly what is requested."""
 
+    @property
+    def is_upfront(self) -> bool:
+        own = None if self.endpoint is None else self.endpoint.is_upfront
+        return self.route.is_upfront if own is None else own
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -176,7 +194,6 @@ class Caller:
     key_id: UUID | None
     mode: Mode | None
     is_capped: bool = False
-    """Whether what the key spends is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,11 +272,8 @@ class Metering:
     """Of a cost that is not known yet."""
 
 
-class Keeper(Protocol):
-    """For a call that may be sent again."""
-
-    def copied(self, answer: Answer) -> AbstractAsyncContextManager[Answer]:
-        """Pass an answer on, and keep a copy for whoever asks again."""
+Keeper: TypeAlias = Callable[[Answer], AbstractAsyncContextManager[Answer]]
+"""Passes an answer on, and keeps a copy for whoever sends the call again."""
 
 
 class Hold(Protocol):
@@ -279,39 +293,8 @@ class Hold(Protocol):
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
-    async def void(self, outcome: Outcome, status: int | None) -> None:
-        """Give the money back, and write down why the call cost nothing."""
+    async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
+        """Give the money back, and write down why the call cost nothing.
 
-
-Fetch: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
-"""POST a form to a URL and return the answer's body, through the guard against private addresses."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outbound:
-    """The upstream request about to be sent, for the auth mode that must vouch for it."""
-
-    method: str
-    url: str
-    client_headers: Mapping[str, str]
-    """What the caller sent, hop-by-hop headers and credentials of the gateway left out."""
-    fetch: Fetch
-
-
-@dataclass(frozen=True, slots=True)
-class Vouched:
-    """What an auth mode adds to the upstream request."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    is_selective: bool = False
-    """Whether the caller's other headers stay behind, except those that describe the request and its body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Authorizer:
-    """An auth mode with one publisher's settings, decrypted."""
-
-    mode: str
-    settings: Any = field(repr=False)
-    authorize: Callable[[Any, Outbound], Awaitable[Vouched]] = field(repr=False)
+        A receipt says what the chain did charge before that, and where it is now.
+        """

@@ -80,11 +80,13 @@ REFUSALS = {
     "401": "The API key is not valid",
     "403": "The publisher does not sell this endpoint, the key may not spend, or its spend cap is reached",
     "404": "No such publisher, or no such endpoint where only documented ones are served",
+    "408": "The request's body came too slowly; not charged",
     "409": "This payment or key belongs to another request, or its answer is not there to be given again",
     "413": "The request body is too large",
-    "429": "Too many calls; Retry-After says when to come back",
+    "429": "Too many calls by key, from an address or to a publisher; Retry-After says for how long",
+    "431": "The request's head is too large",
     "502": "The upstream did not answer properly; not charged",
-    "503": "Something is down, or the payment is pending; Retry-After says when to come back",
+    "503": "Something is down or busy, or the payment is pending; Retry-After says when to come back",
     "504": "The upstream took too long; not charged",
 }
 

@@ -23,6 +23,7 @@ from control.api import idempotency
 from control.api.access import Actor, Forbidden, Permission
 from control.api.idempotency import Claim
 from gateway.auth_mode import AuthMode
+from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
@@ -74,8 +75,12 @@ class Ports:
     settings: Settings = field(repr=False)
     cashier: Any = None
     """Takes on-chain deposits; None where no network is configured."""
+    facilitator: Any = None
+    """Verifies and settles payments for others."""
     listening_at: str | None = None
     """The origin that this process listens on, where the settings leave the port to the system."""
+    buckets: Buckets | None = None
+    """What addresses are limited by; None limits nobody."""
 
     @property
     def origin(self) -> str:
@@ -137,6 +142,8 @@ class Operation:
     body: TypeAdapter[Any] | None
     status: int
     returns: TypeAdapter[Any] | None
+    is_signup: bool = False
+    """Makes an account for a stranger: limited more closely than anything else."""
 
     @property
     def is_idempotent(self) -> bool:
@@ -167,6 +174,7 @@ class Room:
         id: str | None = None,
         fails: Sequence[type[Refusal]] = (),
         is_transaction: bool = True,
+        is_signup: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
@@ -186,7 +194,7 @@ class Room:
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns,
+                    inputs, body, status, returns, is_signup,
                 )
             )  # fmt: skip
             return handler
@@ -233,7 +241,7 @@ def implied(
     path: str, access: Permission | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
 ) -> list[type[Refusal]]:
     """What the layer itself refuses, so that no handler has to list it."""
-    refusals: list[type[Refusal]] = [Unavailable]
+    refusals: list[type[Refusal]] = [TooManyCalls, Unavailable]
     if inputs or body:
         refusals.append(Invalid)
     if body:

@@ -15,6 +15,8 @@ from control.api import access, idempotency
 from control.api.idempotency import Claim, Taken
 from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
 from gateway.answers.again import REPLAYED
+from gateway.buckets import Bucket
+from gateway.kit.addresses import unit
 from gateway.kit.problem import FieldProblem, Invalid
 from gateway.kit.sql import Pool
 
@@ -39,6 +41,9 @@ def name_of(operation: Operation) -> str:
 def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def run(request: web.Request) -> web.Response:
         pool, ports = request.app[POOL], request.app[PORTS]
+        if ports.buckets is not None:
+            # Before the database is asked, so that whoever guesses keys asks it no more often than others.
+            await ports.buckets.require(*rates(operation, ports, request))
         # Before parsing, so that a stranger learns nothing from how a request is malformed.
         actor = await admit(operation, request, pool)
         positional, keywords = await read(operation, request, actor)
@@ -95,6 +100,15 @@ async def claimed(
 def bytes_of(response: web.Response) -> bytes:
     assert isinstance(response.body, bytes), "an operation that creates something answers with JSON"
     return response.body
+
+
+def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:
+    """Apart from those of paid calls: who has used those up still gets at its wallet and its keys."""
+    limits, owner = ports.settings.limits, unit(request.remote or "::")
+    management = Bucket("management", owner, limits.address_calls_per_second, limits.address_burst)
+    if not operation.is_signup:
+        return (management,)
+    return (management, Bucket("signup", owner, limits.signups_per_minute / 60, limits.signup_burst))
 
 
 async def admit(operation: Operation, request: web.Request, pool: Pool) -> access.Actor:

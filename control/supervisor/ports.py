@@ -37,6 +37,35 @@ def join(host: str, port: int) -> socket.socket:
     return hold(host, port)
 
 
+class Door:
+    """One worker's socket on a held port, kept here for as long as its worker lives or has a successor.
+
+    Connections that the kernel has taken for it and nobody has accepted yet would be lost with the socket. So
+    a worker that ends well leaves it, with all that waits there, to the next one.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.socket: socket.socket | None = None
+
+    def open(self) -> int:
+        """The descriptor for a child to inherit, bound and not yet listening the first time."""
+        if self.socket is None:
+            self.socket = join(self.host, self.port)
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """For a worker that crashed: callers are better off with the other ones than waiting for it."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+def inherit(descriptor: int) -> socket.socket:
+    """The socket that whoever started this process made for it."""
+    return socket.socket(fileno=descriptor)
+
+
 def listen_alone(host: str, port: int) -> socket.socket:
     """A socket on a port that nobody else has."""
     bound = bind(host, port, socket.SO_REUSEADDR)

@@ -4,10 +4,10 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from ipaddress import IPv4Address
 from uuid import UUID
 
 from gateway.answers.store import Omitted
+from gateway.kit.addresses import unit_of
 from gateway.kit.problem import Problem, Refusal
 from gateway.types import Answer, Caller, Inbound, Match, Receipt
 
@@ -83,6 +83,5 @@ def senders(inbound: Inbound, caller: Caller) -> frozenset[str]:
     A payment is not a secret: once it is on chain, anybody can read it and send it again. Only those who
     sent it first are given what it bought.
     """
-    address = inbound.client_address
-    unit = str(address) if isinstance(address, IPv4Address) else address.exploded[:19]
+    unit = unit_of(inbound.client_address)
     return frozenset({unit} if caller.organization_id is None else {unit, str(caller.organization_id)})

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """Where the answer to one call is kept, and for whom; see ``gateway.types.Keeper``."""
+    """Where the answer to one call is kept, and for whom; ``copied`` is a ``gateway.types.Keeper``."""
 
     answers: Answers
     call_id: UUID

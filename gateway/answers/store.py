@@ -10,6 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool, Statements
+from gateway.ledger import holds
 from gateway.types import Answer, Head
 
 SQL = Statements(__file__)
@@ -73,6 +74,8 @@ class Answers:
 
 
 async def prune(pool: Pool, kept: timedelta) -> None:
+    # Keys first: a key without its answer would say that the answer was lost.
+    await holds.prune_keys(pool, kept)
     await pool.execute(SQL.prune, kept)
 
 

@@ -211,6 +211,11 @@ async def find_keyed(db: Db, owner_id: UUID, name: str) -> Record | None:
     return await db.fetchrow(SQL.repeated, owner_id, name)
 
 
+async def state(db: Db, call_id: UUID) -> Literal["open", "posted", "void"] | None:
+    found: Literal["open", "posted", "void"] | None = await db.fetchval(SQL.state, call_id)
+    return found
+
+
 async def void_expired(pool: Pool, limit: int = 500) -> int:
     """Void holds that outlived their calls, as a dead process leaves them, and return how many."""
     async with pool.acquire() as connection, connection.transaction():

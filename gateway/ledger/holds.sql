@@ -146,6 +146,9 @@ SELECT api_keys.organization_id, 'key.cap_reached', jsonb_build_object(
     'key_id', key_id, 'cap', $2::text, 'limit_millionths', most::text, 'spent_millionths', spent::text)
 FROM reached JOIN api_keys ON api_keys.id = reached.key_id
 
+-- name: state
+SELECT state FROM holds WHERE call_id = $1
+
 -- name: repeated
 SELECT known.call_id, known.digest, holds.state, holds.spent, symbol, decimals, holds.expires_at <= now() AS is_over,
     answers.head, answers.body, answers.omitted

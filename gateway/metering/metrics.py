@@ -22,6 +22,10 @@ IN_FLIGHT = Gauge("farebox_calls_in_flight", "Calls being served.", multiprocess
 LIMITS_SHARED = Gauge(
     "farebox_limits_shared", "1 while rate limits are shared by all processes.", multiprocess_mode="livemin"
 )
+BREAKER_OPENED = Counter("farebox_breaker_opened", "Times that an upstream was found failing and left alone.")
+CONNECTIONS_REFUSED = Counter(
+    "farebox_connections_refused", "Connections over a cap, turned away before a request was read."
+)
 ERRORS = Counter("farebox_errors", "Answers of 500: bugs.")
 
 

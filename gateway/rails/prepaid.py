@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
 
+from config.settings import Network
 from gateway import cost
 from gateway.answers import again
 from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers
-from gateway.kit.money import to_text
+from gateway.kit.money import to_atomic_down, to_text
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, call_counts, standing
@@ -21,7 +22,19 @@ from gateway.metering.usage import Recorder, begun
 from gateway.rails.repeats import give_again
 from gateway.rails.spend_cap import SpendCapReached
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
-from gateway.types import Asset, Caller, Head, Inbound, Match, Metering, Outcome, Price, Quote, Receipt
+from gateway.types import (
+    Asset,
+    Caller,
+    Head,
+    Inbound,
+    Keeper,
+    Match,
+    Metering,
+    Outcome,
+    Price,
+    Quote,
+    Receipt,
+)
 
 
 class Short(Exception):
@@ -46,6 +59,12 @@ class LowBalance:
     defaults: Mapping[UUID, int]
     """By asset, for publishers that say nothing of their own; 0 never tells."""
 
+    @classmethod
+    def parse(cls, text: str, networks: Sequence[Network]) -> "LowBalance":
+        """The same number of units of every asset."""
+        assets = accounts.of_networks(networks).values()
+        return cls({asset.id: to_atomic_down(text, asset.decimals) for asset in assets})
+
     def of(self, match: Match, asset: Asset) -> int:
         own = next((one.prices for one in match.route.pricing if one.asset.id == asset.id), {})
         return own.get("low_balance_threshold") or self.defaults.get(asset.id, 0)
@@ -58,7 +77,7 @@ class PrepaidHold:
     event: Usage
     description: str
     metering: Metering | None = None
-    keeper: Keeping | None = None
+    keeper: Keeper | None = None
     alert_below: int = 0
     is_capped: bool = False
     is_open: bool = True
@@ -125,7 +144,7 @@ class PrepaidRail:
         is_keyed = inbound.idempotency_key is not None
         return PrepaidHold(
             self, price, event, quote.description, self.metering(price, inbound.call_id),
-            Keeping(self.answers, inbound.call_id) if is_keyed else None,
+            Keeping(self.answers, inbound.call_id).copied if is_keyed else None,
             self.low_balance.of(match, price.asset), caller.is_capped,
         )  # fmt: skip
 

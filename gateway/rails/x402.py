@@ -5,9 +5,11 @@ whatever way, is given the answer once more or told how the first one stands, an
 for something that may be paid already.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Literal, TypeAlias
+from uuid import UUID
 
 from gateway.answers import again
 from gateway.answers.again import AnsweredBefore, AnswerNotKept
@@ -15,17 +17,22 @@ from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers, Kept
 from gateway.kit.money import to_text
 from gateway.kit.sql import Pool
+from gateway.ledger import holds
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
 from gateway.tariffs import NOTHING_MEASURED, Used
-from gateway.types import Caller, Head, Inbound, Match, Outcome, Quote, Receipt
+from gateway.types import Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Settlements
-from gateway.x402.wire import Resource
+from gateway.x402.wire import Resource, identifier_extension
+
+Standing: TypeAlias = Literal["running", "lost", "unused", "unknown"]
+
+IDENTIFIERS = {is_required: identifier_extension(is_required=is_required) for is_required in (False, True)}
 
 
 @dataclass(slots=True)
@@ -34,7 +41,7 @@ class X402Hold:
     intake: Intake
     challenge: Challenge
     event: Usage
-    keeper: Keeping
+    keeper: Keeper
     is_open: bool = True
     metering: None = None
 
@@ -80,16 +87,47 @@ class X402Rail:
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
-        requirements = self.offers.requirements(quote.prices, route.wallet_address, route.wallet_network)
-        return Challenge(Resource(inbound.url, quote.description), requirements)
+        requirements = self.offers.requirements(
+            quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
+        )
+        is_required = route.requires_payment_identifier
+        return Challenge(
+            Resource(inbound.url, quote.description), requirements, IDENTIFIERS[is_required], is_required
+        )
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
-        senders = again.senders(inbound, caller)
-        taken = intake.read(inbound.credentials, challenge)
+        taken, digest = await self.take(inbound, caller, match, challenge)
         paid = taken.authorization
+        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
+        is_owed = self.offers.is_owed(paid.asset.network)
+        fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
+        claim = Claim(
+            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
+        )
+        if not await payments.claim(self.pool, claim):
+            # Another request claimed it, or its name, since it was looked for.
+            raise PaymentInProgress("this payment is being used by another request")
+        event = begun(inbound, caller, match, "x402", paid.payer)
+        return X402Hold(self, taken, challenge, event, self.keeping(inbound.call_id, inbound, caller))
+
+    def keeping(self, payment_id: UUID, inbound: Inbound, caller: Caller) -> Keeper:
+        return Keeping(self.answers, payment_id, again.senders(inbound, caller)).copied
+
+    async def take(
+        self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
+    ) -> tuple[Intake, bytes]:
+        """A payment that nobody brought before and that would settle now, and what it is bound to."""
+        taken = intake.read(inbound.credentials, challenge)
+        paid, senders = taken.authorization, again.senders(inbound, caller)
         if known := await payments.find(self.pool, paid):
-            await self.give_again(known, await again.fingerprint(inbound, match), taken, challenge, senders)
+            intake.recognise(known, taken, challenge)
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders)
+        if known := await intake.named_before(self.pool, taken, is_proven=False):
+            # Signed anew, by a payer that lost the first answer: it must not pay twice.
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
@@ -97,51 +135,82 @@ class X402Rail:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+        if known := await intake.named_before(self.pool, taken, is_proven=True):
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         # Read only now: somebody without money must not make the gateway keep a large body.
-        digest = await again.fingerprint(inbound, match)
-        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
-        is_owed = self.offers.is_owed(paid.asset.network)
-        fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
-        claim = Claim(inbound.call_id, "call", paid, digest, payee_id, is_owed, fee)
-        if not await payments.claim(self.pool, claim):
-            # Another request claimed it since it was looked for.
-            taker = await payments.find(self.pool, paid)
-            assert taker is not None, "payments are never removed"
-            await self.give_again(taker, digest, taken, challenge, senders)
-        event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event, Keeping(self.answers, inbound.call_id, senders))
+        return taken, await again.fingerprint(inbound, match)
 
-    async def give_again(
-        self, known: Payment, digest: bytes, taken: Intake, challenge: Challenge, senders: frozenset[str]
-    ) -> NoReturn:
-        """Raise ``AnsweredBefore``, or a ``Refusal`` that says how the payment stands.
+    async def stands(
+        self,
+        known: Payment,
+        digest: bytes,
+        taken: Intake,
+        challenge: Challenge,
+        senders: frozenset[str],
+        *,
+        is_named: bool = False,
+    ) -> Exception:
+        """What a payment bought, as ``AnsweredBefore``, or a ``Refusal`` that says how it stands.
 
         While it is being used, or nobody knows yet whether it settled, this call waits a little.
         """
+        told = intake.named if is_named else intake.stands
         async for seconds_left in again.moments():
             known = await payments.get(self.pool, known.id) or known
             if known.request_digest != digest or known.state in ("void", "failed"):
                 break
             if known.state == "settled":
                 kept = await self.answers.find(known.id)
-                if kept is not None or datetime.now(UTC) - known.created_at > self.answers.lifetime:
-                    self.give(known, kept, taken, senders)
+                if kept is not None:
+                    return given(known, kept, taken, senders) or told(known, digest, taken, challenge)
+                standing = await self.standing(known)
+                if standing == "lost":
+                    return lost(known, None, taken)
+                if standing == "unused":
                     break
-                if not seconds_left:
-                    raise PaymentInProgress("this payment was settled, and its answer is on its way")
-        raise intake.stands(known, digest, taken, challenge)
+                if standing == "running" and not seconds_left:
+                    return PaymentInProgress("this payment was settled, and its answer is on its way")
+        return told(known, digest, taken, challenge)
 
-    def give(self, known: Payment, kept: Kept | None, taken: Intake, senders: frozenset[str]) -> None:
-        """Raise what was kept; return when it is not for this sender."""
-        if kept is not None and kept.senders is not None and senders.isdisjoint(kept.senders):
-            return
-        transaction = "0x" + (known.transaction_hash or b"").hex()
-        receipt = taken.receipt(transaction)
-        if kept is not None and kept.body is not None:
-            headers = {**receipt, again.REPLAYED: "true"}
-            raise AnsweredBefore(kept.answer, Receipt(known.id, "x402", 0, None, headers))
-        asset = taken.authorization.asset
-        paid = f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
-        gone = AnswerNotKept(known.id, kept.omitted if kept else None, paid)
-        gone.headers = receipt
-        raise gone
+    async def standing(self, known: Payment) -> Standing:
+        """Where the call is of a settled payment without an answer."""
+        is_over = datetime.now(UTC) - known.created_at > self.answers.lifetime
+        if known.purpose == "call":
+            return "lost" if is_over else "running"
+        call_id = (known.usage or {}).get("call_id")
+        state = None if call_id is None else await holds.state(self.pool, UUID(call_id))
+        if state == "posted":
+            return "lost" if is_over else "running"
+        if state == "open":
+            return "running"
+        # Paid upfront, it is in the balance. The call follows at once, or never when the payment was late.
+        return "unused" if state == "void" or is_over else "unknown"
+
+
+def given(known: Payment, kept: Kept, taken: Intake, senders: frozenset[str]) -> Exception | None:
+    """What was kept, for those who may have it."""
+    name = taken.presented.identifier
+    # What a payer called its payment is not on the chain: who knows it is the payer.
+    is_theirs = name is not None and name == known.identifier
+    if not is_theirs and kept.senders is not None and senders.isdisjoint(kept.senders):
+        return None
+    if kept.body is None:
+        return lost(known, kept, taken)
+    headers = {**receipt_of(known, taken), again.REPLAYED: "true"}
+    call_id = (known.usage or {}).get("call_id")
+    return AnsweredBefore(
+        kept.answer, Receipt(UUID(call_id) if call_id else known.id, "x402", 0, None, headers)
+    )
+
+
+def lost(known: Payment, kept: Kept | None, taken: Intake) -> AnswerNotKept:
+    asset = taken.authorization.asset
+    paid = f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
+    gone = AnswerNotKept(known.id, kept.omitted if kept else None, paid)
+    gone.headers = receipt_of(known, taken)
+    return gone
+
+
+def receipt_of(known: Payment, taken: Intake) -> Mapping[str, str]:
+    return taken.receipt("0x" + (known.transaction_hash or b"").hex())

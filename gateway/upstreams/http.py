@@ -14,7 +14,6 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     ServerTimeoutError,
-    web,
 )
 from yarl import URL
 
@@ -37,10 +36,6 @@ class UpstreamUnreachable(Refusal):
 class UpstreamTimeout(Refusal):
     status, slug, title = 504, "upstream-timeout", "Upstream timeout"
     outcome = "upstream_timeout"
-
-
-class RequestBroken(Refusal):
-    status, slug, title = 400, "request-incomplete", "Request incomplete"
 
 
 class HttpUpstreams:
@@ -110,6 +105,4 @@ def why(error: ClientConnectionError) -> Refusal:
     cause = error.__cause__
     if isinstance(cause, Refusal):
         return cause
-    if isinstance(cause, web.RequestPayloadError):
-        return RequestBroken("the request's body ended before it was complete; nothing was charged")
     return UpstreamUnreachable("the publisher's upstream cannot be reached; nothing was charged")

@@ -67,6 +67,7 @@ class Deposits:
         paid = taken.authorization
         digest = hashlib.sha256(f"deposit {asset.id} {amount} {organization_id}".encode()).digest()
         if known := await payments.find(self.pool, paid):
+            intake.recognise(known, taken, challenge)
             if known.state == "settled" and known.request_digest == digest:
                 return await self.made(known, taken)
             raise intake.stands(known, digest, taken, challenge)
@@ -77,25 +78,12 @@ class Deposits:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        owner_id = await self.whose(paid.payer, organization_id, adopt)
+        owner_id = await whose(self.pool, paid.payer, organization_id, adopt)
         credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
         claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
         if not await payments.claim(self.pool, claim):
             raise PaymentInProgress("this payment is being used by another request")
         return await tasks.finish(self.settle(claim, taken, challenge))
-
-    async def whose(
-        self, payer: str, organization_id: UUID | None, adopt: Callable[[str], Awaitable[None]]
-    ) -> UUID:
-        """Who is credited. The payment's signature proves whose address the payer's is."""
-        if organization_id is not None:
-            await link(self.pool, payer, organization_id)
-            return organization_id
-        if await owner(self.pool, payer) is None:
-            await adopt(payer)
-        owner_id = await owner(self.pool, payer)
-        assert owner_id is not None, "an address that was linked stays so"
-        return owner_id
 
     def challenge(self, asset: Asset, amount: int) -> Challenge:
         # A deposit has no publisher, so it can only go to the platform's own wallet.
@@ -122,6 +110,20 @@ class Deposits:
             known.id, organization_id, known.payer, taken.authorization.asset, known.amount,
             transaction, dict(taken.receipt(transaction)),
         )  # fmt: skip
+
+
+async def whose(
+    pool: Pool, payer: str, organization_id: UUID | None, adopt: Callable[[str], Awaitable[None]]
+) -> UUID:
+    """Who is credited. The payment's signature proves whose address the payer's is."""
+    if organization_id is not None:
+        await link(pool, payer, organization_id)
+        return organization_id
+    if await owner(pool, payer) is None:
+        await adopt(payer)
+    owner_id = await owner(pool, payer)
+    assert owner_id is not None, "an address that was linked stays so"
+    return owner_id
 
 
 async def link(db: Db, address: str, organization_id: UUID) -> bool:

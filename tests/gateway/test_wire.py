@@ -75,7 +75,8 @@ def version_2(fields: dict[str, str], signature: str, **accepted: Any) -> dict[s
 def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
     """As a request's payment is checked: terms first here, so that each test meets its own refusal."""
     exact.check_terms(authorization, requirement, now)
-    exact.check_signature(authorization)
+    if not exact.is_signed_by_key(authorization):
+        raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
 
 
 def test_a_payment_signed_by_another_implementation_is_accepted() -> None:

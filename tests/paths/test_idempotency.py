@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
 from control import roles
-from control.demo.agent import Agent
+from control.demo.agent import Agent, decode, encode
 from gateway.answers import store as kept_answers
 from gateway.kit.sql import Pool
 from tests.paths.conftest import DOLLAR, Account, Farebox, serving, until
@@ -213,7 +213,7 @@ async def test_hanging_up_and_asking_again_is_no_discount_on_a_price_by_the_byte
         other = await farebox.sign_up()
         await farebox.fund(other, 10 * DOLLAR)
         await whole(farebox, url, other.headers)
-        return await farebox.balance(other) == 10 * DOLLAR - cost
+        return bool(await farebox.balance(other) == 10 * DOLLAR - cost)
 
     body = b"".join(f"part {n}\n".encode() * 100 for n in range(20))
     cost = DOLLAR // 100 + len(body) * DOLLAR // 10_000
@@ -366,6 +366,61 @@ async def test_what_a_payment_bought_is_not_for_whoever_read_it_on_the_chain(
     assert (stranger.status, stranger.json["code"]) == (409, "payment-already-used")
     assert (moved.status, moved.text) == (200, first.text)
     assert (await farebox.agent.ask("GET", url, headers=payment)).text == first.text
+
+
+@pytest.mark.parametrize("name", [None, "order-7f3a9c1e-0001"])
+async def test_whoever_knows_what_the_payer_called_its_payment_is_the_payer(
+    farebox: Farebox, name: str | None
+) -> None:
+    url = await farebox.publish() + "/x"
+    challenge = await farebox.agent.ask("GET", url)
+    payment = decode(farebox.agent.sign(challenge))
+    if name is not None:
+        payment["extensions"] = {"payment-identifier": {"info": {"required": False, "id": name}}}
+    headers = {"PAYMENT-SIGNATURE": encode(payment)}
+    first = await farebox.agent.ask("GET", url, headers=headers)
+    assert first.status == 200
+    async with ClientSession(connector=TCPConnector(local_addr=("127.0.0.2", 0))) as session:
+        moved = await Agent(session, b"").ask("GET", url, headers=headers)
+    assert (moved.status, moved.text == first.text) == ((409, False) if name is None else (200, True))
+
+
+async def test_a_payment_upfront_has_its_answer_again_and_no_cap_of_a_key(
+    farebox: Farebox, account: Account
+) -> None:
+    url = await farebox.publish(payment_flow="upfront") + "/x"
+    keys = f"{farebox.origin}/organizations/default/api-keys"
+    body = {"name": "capped", "spend_caps": {"total": "0"}}
+    made = await farebox.agent.ask("POST", keys, headers=account.headers, body=body)
+    capped = Account(account.organization_id, made.json["data"]["api_key"])
+    assert (await farebox.agent.ask("GET", url, headers=capped.headers)).status == 403
+    challenge = await farebox.agent.ask("GET", url)
+    headers = {**keyed(capped), "PAYMENT-SIGNATURE": farebox.agent.sign(challenge)}
+    first, again = [await farebox.agent.ask("GET", url, headers=headers) for _ in range(2)]
+    assert (first.status, again.status, again.text) == (200, 200, first.text)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["X-Farebox-Call-Id"] == first.headers["X-Farebox-Call-Id"]
+    assert again.payment == first.payment
+    assert len(farebox.upstream.seen) == 1
+    assert await farebox.balance(account) == 10 * DOLLAR
+    assert await farebox.is_sound()
+
+
+async def test_a_payment_upfront_for_a_call_that_failed_is_in_the_balance_at_once(
+    farebox: Farebox,
+) -> None:
+    async def fail(request: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    url = await farebox.publish(payment_flow="upfront") + "/x"
+    farebox.upstream.handler = fail
+    payment = {"PAYMENT-SIGNATURE": farebox.agent.sign(await farebox.agent.ask("GET", url))}
+    assert (await farebox.agent.ask("GET", url, headers=payment)).status == 500
+    started = time.monotonic()
+    again = await farebox.agent.ask("GET", url, headers=payment)
+    assert (again.status, again.json["code"]) == (409, "payment-already-used")
+    assert again.payment["extra"] == {"creditedToBalance": str(QUARTER)}
+    assert time.monotonic() - started < 1.5
 
 
 async def test_a_stored_answer_of_a_payment_that_failed_is_given_to_nobody(farebox: Farebox) -> None:

@@ -210,3 +210,11 @@ async def test_compressed_bodies_pass_unopened(farebox: Farebox) -> None:
         assert response.headers["Content-Encoding"] == "gzip"
         assert await response.read() == packed
     assert farebox.upstream.bodies == [packed]
+
+
+async def test_a_url_that_is_too_long_to_repeat_can_be_paid_for(farebox: Farebox) -> None:
+    url = await farebox.publish() + "/x?q=" + "y" * 7000
+    challenge = await farebox.agent.ask("GET", url)
+    assert len(challenge.headers["PAYMENT-REQUIRED"]) < 8000
+    paid = await farebox.agent.pay("GET", url, challenge)
+    assert (paid.status, len(paid.json["path"])) == (200, len("/x?q=") + 7000)

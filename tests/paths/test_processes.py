@@ -36,7 +36,7 @@ async def up(
     settings = settings_of("unused", None, chain, paid_token)
     (network,) = settings.networks
     plain: dict[str, Any] = network.model_dump(mode="json", exclude_none=True)
-    plain["facilitator_key"] = network.facilitator_key.get_secret_value()
+    [plain["facilitator_key"]] = network.keys
     async with cast.product(str(directory), plain, workers=2) as product, ClientSession() as session:
         dsn = (directory / "run" / "dsn").read_text().strip()
         async with create_pool(dsn, size_max=4) as pool:

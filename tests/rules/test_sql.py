@@ -63,6 +63,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "changes": {"gateway"},
         "entries": {"gateway/ledger"},
         "events": {"gateway/ledger"},
+        "gas_budgets": {"gateway/x402"},
         "holds": {"gateway/ledger"},
         "idempotency_keys": {"gateway/ledger"},
         "key_caps": {"gateway/ledger"},
