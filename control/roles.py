@@ -33,6 +33,7 @@ from gateway.kit.fetch import guarded_ask, guarded_fetch
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
+from gateway.kit.stack import stay_shallow
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
@@ -172,6 +173,7 @@ async def prune(base: Base) -> None:
 @asynccontextmanager
 async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
     assert settings.postgres.dsn is not None, "the command line gives every role a database"
+    stay_shallow()
     dsn = settings.postgres.dsn.get_secret_value()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(sql.create_pool(dsn, size_max=settings.postgres.pool_size))
