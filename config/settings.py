@@ -20,6 +20,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.opentelemetry import OpenTelemetry
+
 DEFAULTS = Path(__file__).with_name("default.toml")
 
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
@@ -138,6 +140,7 @@ class Settings(BaseSettings):
     allow_private_upstreams: bool = False
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_calls: bool = True
     listen: Listen = Listen()
     metrics: Metrics = Metrics()
     postgres: Postgres = Postgres()
@@ -146,6 +149,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
+    otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     networks: Annotated[tuple[Network, ...], BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

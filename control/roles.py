@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
+from control.reporting import reporting
 from gateway import auth_mode, server, snapshot
 from gateway.call import Gate
 from gateway.forward import Upstreams
@@ -27,10 +28,12 @@ from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_fetch
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
+from gateway.kit.tasks import Crew
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
 from gateway.limit import Buckets
+from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
@@ -114,12 +117,13 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with based(settings, settings.public_url or "http://localhost") as base:
         on_ready()
         while True:
-            for job in (sweep, reconcile, prune):
+            for job in (sweep, reconcile, prune, measure):
                 try:
                     await job(base)
                 except Exception:
                     # A job that fails now, because the database is away say, is due again in a moment.
                     log.exception("job.failed", job=job.__name__)
+            metrics.JOBS_RAN.set_to_current_time()
             await asyncio.sleep(SWEEP_SECONDS)
 
 
@@ -137,6 +141,11 @@ async def reconcile(base: Base) -> None:
 
 async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
+
+
+async def measure(base: Base) -> None:
+    gauges.look_at_pool(base.pool)
+    await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
 
 
 @asynccontextmanager
@@ -188,7 +197,11 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
             recorder,
         )
         upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
-        yield Gate(base.origin, settings.limits, published, buckets, till, upstreams)
+        reporter = await stack.enter_async_context(reporting(settings))
+        looking = Crew()
+        stack.push_async_callback(looking.close)
+        looking.start(gauges.look_forever(pool, http, recorder))
+        yield Gate(base.origin, settings.limits, published, buckets, till, upstreams, reporter)
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ Types keep the order: each stage takes what the one before returns, and only ``p
 """
 
 from dataclasses import dataclass
-from uuid import UUID
 
 from aiohttp import web
 
@@ -15,7 +14,8 @@ from gateway.forward import Upstreams, forward
 from gateway.identify import identify
 from gateway.limit import Buckets, limit
 from gateway.match import match
-from gateway.metering.observe import observe
+from gateway.metering.report import Reporter
+from gateway.metering.watch import Watch
 from gateway.pay import Till, pay
 from gateway.price import price
 from gateway.relay import relay
@@ -34,25 +34,35 @@ class Gate:
     buckets: Buckets
     till: Till
     upstreams: Upstreams
+    reporter: Reporter
 
 
-async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.StreamResponse:
-    inbound = admit(request, call_id, gate.origin, gate.limits.body_bytes_max)
+async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
+    """``watch`` is told how far the call comes; nothing here depends on it."""
+    watch.enter("admit")
+    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
     try:
-        return await serve(gate, inbound, request)
+        return await serve(gate, inbound, request, watch)
     finally:
         inbound.body.close()
 
 
-async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
-    matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, inbound, matched)
+async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
+    watch.enter("match")
+    watch.match = matched = match(gate.snapshot, inbound)
+    watch.enter("identify")
+    watch.caller = caller = await identify(gate.snapshot, inbound, matched)
+    watch.enter("limit")
     await limit(gate.buckets, gate.limits, inbound, caller)
+    watch.enter("price")
     quote = price(matched, inbound)
-    async with (
-        pay(gate.till, inbound, caller, matched, quote) as hold,
-        forward(gate.upstreams, inbound, matched) as answer,
-    ):
-        receipt = await settle(hold, answer)
-        observe(inbound, answer.head, receipt)
-        return await relay(request, inbound, answer, receipt)
+    watch.enter("pay")
+    async with pay(gate.till, inbound, caller, matched, quote) as hold:
+        watch.hold = hold
+        watch.enter("forward")
+        async with forward(gate.upstreams, inbound, matched, watch.trace) as answer:
+            watch.head = answer.head
+            watch.enter("settle")
+            watch.receipt = receipt = await settle(hold, answer)
+            watch.enter("relay")
+            return await relay(request, inbound, answer, receipt, watch)

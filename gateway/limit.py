@@ -74,6 +74,7 @@ class Buckets:
         self.group: Group[Bucket, float] = Group(self.take_batch, lanes=2)
         self.local: dict[str, tuple[float, float]] = {}
         self.is_down = False
+        metrics.LIMITS_SHARED.set(0 if redis is None else 1)
 
     async def take(self, bucket: Bucket) -> float:
         """Take a token and return 0, or the seconds until there will be one."""
@@ -87,6 +88,7 @@ class Buckets:
                 waits = await self.script(keys=keys, args=arguments)
             except RedisError as error:
                 self.note(str(error))
+                metrics.LIMITS_LOCAL.inc(len(batch))
             else:
                 self.note(None)
                 return [wait / 1000 for wait in waits]

@@ -1,17 +1,15 @@
 """Write an upstream's answer to the caller as it arrives, at the caller's pace."""
 
-import structlog
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
 from gateway.kit import hygiene
+from gateway.metering.watch import Watch
 from gateway.types import Answer, Inbound, Receipt
-
-log = structlog.get_logger(__name__)
 
 
 async def relay(
-    request: web.BaseRequest, inbound: Inbound, answer: Answer, receipt: Receipt | None
+    request: web.BaseRequest, inbound: Inbound, answer: Answer, receipt: Receipt | None, watch: Watch
 ) -> web.StreamResponse:
     head = answer.head
     response = web.StreamResponse(
@@ -22,15 +20,17 @@ async def relay(
         async for chunk in answer.chunks:
             await response.write(chunk)
         await response.write_eof()
-    except (ClientError, TimeoutError) as error:
-        # The upstream broke off. So does this connection: a shorter body must not look like a whole one.
-        log.info("call.cut_short", reason=type(error).__name__)
-        cut(request)
-    except ConnectionError:
-        # The caller hung up. It was charged for the head that it asked for.
-        log.info("call.hung_up")
+    except (ClientError, ConnectionError, TimeoutError):
+        # A caller that hung up was charged for the head that it asked for. When it was the upstream that
+        # broke off, so does this connection: a shorter body must not look like a whole one.
+        watch.broken = "hung_up" if is_gone(request) else "cut_short"
         cut(request)
     return response
+
+
+def is_gone(request: web.BaseRequest) -> bool:
+    """Whether the caller hung up: aiohttp's errors for its end and the upstream's are the same ones."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def cut(request: web.BaseRequest) -> None:

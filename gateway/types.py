@@ -214,11 +214,24 @@ class Receipt:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Begun(Protocol):
+    """What is known of a call's payment before the call has ended."""
+
+    @property
+    def rail(self) -> Rail: ...
+    @property
+    def payer(self) -> str | None:
+        """The wallet that pays, where one does."""
+
+
 class Hold(Protocol):
     """Money set aside for one call, by whatever rail, until it is posted or voided.
 
     Only ``pay`` makes one. Closing a hold that is closed changes nothing.
     """
+
+    @property
+    def event(self) -> Begun: ...
 
     async def post(self, head: Head) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
