@@ -4,6 +4,7 @@ from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
 from gateway.kit import hygiene
+from gateway.kit.money import to_text
 from gateway.metering.watch import Watch
 from gateway.types import Answer, Inbound, Receipt
 
@@ -45,6 +46,8 @@ def headers_of(inbound: Inbound, answer: Answer, receipt: Receipt | None) -> CIM
     if receipt is None or receipt.rail == "free":
         return headers
     headers["Cache-Control"] = private(headers.getall("Cache-Control", []))
+    if receipt.asset is not None:
+        headers[hygiene.CHARGED] = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
     for name, value in receipt.headers.items():
         headers[name] = value
     return headers

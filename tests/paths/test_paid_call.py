@@ -6,8 +6,8 @@ import time
 
 from aiohttp import web
 
-from control.demo.agent import decode, encode
-from control.demo.wallet import sign_payment
+from control.agent.client import decode, encode
+from control.agent.wallet import sign_payment
 from tests.paths.conftest import DOLLAR, Farebox
 
 QUARTER = DOLLAR // 4

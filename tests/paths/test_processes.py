@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientError, ClientSession, web
 
+from control.agent.client import Agent
 from control.demo import story
-from control.demo.agent import Agent
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
 from tests.gateway.conftest import Ledger
