@@ -28,7 +28,7 @@ from bench.load import Measured, load, request
 from config.settings import Network
 from control.agent.client import encode
 from control.demo import token
-from control.demo.story import throw_away
+from control.demo.cast import throw_away
 from tests import anvil
 
 SIGNER = "0x" + "51" * 32

@@ -47,10 +47,7 @@ class Shop:
 @asynccontextmanager
 async def running(directory: Path, networks: Sequence[Network]) -> AsyncIterator[str]:
     """Yield its origin. One process serves, and its log has a line for each call, as it has by default."""
-    plain: list[dict[str, Any]] = []
-    for network in networks:
-        one = network.model_dump(mode="json", exclude_none=True)
-        plain.append({**one, "facilitator_key": network.facilitator_key.get_secret_value()})
+    plain = [secret_and_all(network) for network in networks]
     variables = {
         "FAREBOX_ALLOW_PRIVATE_UPSTREAMS": "true",
         "FAREBOX_NETWORKS": json.dumps(plain),
@@ -72,6 +69,12 @@ async def running(directory: Path, networks: Sequence[Network]) -> AsyncIterator
             if process.returncode is None:
                 process.terminate()
             await process.wait()
+
+
+def secret_and_all(network: Network) -> dict[str, Any]:
+    values: dict[str, Any] = network.model_dump(mode="json", exclude_defaults=True)
+    assert network.facilitator_key is not None, "it settles by itself"
+    return {**values, "facilitator_key": network.facilitator_key.get_secret_value()}
 
 
 async def ready(process: Process) -> str:

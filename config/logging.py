@@ -2,12 +2,14 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import structlog
 
+Format: TypeAlias = Literal["auto", "json", "console"]
 
-def configure(format: Literal["json", "console"], level: str) -> None:
+
+def configure(format: Format, level: str) -> None:
     """Set up structlog, and send what libraries log with the standard library the same way."""
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -17,7 +19,7 @@ def configure(format: Literal["json", "console"], level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer() if is_for_people(format) else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -37,7 +39,9 @@ def configure(format: Literal["json", "console"], level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # aiohttp logs a line for each malformed request; strangers must not be able to fill the log.
-    logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
     logging.getLogger("web3").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def is_for_people(format: Format) -> bool:
+    return format == "console" or (format == "auto" and sys.stderr.isatty())

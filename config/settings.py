@@ -7,40 +7,61 @@ settings object.
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from config.networks import AssetSettings as AssetSettings
+from config.networks import Depth as Depth
+from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
 
 DEFAULTS = Path(__file__).with_name("default.toml")
-
-Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
-
-# Chains whose money is worth nothing, by EIP-155 id; any other chain is live unless its setting says
-# otherwise.
-TEST_CHAINS = frozenset(
-    {1337, 31337, 84532, 11155111, 421614, 11155420, 43113, 80002, 97, 10200, 131277322940537}
-)
 
 
 class SettingsError(Exception):
     """What is wrong with the settings, in sentences that name each one."""
 
 
+def parse_json(value: object) -> object:
+    """Lists arrive from the environment as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+
+
 class Listen(BaseModel, frozen=True, extra="forbid"):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8402
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    descriptor: Annotated[int, Field(ge=0)] | None = None
+    head_seconds_max: Annotated[float, Field(gt=0, le=600)] = 10
+    idle_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 75
+    stall_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 60
+    body_bytes_per_second_min: Annotated[int, Field(ge=0)] = 256
+    connections_max: Annotated[int, Field(ge=1)] = 8192
+    connections_per_address_max: Annotated[int, Field(ge=1)] = 1024
 
 
 class Metrics(BaseModel, frozen=True, extra="forbid"):
@@ -59,14 +80,16 @@ class Redis(BaseModel, frozen=True, extra="forbid"):
 
 
 class Secrets(BaseModel, frozen=True, extra="forbid"):
-    keys: tuple[SecretStr, ...] = ()
+    keys: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_json)] = ()
 
 
 class Limits(BaseModel, frozen=True, extra="forbid"):
     key_calls_per_second: Annotated[float, Field(gt=0)] = 200
     key_burst: Annotated[int, Field(ge=1)] = 400
-    address_calls_per_second: Annotated[float, Field(gt=0)] = 100
-    address_burst: Annotated[int, Field(ge=1)] = 200
+    address_calls_per_second: Annotated[float, Field(gt=0)] = 400
+    address_burst: Annotated[int, Field(ge=1)] = 800
+    signups_per_minute: Annotated[float, Field(gt=0)] = 20
+    signup_burst: Annotated[int, Field(ge=1)] = 50
     body_bytes_max: Annotated[int, Field(ge=1024)] = 104_857_600
 
 
@@ -74,60 +97,20 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5
     total_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
     connections_per_host: Annotated[int, Field(ge=1, le=10_000)] = 512
+    calls_per_publisher: Annotated[int, Field(ge=1, le=100_000)] = 512
+    breaker_failures: Annotated[int, Field(ge=0)] = 5
+    breaker_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
 
 
 class Fees(BaseModel, frozen=True, extra="forbid"):
     platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
-class AssetSettings(BaseModel, frozen=True, extra="forbid"):
-    """An EIP-3009 token. ``name`` and ``version`` are those of its EIP-712 domain."""
+class Facilitation(BaseModel, frozen=True, extra="forbid"):
+    """What settling for others may cost, in gas units; 0 settles for nobody."""
 
-    address: Address
-    symbol: Annotated[str, Field(min_length=1, max_length=16)]
-    decimals: Annotated[int, Field(ge=0, le=36)]
-    name: Annotated[str, Field(min_length=1, max_length=64)]
-    version: Annotated[str, Field(min_length=1, max_length=16)]
-
-
-class Network(BaseModel, frozen=True, extra="forbid"):
-    """A chain that payments may arrive on, by its CAIP-2 id."""
-
-    id: Annotated[str, Field(pattern=r"^eip155:[1-9][0-9]{0,18}$")]
-    rpc_url: str
-    facilitator_key: SecretStr
-    assets: Annotated[tuple[AssetSettings, ...], Field(min_length=1)]
-    pay_to: Address | None = None
-    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] | None = None
-    mode: Literal["live", "test"] | None = None
-    confirmations: Annotated[int, Field(ge=1, le=1000)] = 1
-    settle_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30
-    gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 200_000
-
-    @field_validator("facilitator_key")
-    @classmethod
-    def is_private_key(cls, key: SecretStr) -> SecretStr:
-        text = key.get_secret_value().removeprefix("0x")
-        try:
-            is_key = len(text) == 64 and int(text, 16) > 0
-        except ValueError:
-            is_key = False
-        if not is_key:
-            raise ValueError("a private key is 32 bytes in hexadecimal")
-        return key
-
-    @property
-    def chain_id(self) -> int:
-        return int(self.id.partition(":")[2])
-
-    @property
-    def is_test(self) -> bool:
-        return self.mode == "test" or (self.mode is None and self.chain_id in TEST_CHAINS)
-
-
-def parse_json(value: object) -> object:
-    """Lists arrive from the environment as JSON text."""
-    return json.loads(value) if isinstance(value, str) else value
+    gas_per_organization_per_day: Annotated[int, Field(ge=0)] = 0
+    gas_per_day: Annotated[int, Field(ge=0)] = 0
 
 
 class Settings(BaseSettings):
@@ -138,7 +121,7 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     public_url: Annotated[str, Field(pattern=r"^https?://[^/?#\s]+$")] | None = None
     allow_private_upstreams: bool = False
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_calls: bool = True
     listen: Listen = Listen()
@@ -150,7 +133,8 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
-    networks: Annotated[tuple[Network, ...], BeforeValidator(parse_json)] = ()
+    facilitator: Facilitation = Facilitation()
+    networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")
     @classmethod
@@ -172,6 +156,10 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, DEFAULTS)
 
 
+# What commands and tests read for themselves.
+OTHERS = ("FAREBOX_PAY_", "FAREBOX_TEST_", "FAREBOX_API_KEY")
+
+
 def load(config_file: Path | None = None) -> Settings:
     """Return the settings of this process.
 
@@ -179,14 +167,30 @@ def load(config_file: Path | None = None) -> Settings:
     repeats a value: it may be a secret.
     """
     try:
-        return with_file(config_file)() if config_file else Settings()
+        found = with_file(config_file)() if config_file else Settings()
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
-        raise SettingsError("\n".join(f"{variable(one['loc'])}: {one['msg']}" for one in problems)) from None
+        sentences = [
+            f"{variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in problems
+        ]
+        raise SettingsError("\n".join(sentences)) from None
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{config_file}: {error}") from None
     except ValueError as error:
-        raise SettingsError(str(error)) from None
+        # A group that is given as one variable, or a list in a group, is JSON.
+        field = re.search(r'field "(\w+)"', str(error))
+        named = variable((field[1],)) if field else "a setting"
+        raise SettingsError(f"{named}, or a list of it, is not JSON") from None
+    if unknown := sorted(name for name in os.environ if is_unknown(name)):  # noqa: TID251 - this module may
+        raise SettingsError(f"{', '.join(unknown)}: no such setting; config/default.toml lists them all")
+    return found
+
+
+def is_unknown(name: str) -> bool:
+    """Whether a variable looks like a setting of ours and is none: most likely it is misspelt."""
+    setting = name.removeprefix("FAREBOX_").partition("__")[0].lower()
+    is_ours = name.startswith("FAREBOX_") and not name.startswith(OTHERS)
+    return is_ours and setting not in Settings.model_fields
 
 
 def with_file(config_file: Path) -> type[Settings]:

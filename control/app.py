@@ -6,30 +6,21 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-import asyncpg
 import structlog
 from aiohttp import web
 
 from control.api import openapi, serve
-from control.api.operation import Ports, Room, Unavailable
+from control.api.operation import Ports, Room
 from control.rooms import ROOMS
 from gateway.kit import ids
-from gateway.kit.problem import Refusal, problem, respond
-from gateway.kit.sql import Pool
+from gateway.kit.problem import Refusal, Unavailable, problem, respond
+from gateway.kit.sql import OUTAGES, Pool
 
 log = structlog.get_logger(__name__)
 
 DOCS = Path(__file__).with_name("api") / "docs.html"
 
 # The database is away, or has no connection to spare; nothing of the request was kept.
-OUTAGES = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.InsufficientResourcesError,
-)
 
 
 def create(pool: Pool, ports: Ports, rooms: Sequence[Room] = ROOMS) -> web.Application:
@@ -47,6 +38,7 @@ def create(pool: Pool, ports: Ports, rooms: Sequence[Room] = ROOMS) -> web.Appli
     async def show_docs(request: web.Request) -> web.Response:
         return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
 
+    app.router.add_get("/", show_the_way)
     app.router.add_get("/openapi.json", show_document)
     app.router.add_get("/docs", show_docs)
     return app
@@ -91,3 +83,8 @@ async def problems(
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response
+
+
+async def show_the_way(request: web.Request) -> web.Response:
+    """Whoever opens the printed address meets the documentation."""
+    return web.Response(status=302, headers={"Location": "/docs"})

@@ -197,11 +197,15 @@ async def networks(settings: Settings) -> AsyncIterator[Finding]:
             try:
                 yield await look_at(network, session)
             except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, KeyError) as error:
-                detail = f"the node does not answer: {str(error) or type(error).__name__}"
-                yield Finding(network.id, detail, "Correct its rpc_url in FAREBOX_NETWORKS.")
+                is_remote = network.facilitator_url is not None
+                who, setting = ("facilitator", "facilitator_url") if is_remote else ("node", "rpc_url")
+                detail = f"the {who} does not answer: {str(error) or type(error).__name__}"
+                yield Finding(network.id, detail, f"Correct its {setting} in FAREBOX_NETWORKS.")
 
 
 async def look_at(network: Network, session: aiohttp.ClientSession) -> Finding:
+    if network.facilitator_url is not None:
+        return await look_at_facilitator(network, network.facilitator_url, session)
     chain_id = await ask(network, session, "eth_chainId")
     if chain_id != network.chain_id:
         return Finding(
@@ -209,20 +213,34 @@ async def look_at(network: Network, session: aiohttp.ClientSession) -> Finding:
             f"the node is of chain {chain_id}",
             "Correct its id or its rpc_url in FAREBOX_NETWORKS.",
         )
-    signer = address_of(network.facilitator_key.get_secret_value())
-    balance = await ask(network, session, "eth_getBalance", signer, "latest")
     price = await ask(network, session, "eth_gasPrice")
-    if balance < price * network.gas_limit:
-        return Finding(
-            network.id,
-            f"{signer} has {balance} wei, and one settlement may take {price * network.gas_limit}",
-            "Send it the chain's own coin: it pays for settlements.",
-        )
-    return Finding(network.id, f"the node answers and {signer} has gas")
+    signers = [address_of(key) for key in network.keys]
+    for signer in signers:
+        balance = await ask(network, session, "eth_getBalance", signer, "latest")
+        if balance < price * network.gas_limit:
+            return Finding(
+                network.id,
+                f"{signer} has {balance} wei, and one settlement may take {price * network.gas_limit}",
+                "Send it the chain's own coin: it pays for settlements.",
+            )
+    return Finding(network.id, f"the node answers and {', '.join(signers)} has gas")
+
+
+async def look_at_facilitator(network: Network, url: str, session: aiohttp.ClientSession) -> Finding:
+    secret = network.facilitator_authorization
+    headers = {"Authorization": secret.get_secret_value()} if secret else {}
+    async with session.get(f"{url.rstrip('/')}/supported", headers=headers) as response:
+        answer = await response.json(content_type=None)
+    settled = {(one["x402Version"], one["scheme"], one["network"]) for one in answer["kinds"]}
+    if (2, "exact", network.id) not in settled:
+        remedy = "Correct its id or its facilitator_url in FAREBOX_NETWORKS."
+        return Finding(network.id, "the facilitator does not settle version 2 of exact on it", remedy)
+    return Finding(network.id, "the facilitator answers and settles payments on it")
 
 
 async def ask(network: Network, session: aiohttp.ClientSession, method: str, *parameters: str) -> int:
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+    assert network.rpc_url is not None, "a network without a facilitator of its own has a node"
     async with session.post(network.rpc_url, json=request) as response:
         answer = await response.json(content_type=None)
     if "result" not in answer:

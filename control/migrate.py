@@ -15,6 +15,7 @@ SQL = Statements(__file__)
 
 DIRECTORY = Path(__file__).with_name("migrations")
 CONNECT_SECONDS_MAX = 10
+POSTGRES_MAJOR_MIN = 16
 FORM = re.compile(r"\d{4}_[a-z0-9_]+\.sql")
 
 
@@ -63,9 +64,19 @@ async def connected(dsn: str) -> AsyncIterator[Connection]:
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DatabaseUnreachable(f"The database cannot be reached: {str(error) or 'no answer'}.") from None
     try:
+        require_version(connection)
         yield connection
     finally:
         await connection.close()
+
+
+def require_version(connection: Connection) -> None:
+    found = connection.get_server_version()
+    if found.major < POSTGRES_MAJOR_MIN:
+        raise SchemaError(
+            f"The database is PostgreSQL {found.major}. Use PostgreSQL {POSTGRES_MAJOR_MIN} or later, "
+            "or unset FAREBOX_POSTGRES__DSN to have one embedded."
+        )
 
 
 async def apply(connection: Connection, known: Sequence[Migration]) -> list[str]:

@@ -9,9 +9,16 @@ from typing import Any
 
 import structlog
 
+from config.logging import is_for_people
 from config.settings import Settings
+from gateway.kit.sql import Pool
+from gateway.kit.tasks import Crew
+from gateway.metering import gauges
 from gateway.metering.lines import Lines
 from gateway.metering.report import Reporter
+from gateway.metering.usage import Recorder
+from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.load import Loads
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +30,7 @@ async def reporting(settings: Settings) -> AsyncIterator[Reporter]:
         if spans is not None:
             stack.push_async_callback(asyncio.to_thread, spans.close)
         write = failed = log_call
-        if settings.log_format == "json":
+        if not is_for_people(settings.log_format):
             lines = Lines()
             stack.callback(lines.flush)
             write = failed = lines.add
@@ -31,6 +38,17 @@ async def reporting(settings: Settings) -> AsyncIterator[Reporter]:
         reporter = Reporter(write if is_logged else None, failed, spans)
         stack.callback(reporter.close)
         yield reporter
+
+
+@asynccontextmanager
+async def looking(pool: Pool, http: HttpUpstreams, recorder: Recorder, loads: Loads) -> AsyncIterator[None]:
+    """Keep the gauges of a gateway's process true while the block runs."""
+    crew = Crew()
+    crew.start(gauges.look_forever(pool, http, recorder, loads))
+    try:
+        yield
+    finally:
+        await crew.close()
 
 
 def log_call(line: Mapping[str, Any]) -> None:

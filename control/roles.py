@@ -7,42 +7,52 @@ waits for. Every part is given its slice of the settings here and nowhere else.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
-from control.reporting import reporting
+from control.reporting import looking, reporting
+from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
+from gateway.buckets import Buckets
 from gateway.call import Gate
+from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
-from gateway.kit.fetch import guarded_fetch
+from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
-from gateway.kit.tasks import Crew
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
-from gateway.limit import Buckets
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
+from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
+from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
-from gateway.x402 import payments
+from gateway.upstreams.load import Loads
+from gateway.upstreams.websocket import SocketUpstreams
+from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
-from gateway.x402.local import ChainMismatch, LocalFacilitator
+from gateway.x402.facilitating import FacilitatorForOthers
+from gateway.x402.facilitator import ChainMismatch
+from gateway.x402.facilitators import facilitator
 from gateway.x402.offers import Offers
 from gateway.x402.settlement import Settlements
 
@@ -54,6 +64,9 @@ POSTGRES_TIMEOUT_SECONDS = 2
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
+RECHECK_AGE = timedelta(seconds=60)
+# One after the other, before the other jobs have their turn again.
+RECHECK_BATCHES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +85,12 @@ class Base:
     settlements: Settlements
     offers: Offers
     origin: str
+
+    @property
+    def settle_lifetime(self) -> timedelta:
+        """How long a caller may be asking a remote facilitator, which must not be asked by two at once."""
+        remote = (one.settle_timeout_seconds for one in self.settings.networks if one.facilitator_url)
+        return timedelta(seconds=max(remote, default=0))
 
     @property
     def call_lifetime(self) -> timedelta:
@@ -96,20 +115,24 @@ async def serve(
         base = await stack.enter_async_context(based(settings, origin))
         guard = Guard(is_private_allowed=settings.allow_private_upstreams)
         keyring = Keyring.parse([key.get_secret_value() for key in settings.secrets.keys])
-        gate = await stack.enter_async_context(gated(base, guard, keyring)) if is_gateway else None
-        management = None
+        buckets = Buckets(shared(settings))
+        stack.push_async_callback(buckets.close)
+        gate = management = None
+        if is_gateway:
+            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets))
         if is_control:
-            management = await stack.enter_async_context(managed(base, guard, keyring))
-        front = server.create(gate, management, checks(base, gate))
+            management = await stack.enter_async_context(managed(base, guard, keyring, buckets))
+        front = server.create(gate, management, checks(base, gate), settings.listen)
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
             on_ready()
             await asyncio.Event().wait()
         finally:
-            listener.close()
-            front.pre_shutdown()
-            await front.shutdown(DRAIN_SECONDS)
+            with listening.dup() as queue:
+                listener.close()
+                await front.accept_waiting(queue)
+            await front.drain(DRAIN_SECONDS)
 
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
@@ -117,7 +140,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with based(settings, settings.public_url or "http://localhost") as base:
         on_ready()
         while True:
-            for job in (sweep, reconcile, prune, measure):
+            for job in (sweep, reconcile, recheck, prune, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -135,8 +158,14 @@ async def sweep(base: Base) -> None:
 
 
 async def reconcile(base: Base) -> None:
-    if finished := await base.settlements.reconcile(RECONCILE_AGE):
+    if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
         log.info("job.reconciled", payments=finished)
+
+
+async def recheck(base: Base) -> None:
+    for _ in range(RECHECK_BATCHES):
+        if await finality.recheck(base.settlements, RECHECK_AGE) < finality.BATCH:
+            return
 
 
 async def prune(base: Base) -> None:
@@ -159,11 +188,11 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             await accounts.publish_assets(pool, settings.networks)
         except AssetChanged as error:
             raise Misconfigured(str(error)) from None
-        facilitators = {network.id: LocalFacilitator(pool, network) for network in settings.networks}
-        for facilitator in facilitators.values():
-            stack.push_async_callback(facilitator.close)
+        facilitators = {network.id: facilitator(pool, network) for network in settings.networks}
+        for one in facilitators.values():
+            stack.push_async_callback(one.close)
             try:
-                await facilitator.start()
+                await one.start()
             except ChainMismatch as error:
                 raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
@@ -172,7 +201,7 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
 
 
 @asynccontextmanager
-async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gate]:
+async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[Gate]:
     settings, pool = base.settings, base.pool
     async with AsyncExitStack() as stack:
         published = Snapshot(
@@ -186,28 +215,40 @@ async def gated(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[Gat
         lifetime = base.call_lifetime
         reserved = Holds(pool, lifetime)
         stack.push_async_callback(reserved.close)
-        buckets = Buckets(shared(settings))
-        stack.push_async_callback(buckets.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
+        sockets = SocketUpstreams(guard, settings.upstream)
+        stack.push_async_callback(sockets.close)
         fee = settings.fees.platform_basis_points
-        till = Till(
-            PrepaidRail(pool, reserved, recorder, fee, base.origin),
-            X402Rail(pool, base.offers, base.settlements, recorder, fee),
-            recorder,
-        )
-        upstreams = Upstreams(http, guarded_fetch(guard, http.session), base.origin)
+        prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin)
+        x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee)
+        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
+        signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
+        exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
+        fetch = guarded_fetch(guard, http.session)
+        upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
+        loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
-        looking = Crew()
-        stack.push_async_callback(looking.close)
-        looking.start(gauges.look_forever(pool, http, recorder))
-        yield Gate(base.origin, settings.limits, published, buckets, till, upstreams, reporter)
+        await stack.enter_async_context(looking(pool, http, recorder, loads))
+        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
+
+
+def adoption(pool: Pool) -> Adopt:
+    async def adopt(payer: str, mode: Mode) -> str | None:
+        with suppress(wallet.AddressTaken):
+            async with pool.acquire() as connection, connection.transaction():
+                return await wallet.newcomer(connection, payer, mode)
+        return None
+
+    return adopt
 
 
 @asynccontextmanager
-async def managed(base: Base, guard: Guard, keyring: Keyring) -> AsyncIterator[web.Server]:
+async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
-    ports = Ports(guard, keyring, auth_mode.installed(), base.settings, deposits, base.origin)
+    settings = base.settings
+    others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
+    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin, buckets)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:
@@ -224,6 +265,8 @@ def shared(settings: Settings) -> Redis | None:
         settings.redis.url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+        # No call waits for a second try: it is limited by its own process until the server is back.
+        retry=Retry(NoBackoff(), 0),
     )
 
 

@@ -2,9 +2,10 @@
 
 from control.api_keys.routes import room as api_keys
 from control.auth.routes import room as auth
+from control.facilitator.routes import room as facilitator
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
 from control.publishers.routes import room as publishers
 from control.wallet.routes import room as wallet
 
-ROOMS = (api_keys, auth, organizations, payments, publishers, wallet)
+ROOMS = (api_keys, auth, facilitator, organizations, payments, publishers, wallet)

@@ -1,21 +1,27 @@
-"""Stage 1 of 8, before match: take a request in, or refuse it before anybody works for it.
+"""Stage 1 of 9, before match: take a request in, or refuse it before anybody works for it.
 
 What leaves this stage has a call id, one meaning, a body within the limit, and no header that was meant for
 the connection or for the gateway.
 """
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from uuid import UUID
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
-from gateway.kit.problem import Unauthorized, invalid
+from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.types import Credentials, Inbound
 
 PREFIX = "/publishers/"
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
+
+
+class MethodRefused(Refusal):
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+    headers: Mapping[str, str] = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
 def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
@@ -32,16 +38,18 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
         url=origin + request.rel_url.raw_path_qs,
         body=RequestBody(request, body_bytes_max),
+        is_websocket=request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET",
     )
 
 
 def refuse_ambiguous(request: web.BaseRequest) -> None:
+    """Of the head's framing the connection made sure; this is about what its fields mean."""
     headers = request.headers
-    if "Transfer-Encoding" in headers and request.version < HttpVersion11:
-        # RFC 9112 section 6.1: faulty framing, whatever a lenient parser makes of it.
-        raise invalid("header/Transfer-Encoding", "has no meaning in HTTP/1.0")
-    if "Transfer-Encoding" in headers and "Content-Length" in headers:
-        raise invalid("header/Content-Length", "contradicts Transfer-Encoding")
+    if request.method in ("TRACE", "CONNECT"):
+        # TRACE would echo the publisher's credentials to the caller.
+        raise MethodRefused(f"{request.method} is not served here")
+    if hygiene.is_key(request.rel_url.raw_query_string):
+        raise invalid("query", "has an API key, which ends up in logs; send it as Authorization: Bearer")
     for name in PAYMENTS:
         if len(headers.getall(name, ())) > 1:
             raise invalid(f"header/{name}", "was sent more than once")

@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from config.settings import Limits
+from gateway import ownership
 from gateway.admit import admit
+from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
-from gateway.limit import Buckets, limit
+from gateway.kit.problem import Refusal
+from gateway.limit import limit, tell
 from gateway.match import match
 from gateway.metering.report import Reporter
 from gateway.metering.watch import Watch
 from gateway.pay import Till, pay
 from gateway.price import price
+from gateway.protect import Turn, protect
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
+from gateway.sockets import Asked, connect
 from gateway.types import Inbound
+from gateway.upstreams.load import Loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Gate:
     limits: Limits
     snapshot: Snapshot
     buckets: Buckets
+    loads: Loads
     till: Till
     upstreams: Upstreams
     reporter: Reporter
@@ -51,18 +58,36 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: W
     watch.enter("match")
     watch.match = matched = match(gate.snapshot, inbound)
     watch.enter("identify")
-    watch.caller = caller = await identify(gate.snapshot, inbound, matched)
+    watch.caller = caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
     watch.enter("limit")
-    await limit(gate.buckets, gate.limits, inbound, caller)
-    watch.enter("price")
-    quote = price(matched, inbound)
-    watch.enter("pay")
-    async with pay(gate.till, inbound, caller, matched, quote) as hold:
-        watch.hold = hold
-        watch.enter("forward")
-        async with forward(gate.upstreams, inbound, matched, watch.trace) as answer:
-            watch.head = answer.head
-            watch.enter("settle")
-            watch.receipt = receipt = await settle(hold, answer)
-            watch.enter("relay")
-            return await relay(request, inbound, answer, receipt, watch)
+    allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
+    turn: Turn | None = None
+    try:
+        watch.enter("price")
+        await ownership.check(gate.snapshot.pool, inbound, matched, caller)
+        quote = price(matched, inbound)
+        watch.enter("protect")
+        with protect(gate.loads, inbound, matched) as turn:
+            watch.enter("pay")
+            if inbound.is_websocket:
+                asked = Asked(request, inbound, caller, matched, quote, watch)
+                return await connect(gate.till, gate.upstreams, asked, turn)
+            async with pay(gate.till, inbound, caller, matched, quote) as hold:
+                watch.hold = hold
+                watch.enter("forward")
+                async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+                    turn.answered(answer.head)
+                    watch.head = answer.head
+                    watch.enter("settle")
+                    async with (
+                        settle(hold, answer, watch.charge) as settled,
+                        ownership.recorded(
+                            gate.snapshot.pool, inbound, matched, caller, settled.answer
+                        ) as known,
+                    ):
+                        watch.settle(settled.receipt)
+                        watch.enter("relay")
+                        return await relay(request, inbound, known, settled.receipt, allowance, watch)
+    except Refusal as refusal:
+        tell(gate.buckets, matched, allowance, refusal, is_answered=turn is not None and turn.is_answered)
+        raise

@@ -1,4 +1,4 @@
-"""Stage 7 of 8, after pay, before settle: send the call upstream, with the publisher's credentials for its
+"""Stage 8 of 9, after pay, before settle: send the call upstream, with the publisher's credentials for its
 own.
 
 The URL is the one that was matched and priced. What the caller may not see of the upstream, and the upstream
@@ -12,10 +12,12 @@ from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
 
+from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.trace import Trace
-from gateway.types import Answer, Fetch, Inbound, Match, Outbound, Vouched
+from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
 
@@ -23,27 +25,36 @@ NOBODY = Vouched()
 @dataclass(frozen=True, slots=True)
 class Upstreams:
     http: HttpUpstreams
+    sockets: SocketUpstreams
     fetch: Fetch
     """For auth modes that ask a token endpoint."""
+    exchanger: Exchanger
     origin: str
 
 
 @asynccontextmanager
 async def forward(
-    upstreams: Upstreams, inbound: Inbound, match: Match, own_trace: Trace | None = None
+    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, own_trace: Trace | None = None
 ) -> AsyncIterator[Answer]:
     """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none."""
-    vouched = await vouch(upstreams, inbound, match)
+    vouched = await vouch(upstreams, inbound, match, caller)
     headers = headers_of(upstreams, inbound, match, vouched)
     carry(headers, own_trace)
     async with upstreams.http.send(
         inbound.method, with_query(match.url, vouched.query), headers, inbound.body
     ) as answer:
+        exchange = match.route.exchange
+        if exchange is not None and answer.head.status == 401 and caller.organization_id is not None:
+            upstreams.exchanger.forget(match.route.publisher_id, exchange, caller.organization_id)
         yield answer
 
 
-async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match) -> Vouched:
-    auth = match.route.auth
+async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:
+    auth, exchange = match.route.auth, match.route.exchange
+    if exchange is not None:
+        assert caller.organization_id is not None, "identify lets nobody else pass"
+        publisher_id = match.route.publisher_id
+        return Vouched(await upstreams.exchanger.headers(publisher_id, exchange, caller.organization_id))
     if auth is None:
         return NOBODY
     outbound = Outbound(inbound.method, match.url, inbound.headers, upstreams.fetch)
@@ -60,6 +71,9 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     # Last, so that nothing a caller sends can stand in for the publisher's credentials.
     for name, value in vouched.headers.items():
         headers[name] = value
+    if match.route.is_answer_read:
+        headers.popall("Range", None)
+        headers["Accept-Encoding"] = "identity"
     if inbound.body.length:
         headers["Content-Length"] = str(inbound.body.length)
     scheme, _, host = upstreams.origin.partition("://")

@@ -1,9 +1,11 @@
-"""Stage 3 of 8, after match, before limit: who is calling?
+"""Stage 3 of 9, after match, before limit: who is calling?
 
 A key makes the caller an organization, in live or in test money. Without one the caller is whoever pays. A
 key that is wrong is refused even beside a payment: its sender believes something that is not so.
 """
 
+from config.settings import Limits
+from gateway.buckets import Buckets, by_address
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.snapshot import Snapshot
@@ -12,20 +14,29 @@ from gateway.types import Caller, Inbound, Match
 STRANGER = Caller(None, None, None)
 
 
-async def identify(snapshot: Snapshot, inbound: Inbound, match: Match) -> Caller:
+async def identify(
+    snapshot: Snapshot, buckets: Buckets, limits: Limits, inbound: Inbound, match: Match
+) -> Caller:
     key = inbound.credentials.api_key
     if key is not None:
-        # The checksum spares the database a query for every mistyped or invented key.
-        caller = await snapshot.caller(keys.fingerprint(key)) if keys.is_well_formed(key) else None
+        caller = await whose(snapshot, buckets, limits, inbound, key)
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
-    is_for_members = match.endpoint is not None and match.endpoint.is_for_anyone is False
-    if is_for_members and not inbound.credentials.has_payment and not has_price(match):
-        raise Unauthorized("this endpoint is free for callers with an API key")
+    if match.route.exchange is not None or match.route.ownership is not None:
+        # It tells its callers apart, and a payer is nobody to it.
+        raise Unauthorized(f"{match.route.slug} serves callers that it knows: send an API key")
     return STRANGER
 
 
-def has_price(match: Match) -> bool:
-    """Whether the endpoint names a price of its own, which is then the price of admission."""
-    return any(pricing.endpoint_prices.get(match.position or 0, 0) for pricing in match.route.pricing)
+async def whose(
+    snapshot: Snapshot, buckets: Buckets, limits: Limits, inbound: Inbound, key: str
+) -> Caller | None:
+    fingerprint = keys.fingerprint(key)
+    if not snapshot.is_known(fingerprint):
+        # Whoever tries keys is stopped before the database is asked; a key in use does not come here.
+        await buckets.require(by_address(limits, inbound.client_address))
+        # The checksum spares it a query for every mistyped key.
+        if not keys.is_well_formed(key):
+            return None
+    return await snapshot.caller(fingerprint)

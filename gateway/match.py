@@ -1,12 +1,14 @@
-"""Stage 2 of 8, after admit, before identify: find what is asked for, once.
+"""Stage 2 of 9, after admit, before identify: find what is asked for, once.
 
 The URL that leaves here is the one that is priced and the one that is requested, byte for byte. A path that a
 server might read in a second way is refused, and a documented endpoint also catches the spellings (case, a
-slash at the end, ``;`` parameters) that some servers take for it: a protected path has no back door.
+slash, space or dot at the end, ``;`` parameters) that some servers take for it: a protected path has no back
+door.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import TypeAlias
 from urllib.parse import unquote
 
 from gateway.kit.problem import NotFound, Refusal, invalid
@@ -17,6 +19,8 @@ from gateway.types import Inbound, Match, Route
 PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
 # Encoded slash, backslash, control characters, and anything encoded twice.
 AMBIGUOUS = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f|25(?=[0-9a-f]{2}))", re.ASCII | re.IGNORECASE)
+TWICE = re.compile(r"%[0-9A-Fa-f]{2}", re.ASCII)
+Spelling: TypeAlias = Callable[[tuple[str, ...]], tuple[str, ...]]
 QUERY = re.compile(r"[!-~]*", re.ASCII)
 
 
@@ -51,28 +55,52 @@ def read(path: str) -> tuple[str, ...]:
         raise invalid("path", "has characters that must be percent-encoded")
     if AMBIGUOUS.search(path):
         raise invalid("path", "has an encoded slash, backslash or control character, or is encoded twice")
-    segments = tuple(unquote(part) for part in path.split("/")[1:])
-    if any(part in (".", "..") for part in segments) or "" in segments[:-1]:
+    try:
+        segments = tuple(unquote(part, errors="strict") for part in path.split("/")[1:])
+    except UnicodeDecodeError:
+        raise invalid("path", "is not UTF-8") from None
+    bare = [part.partition(";")[0] for part in segments]
+    if (
+        any(part in (".", "..") for part in bare)
+        or "" in bare[:-1]
+        or (bare and segments[-1] and not bare[-1])
+    ):
         raise invalid("path", "has empty or dot segments")
+    if any(TWICE.search(part) for part in segments):
+        raise invalid("path", "is encoded twice")
     return segments
 
 
 def find(route: Route, method: str, segments: tuple[str, ...]) -> int | None:
-    """The endpoint's position: words before wildcards, as written before looser spellings."""
-    priced = "GET" if method == "HEAD" else method
-    best: tuple[tuple[int, bool, bool], int] | None = None
-    loose = tuple(loosen(segments))
-    for position, endpoint in enumerate(route.endpoints):
-        if endpoint.method != priced:
-            continue
-        is_exact = fits(endpoint.segments, segments)
-        if is_exact or fits(tuple(loosen(endpoint.segments)), loose):
-            # Wildcards count first: a loose spelling of a protected word must not pass as a wildcard's value.
-            wild = sum(is_wild(part) for part in endpoint.segments)
-            rank = (-wild, is_exact, endpoint.is_protected)
-            if best is None or rank > best[0]:
-                best = rank, position
-    return best[1] if best else None
+    """The endpoint's position: as written, and as a server may take it that reads loosely.
+
+    Where the two differ the stricter counts, protected before open and dear before cheap: whichever the
+    server means, nobody gets it for less.
+    """
+    method = "GET" if method == "HEAD" else method
+    exact = best(route, method, segments, lambda parts: parts)
+    loose = best(route, method, segments, loosen)
+    if exact is None or loose is None:
+        return loose if exact is None else exact
+    return max(exact, loose, key=lambda position: strictness(route, position))
+
+
+def best(route: Route, method: str, segments: tuple[str, ...], spell: Spelling) -> int | None:
+    """The endpoint that fits with the fewest wildcards, the first of equals."""
+    spelled = spell(segments)
+    fitting = [
+        (sum(map(is_wild, endpoint.segments)), position)
+        for position, endpoint in enumerate(route.endpoints)
+        if endpoint.method == method and fits(spell(endpoint.segments), spelled)
+    ]
+    return min(fitting)[1] if fitting else None
+
+
+def strictness(route: Route, position: int) -> tuple[bool, int, int]:
+    """An endpoint without a price of its own has the route's, which is dearer than free."""
+    endpoint = route.endpoints[position]
+    own = max((pricing.endpoint_prices.get(position, 1) for pricing in route.pricing), default=0)
+    return endpoint.is_protected, own, -sum(map(is_wild, endpoint.segments))
 
 
 def fits(pattern: tuple[str, ...], segments: tuple[str, ...]) -> bool:
@@ -84,12 +112,11 @@ def fits(pattern: tuple[str, ...], segments: tuple[str, ...]) -> bool:
     )
 
 
-def loosen(segments: Iterable[str]) -> Iterable[str]:
+def loosen(parts: tuple[str, ...]) -> tuple[str, ...]:
     """Every spelling that some server takes for the same path, as one."""
-    parts = list(segments)
     while parts and not parts[-1]:
-        parts.pop()
-    return [part if is_wild(part) else part.partition(";")[0].casefold() for part in parts]
+        parts = parts[:-1]
+    return tuple(part if is_wild(part) else part.partition(";")[0].rstrip(". ").casefold() for part in parts)
 
 
 def is_wild(part: str) -> bool:

@@ -7,9 +7,12 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.auth_mode import AuthMode
+from gateway import cost
+from gateway.auth_mode import AuthMode, is_dropped
+from gateway.exchange import exchange_of
 from gateway.kit.crypto import Keyring, context
 from gateway.kit.money import to_atomic
+from gateway.ownership import ownership_of
 from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
 
 
@@ -18,7 +21,10 @@ def route(
 ) -> Route:
     details = row["details"]
     documented = details.get("endpoints") or []
-    pricing = [pricing_of(one, assets, documented) for one in row["pricing"]]
+    pricing = [pricing_of(one, row, assets, documented) for one in row["pricing"]]
+    offered = tuple(one for one in pricing if one is not None)
+    # Set beside the prices in each asset; one publisher has one limit, the strictest.
+    paces = [one["prices"].get("max_queries_per_minute") for one in row["pricing"]]
     policy: Policy = (
         "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
     )
@@ -33,14 +39,21 @@ def route(
         wallet_network=row["wallet_network_id"],
         endpoints=tuple(map(endpoint, documented)),
         undocumented=policy,
-        pricing=tuple(one for one in pricing if one is not None),
+        pricing=offered,
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
+        is_upfront=details.get("payment_flow") == "upfront",
+        requires_payment_identifier=bool(details.get("requires_payment_identifier")),
+        exchange=exchange_of(details),
+        ownership=ownership_of(details),
+        is_answer_read=bool(details.get("ownership_tracking_enabled"))
+        or any(one.tariff is not None and one.tariff.is_reported for one in offered),
+        calls_per_minute_max=min(filter(None, paces), default=None),
     )
 
 
 def endpoint(documented: Mapping[str, Any]) -> Endpoint:
-    access = documented.get("access")
+    access, flow = documented.get("access"), documented.get("payment_flow")
     return Endpoint(
         method=documented["method"],
         segments=segments(documented["path"]),
@@ -48,6 +61,7 @@ def endpoint(documented: Mapping[str, Any]) -> Endpoint:
         is_protected=bool(documented.get("is_protected")),
         protection_reason=documented.get("protection_reason"),
         description=documented.get("description"),
+        is_upfront=None if flow is None else flow == "upfront",
     )
 
 
@@ -58,25 +72,38 @@ def segments(path: str) -> tuple[str, ...]:
 
 
 def pricing_of(
-    row: Mapping[str, Any], assets: Mapping[UUID, Asset], documented: list[Mapping[str, Any]]
+    listed: Mapping[str, Any],
+    row: Mapping[str, Any],
+    assets: Mapping[UUID, Asset],
+    documented: list[Mapping[str, Any]],
 ) -> Pricing | None:
     """None for an asset whose network is configured no more: nothing can be paid in it."""
-    asset = assets.get(UUID(row["asset_id"]))
+    asset = assets.get(UUID(listed["asset_id"]))
     if asset is None:
         return None
+    stored = listed["prices"]
+    markup = cost.markup(stored)
     own = {
-        position: to_atomic(one["price"], asset.decimals)
+        position: cost.raised(to_atomic(one["price"], asset.decimals), markup)
         for position, one in enumerate(documented)
         if one.get("price") is not None
     }
-    prices = {name: value for name, value in row["prices"].items() if isinstance(value, int)}
+    prices = {
+        name: cost.raised(value, markup) if name.startswith("price_per_") else value
+        for name, value in stored.items()
+        if isinstance(value, int)
+    }
     return Pricing(
-        asset, UUID(row["earnings_id"]), prices, own, row["is_prepaid_enabled"], row["is_onchain_enabled"]
-    )
+        asset, UUID(listed["earnings_id"]), prices, own,
+        listed["is_prepaid_enabled"], listed["is_onchain_enabled"],
+        cost.tariff(row["details"], row["category"], stored, asset.decimals),
+        cost.connection_tariff(stored),
+    )  # fmt: skip
 
 
 def upstream_headers(details: Mapping[str, Any]) -> Mapping[str, str]:
-    headers = dict(details.get("upstream_headers") or {})
+    given: Mapping[str, str] = details.get("upstream_headers") or {}
+    headers = {name: value for name, value in given.items() if not is_dropped(name)}
     if content_type := details.get("request_content_type"):
         headers.setdefault("Content-Type", content_type)
     return headers

@@ -3,29 +3,43 @@
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
+from gateway.buckets import Allowance
 from gateway.kit import hygiene
 from gateway.kit.money import to_text
+from gateway.kit.problem import Refusal
 from gateway.metering.watch import Watch
 from gateway.types import Answer, Inbound, Receipt
 
 
 async def relay(
-    request: web.BaseRequest, inbound: Inbound, answer: Answer, receipt: Receipt | None, watch: Watch
+    request: web.BaseRequest,
+    inbound: Inbound,
+    answer: Answer,
+    receipt: Receipt | None,
+    allowance: Allowance,
+    watch: Watch,
 ) -> web.StreamResponse:
     head = answer.head
     response = web.StreamResponse(
-        status=head.status, reason=head.reason, headers=headers_of(inbound, answer, receipt)
+        status=head.status, reason=head.reason, headers=headers_of(inbound, answer, receipt, allowance)
     )
+    is_whole = False
     try:
         await response.prepare(request)
         async for chunk in answer.chunks:
             await response.write(chunk)
         await response.write_eof()
+        is_whole = True
     except (ClientError, ConnectionError, TimeoutError):
-        # A caller that hung up was charged for the head that it asked for. When it was the upstream that
-        # broke off, so does this connection: a shorter body must not look like a whole one.
+        # A caller that hung up is charged for the head that it asked for.
         watch.broken = "hung_up" if is_gone(request) else "cut_short"
-        cut(request)
+    except Refusal as refusal:
+        # The head is out, so there is no other answer any more.
+        watch.broken, watch.refusal = "cut_short", refusal
+    finally:
+        if not is_whole:
+            # The connection ends too, whoever broke off: a shorter body must not look like a whole one.
+            cut(request)
     return response
 
 
@@ -39,14 +53,19 @@ def cut(request: web.BaseRequest) -> None:
         request.transport.abort()
 
 
-def headers_of(inbound: Inbound, answer: Answer, receipt: Receipt | None) -> CIMultiDict[str]:
+def headers_of(
+    inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance
+) -> CIMultiDict[str]:
     headers = CIMultiDict(answer.head.headers)
+    # In place of the upstream's own, which are about the publisher's key and not about the caller's.
+    for name, value in allowance.headers.items():
+        headers[name] = value
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     headers.setdefault("Server", "farebox")
     if receipt is None or receipt.rail == "free":
         return headers
     headers["Cache-Control"] = private(headers.getall("Cache-Control", []))
-    if receipt.asset is not None:
+    if receipt.asset is not None and receipt.cost is not None:
         headers[hygiene.CHARGED] = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
     for name, value in receipt.headers.items():
         headers[name] = value

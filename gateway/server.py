@@ -10,22 +10,25 @@ from typing import TypeAlias
 import structlog
 from aiohttp import web
 
+from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.server import Front
 from gateway.kit import hygiene, ids
-from gateway.kit.problem import NotFound, Refusal, problem, respond
+from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
+from gateway.kit.sql import OUTAGES
 from gateway.metering import metrics
 
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
 OWN_PAGES = {("POST", "estimate"), ("GET", "logo"), ("HEAD", "logo")}
-HEADER_BYTES_MAX = 1 << 16
-KEEPALIVE_SECONDS = 75
 
 Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """What each dependency says: "ok", or what is wrong with it."""
 
+log = structlog.get_logger(__name__)
 
-def create(gate: Gate | None, management: web.Server | None, check: Check) -> web.Server:
+
+def create(gate: Gate | None, management: web.Server | None, check: Check, listen: Listen) -> Front:
     """Return a server to give to ``loop.create_server``; either part may be absent in this process."""
 
     async def dispatch(request: web.BaseRequest) -> web.StreamResponse:
@@ -36,19 +39,14 @@ def create(gate: Gate | None, management: web.Server | None, check: Check) -> we
             return web.json_response({"status": "ok"})
         if path == "/readyz":
             return await ready(check)
+        if gate is not None and path == "/.well-known/jwks.json":
+            # What publishers check our word for a caller with.
+            return web.json_response(gate.upstreams.exchanger.signer.jwks())
         if management is not None:
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
-    return web.Server(
-        dispatch,
-        request_factory=None if management is None else management.request_factory,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        max_field_size=HEADER_BYTES_MAX,
-        max_line_size=HEADER_BYTES_MAX,
-    )
+    return Front(dispatch, listen, None if management is None else management.request_factory)
 
 
 def is_call(method: str, path: str) -> bool:
@@ -76,6 +74,11 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
     except Refusal as refusal:
         watch.refusal, watch.status = refusal, refusal.status
         response = respond(refusal.problem(), {**refusal.headers, **known_by})
+    except OUTAGES as error:
+        log.warning("call.unavailable", reason=repr(error))
+        away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
+        watch.refusal, watch.status = away, away.status
+        response = respond(away.problem(), {**away.headers, **known_by})
     except Exception as error:
         watch.error, watch.status = error, 500
         bug = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")

@@ -1,17 +1,38 @@
-"""Stage 8 of 8, after forward: charge what the call cost, once the upstream's head says that it was served.
+"""Stage 9 of 9, after forward: charge what the call cost, once the upstream's head says that it was served.
 
-A 2xx head is the result and is paid for, whatever becomes of its body. Anything else costs nothing, and the
-reason goes into the usage row.
+A 2xx head is the result and is paid for, whatever becomes of its body. Where the body decides how much, it is
+charged before its last byte is passed on. Anything but a 2xx costs nothing, and the reason goes into the
+usage row.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
 from gateway.kit import tasks
+from gateway.meter import Meter, Tell, nobody
 from gateway.types import Answer, Hold, Receipt
 
 
-async def settle(hold: Hold, answer: Answer) -> Receipt | None:
-    """Return the receipt, or None for an answer that is not charged."""
-    head = answer.head
+@dataclass(frozen=True, slots=True)
+class Settled:
+    answer: Answer
+    """What to pass on."""
+    receipt: Receipt | None
+    """None for an answer that is not charged, unless its payer has to be told more."""
+
+
+@asynccontextmanager
+async def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AsyncIterator[Settled]:
+    """``tell`` hears what was charged when that is known later than the head."""
+    head, metering = answer.head, hold.metering
     if not head.is_success:
-        await tasks.finish(hold.void("upstream_refused", head.status))
-        return None
-    return await tasks.finish(hold.post(head))
+        yield Settled(answer, await tasks.finish(hold.void("upstream_refused", head.status)))
+    elif metering is None:
+        yield Settled(answer, await tasks.finish(hold.post(head)))
+    else:
+        meter = Meter(hold, metering, answer, tell)
+        try:
+            yield Settled(replace(answer, chunks=meter.chunks()), metering.receipt)
+        finally:
+            await tasks.finish(meter.close())

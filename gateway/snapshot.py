@@ -69,6 +69,10 @@ class Snapshot:
     def route(self, slug: str) -> Route | None:
         return self.routes.get(slug)
 
+    def is_known(self, fingerprint: bytes) -> bool:
+        """Whether ``caller`` can answer without the database."""
+        return fingerprint in self.keys
+
     async def caller(self, fingerprint: bytes) -> Caller | None:
         """Whose key this is; None when it is unknown, revoked or expired, or may not spend."""
         known = self.keys.get(fingerprint)
@@ -96,7 +100,10 @@ class Snapshot:
         rows = await self.pool.fetch(SQL.publishers, publisher_id)
         gone = self.slugs.keys() if publisher_id is None else {publisher_id}
         for one in list(gone):
-            self.routes.pop(self.slugs.pop(one, ""), None)
+            slug = self.slugs.pop(one, "")
+            # The slug may be another publisher's by now.
+            if slug in self.routes and self.routes[slug].publisher_id == one:
+                del self.routes[slug]
         for row in rows:
             try:
                 route = published.route(dict(row), self.assets, self.modes, self.keyring)
@@ -115,18 +122,21 @@ class Snapshot:
             self.stirred.clear()
             try:
                 await self.catch_up()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                # What is published stays published while the database is away.
-                log.warning("snapshot.behind", reason=str(error))
+            except Exception as error:
+                # Whatever it is, what is published stays published and is followed again in a moment.
+                log.warning("snapshot.behind", reason=f"{type(error).__name__}: {error}")
 
     async def catch_up(self) -> None:
-        changes = await self.pool.fetch(SQL.changes, self.version)
-        if not changes:
+        latest = await version(self.pool)
+        if latest == self.version:
             return
-        if changes[0]["version"] > self.version + 1:
+        changes = await self.pool.fetch(SQL.changes, self.version)
+        if not changes or changes[0]["version"] > self.version + 1:
             # Older changes were pruned before this process saw them.
             await self.load(None)
             self.forget_keys()
+            self.version = max([latest, *(change["version"] for change in changes)])
+            return
         if any(change["topic"] == "api_key" for change in changes):
             self.forget_keys()
         for publisher_id in {change["id"] for change in changes if change["topic"] == "publisher"}:
@@ -141,8 +151,9 @@ class Snapshot:
         while True:
             try:
                 await self.listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                log.warning("snapshot.deaf", reason=str(error))
+            except Exception as error:
+                # The version is polled all the same.
+                log.warning("snapshot.deaf", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def listen(self) -> None:

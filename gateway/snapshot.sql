@@ -8,7 +8,8 @@ DELETE FROM changes WHERE created_at < now() - interval '1 day'
 SELECT version, topic, id FROM changes WHERE version > $1 ORDER BY version
 
 -- name: publishers
-SELECT id, organization_id, slug, name, api_url, wallet_address, wallet_network_id, auth_type, auth_sealed, details,
+SELECT id, organization_id, slug, name, category, api_url, wallet_address, wallet_network_id, auth_type, auth_sealed,
+    details,
     coalesce((
         SELECT jsonb_agg(jsonb_build_object(
             'asset_id', publisher_prices.asset_id,

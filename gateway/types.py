@@ -3,13 +3,20 @@
 Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
+
+from gateway.options import Exchange, Ownership
+from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.vouching import Authorizer as Authorizer
+from gateway.vouching import Fetch as Fetch
+from gateway.vouching import Outbound as Outbound
+from gateway.vouching import Vouched as Vouched
 
 Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
@@ -57,6 +64,10 @@ class Body(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]: ...
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its sender has sent all of it."""
+
     def close(self) -> None:
         """Forget what was kept."""
 
@@ -77,6 +88,8 @@ class Inbound:
     url: str
     """What was asked for, on the configured public origin."""
     body: Body
+    is_websocket: bool = False
+    """Whether it asks for a connection instead of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,8 @@ class Endpoint:
     is_protected: bool
     protection_reason: str | None
     description: str | None
+    is_upfront: bool | None = None
+    """Whether x402 payments settle before the upstream is asked; None where the publisher decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +135,10 @@ class Pricing:
     """By the position of the endpoint in the route's list."""
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    tariff: Tariff | None = None
+    """None for prices that are known before the call."""
+    connection_tariff: Tariff | None = None
+    """Of a WebSocket, whose price is that of one call and of what passes through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +158,13 @@ class Route:
     pricing: tuple[Pricing, ...]
     upstream_headers: Mapping[str, str]
     auth: "Authorizer | None"
+    is_upfront: bool = False
+    requires_payment_identifier: bool = False
+    exchange: Exchange | None = None
+    ownership: Ownership | None = None
+    is_answer_read: bool = False
+    """Whether the gateway has to understand answers, so that they have to come readable and whole."""
+    calls_per_minute_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +175,11 @@ class Match:
     """Of the endpoint in the route's list."""
     url: str
     """The upstream URL. It is what was priced and exactly what is requested."""
+
+    @property
+    def is_upfront(self) -> bool:
+        own = None if self.endpoint is None else self.endpoint.is_upfront
+        return self.route.is_upfront if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +200,13 @@ class Price:
     payee_id: UUID
     is_prepaid_enabled: bool
     is_onchain_enabled: bool
+    base: int = 0
+    """With a tariff: the part that does not depend on the answer."""
+    floor: int = 0
+    tariff: Tariff | None = None
+    minimum_balance: int = 0
+    """A balance below it is refused, once it has been for as long as the grace period."""
+    grace_minutes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +247,8 @@ class Receipt:
 
     call_id: UUID
     rail: Rail
-    cost: int
+    cost: int | None
+    """None while the body that decides it is under way."""
     asset: Asset | None
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -224,6 +263,20 @@ class Begun(Protocol):
         """The wallet that pays, where one does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What it takes to charge a call by its answer's body."""
+
+    price: Price
+    tariff: Tariff
+    began: int
+    """When the hold was opened, by the monotonic clock, in nanoseconds."""
+    seconds_max: float
+    """The hold is charged by then: later it may have expired."""
+    receipt: Receipt
+    """Of a cost that is not known yet."""
+
+
 class Hold(Protocol):
     """Money set aside for one call, by whatever rail, until it is posted or voided.
 
@@ -233,42 +286,15 @@ class Hold(Protocol):
     @property
     def event(self) -> Begun: ...
 
-    async def post(self, head: Head) -> Receipt:
+    @property
+    def metering(self) -> "Metering | None":
+        """None when the answer's head is all that a charge waits for."""
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
-    async def void(self, outcome: Outcome, status: int | None) -> None:
-        """Give the money back, and write down why the call cost nothing."""
+    async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
+        """Give the money back, and write down why the call cost nothing.
 
-
-Fetch: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[bytes]]
-"""POST a form to a URL and return the answer's body, through the guard against private addresses."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outbound:
-    """The upstream request about to be sent, for the auth mode that must vouch for it."""
-
-    method: str
-    url: str
-    client_headers: Mapping[str, str]
-    """What the caller sent, hop-by-hop headers and credentials of the gateway left out."""
-    fetch: Fetch
-
-
-@dataclass(frozen=True, slots=True)
-class Vouched:
-    """What an auth mode adds to the upstream request."""
-
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    is_selective: bool = False
-    """Whether the caller's other headers stay behind, except those that describe the request and its body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Authorizer:
-    """An auth mode with one publisher's settings, decrypted."""
-
-    mode: str
-    settings: Any = field(repr=False)
-    authorize: Callable[[Any, Outbound], Awaitable[Vouched]] = field(repr=False)
+        A receipt says what the chain did charge before that, and where it is now.
+        """

@@ -15,6 +15,7 @@ SQL = Statements(__file__)
 Permission: TypeAlias = Literal[
     "api_keys.read",
     "api_keys.write",
+    "facilitator.use",
     "organizations.read",
     "platform.operate",
     "publishers.read",
@@ -28,7 +29,7 @@ Permission: TypeAlias = Literal[
 Role: TypeAlias = Literal["owner", "admin", "editor", "viewer"]
 
 VIEWER = frozenset(one for one in get_args(Permission) if one.endswith(".read"))
-EDITOR = VIEWER | {"publishers.write", "wallet.deposit", "wallet.spend"}
+EDITOR = VIEWER | {"facilitator.use", "publishers.write", "wallet.deposit", "wallet.spend"}
 ADMIN = EDITOR | {"api_keys.write"}
 GRANTS: dict[Role, frozenset[str]] = {"owner": ADMIN, "admin": ADMIN, "editor": EDITOR, "viewer": VIEWER}
 

@@ -63,11 +63,13 @@ REFUSALS = {
     "401": "The API key is not valid",
     "403": "The publisher does not sell this endpoint, or the key may not spend",
     "404": "No such publisher, or no such endpoint where only documented ones are served",
+    "408": "The request's body came too slowly; not charged",
     "409": "This payment, or this call, was made before",
     "413": "The request body is too large",
-    "429": "Too many calls; Retry-After says when to come back",
+    "429": "Too many calls by key, from an address or to a publisher; Retry-After says for how long",
+    "431": "The request's head is too large",
     "502": "The upstream did not answer properly; not charged",
-    "503": "Something is down, or the payment is pending; Retry-After says when to come back",
+    "503": "Something is down or busy, or the payment is pending; Retry-After says when to come back",
     "504": "The upstream took too long; not charged",
 }
 
@@ -93,6 +95,9 @@ def describe(problem: Json) -> Json:
         "/healthz": {"get": probe("healthz", "Tell whether the process is alive.")},
         "/readyz": {
             "get": probe("readyz", "Tell whether a paid call can be served, dependency by dependency.")
+        },
+        "/.well-known/jwks.json": {
+            "get": plain("jwks", "Show the keys that sign the word for a caller.", "application/json")
         },
         "/openapi.json": {"get": plain("openapi", "Show this document.", "application/json")},
         "/docs": {"get": plain("docs", "Show this document to people.", "text/html")},

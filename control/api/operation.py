@@ -21,8 +21,9 @@ from pydantic import TypeAdapter
 from config.settings import Settings
 from control.api.access import Actor, Forbidden, Permission
 from gateway.auth_mode import AuthMode
+from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
-from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized
+from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Guard
 
@@ -33,11 +34,6 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 
 class TooLarge(Refusal):
     status, slug, title = 413, "request-entity-too-large", "Request Entity Too Large"
-
-
-class Unavailable(Refusal):
-    status, slug, title = 503, "unavailable", "Temporarily unavailable"
-    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,12 @@ class Ports:
     settings: Settings = field(repr=False)
     cashier: Any = None
     """Takes on-chain deposits; None where no network is configured."""
+    facilitator: Any = None
+    """Verifies and settles payments for others."""
     listening_at: str | None = None
     """The origin that this process listens on, where the settings leave the port to the system."""
+    buckets: Buckets | None = None
+    """What addresses are limited by; None limits nobody."""
 
     @property
     def origin(self) -> str:
@@ -136,6 +136,8 @@ class Operation:
     body: TypeAdapter[Any] | None
     status: int
     returns: TypeAdapter[Any] | None
+    is_signup: bool = False
+    """Makes an account for a stranger: limited more closely than anything else."""
 
 
 class Room:
@@ -161,6 +163,7 @@ class Room:
         id: str | None = None,
         fails: Sequence[type[Refusal]] = (),
         is_transaction: bool = True,
+        is_signup: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
@@ -178,7 +181,7 @@ class Room:
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns,
+                    inputs, body, status, returns, is_signup,
                 )
             )  # fmt: skip
             return handler
@@ -221,7 +224,7 @@ def implied(
     path: str, access: Permission | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
 ) -> list[type[Refusal]]:
     """What the layer itself refuses, so that no handler has to list it."""
-    refusals: list[type[Refusal]] = [Unavailable]
+    refusals: list[type[Refusal]] = [TooManyCalls, Unavailable]
     if inputs or body:
         refusals.append(Invalid)
     if body:

@@ -11,6 +11,8 @@ from pydantic_core import from_json
 
 from control.api import access
 from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
+from gateway.buckets import Bucket
+from gateway.kit.addresses import unit
 from gateway.kit.problem import FieldProblem, Invalid
 from gateway.kit.sql import Pool
 
@@ -35,6 +37,9 @@ def name_of(operation: Operation) -> str:
 def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def run(request: web.Request) -> web.Response:
         pool, ports = request.app[POOL], request.app[PORTS]
+        if ports.buckets is not None:
+            # Before the database is asked, so that whoever guesses keys asks it no more often than others.
+            await ports.buckets.require(*rates(operation, ports, request))
         # Before parsing, so that a stranger learns nothing from how a request is malformed.
         actor = await admit(operation, request, pool)
         positional, keywords = await read(operation, request, actor)
@@ -46,6 +51,15 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         return answer(operation, result)
 
     return run
+
+
+def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:
+    """Apart from those of paid calls: who has used those up still gets at its wallet and its keys."""
+    limits, owner = ports.settings.limits, unit(request.remote or "::")
+    management = Bucket("management", owner, limits.address_calls_per_second, limits.address_burst)
+    if not operation.is_signup:
+        return (management,)
+    return (management, Bucket("signup", owner, limits.signups_per_minute / 60, limits.signup_burst))
 
 
 async def admit(operation: Operation, request: web.Request, pool: Pool) -> access.Actor:

@@ -7,7 +7,7 @@ from control.identity import keys, people
 room = Room("auth", "/auth")
 
 
-@room.post("/agent", access=None, id="agent_register")
+@room.post("/agent", access=None, id="agent_register", is_signup=True)
 async def register_agent(call: Call, *, body: NewAgent) -> Created[Data[RegisteredAgent]]:
     """Register an agent.
 

@@ -23,5 +23,9 @@ def demo(
         raise Sorry("the demonstration needs its chain: pip install 'farebox[demo]'")
     # By name, because the chain is an extra: the other commands work without it.
     story = import_module("control.demo.story")
-    if not asyncio.run(story.run(stay=is_staying)):
+    try:
+        is_true = asyncio.run(story.run(stay=is_staying))
+    except asyncio.CancelledError:
+        raise typer.Exit(143) from None
+    if not is_true:
         raise typer.Exit(1)

@@ -72,7 +72,9 @@ def show(finding: examination.Finding) -> None:
 
 @secrets.command("new", epilog="Example: farebox secrets new 2026-11")
 def new_key(
-    name: Annotated[str, typer.Argument(help="A name to know it by: letters, digits, dots, dashes.")],
+    name: Annotated[
+        str, typer.Argument(help="A name to know it by: letters, digits, dots, dashes.")
+    ] = "default",
 ) -> None:
     """Print a new key, to be put first in FAREBOX_SECRETS__KEYS."""
     try:

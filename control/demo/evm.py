@@ -100,7 +100,8 @@ class Node:
             raise RpcError(-32000, "invalid chain id for signer")
         if transaction.nonce < state.get_nonce(Address(sender)):
             raise RpcError(-32000, "nonce too low")
-        if transaction.nonce in self.waiting[sender]:
+        waiting = self.waiting[sender].get(transaction.nonce)
+        if waiting is not None and transaction.max_fee_per_gas * 10 < waiting.max_fee_per_gas * 11:
             raise RpcError(-32000, "replacement transaction underpriced")
         if transaction.gas > GAS_LIMIT or transaction.gas < transaction.intrinsic_gas:
             raise RpcError(-32000, "intrinsic gas too low or gas limit exceeded")

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -40,6 +40,8 @@ class Command:
     """Sent to it when this process dies, however that happens."""
     stops: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 5.0),)
     """How to end it: signals, each with the seconds it is given. SIGKILL follows the last."""
+    descriptors: tuple[int, ...] = ()
+    """Files of ours that it inherits, under the same numbers."""
     is_ours: bool = False
     """A part of farebox: it has our environment too, and logs as we do, on our standard error. What others
     write there goes to ``on_line``."""
@@ -54,6 +56,8 @@ class Process(asyncio.SubprocessProtocol):
         self.on_exit = on_exit
         self.partial = b""
         self.exited = asyncio.Event()
+        self.over = asyncio.Event()
+        """Set when it has ended, or when another is to take its place."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.SubprocessTransport, transport)
@@ -67,6 +71,7 @@ class Process(asyncio.SubprocessProtocol):
 
     def process_exited(self) -> None:
         self.exited.set()
+        self.over.set()
         self.on_exit()
 
     @property
@@ -79,6 +84,11 @@ class Process(asyncio.SubprocessProtocol):
         code = self.transport.get_returncode()
         assert code is not None
         return f"status {code}" if code >= 0 else signal.Signals(-code).name
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended otherwise than it should."""
+        return bool(self.transport.get_returncode())
 
     async def stop(self) -> None:
         for number, seconds in (*self.command.stops, (signal.SIGKILL, 10.0)):
@@ -109,6 +119,7 @@ async def running(
         stderr=None if command.is_ours else asyncio.subprocess.STDOUT,
         cwd=command.cwd,
         env=environment(command.environment),
+        pass_fds=command.descriptors,
         # A Ctrl-C in the terminal reaches every process of the session; only we are to act on it.
         start_new_session=True,
     )
@@ -133,45 +144,95 @@ def launcher(command: Command) -> tuple[str, ...]:
 
 
 Start = Callable[[], AbstractAsyncContextManager[Process]]
+Ended = Callable[[str, int], None]
 
 
 @asynccontextmanager
-async def kept(starts: Mapping[str, Start], on_end: Callable[[str, int], None]) -> AsyncIterator[None]:
+async def kept(
+    starts: Mapping[str, Start], on_end: Ended, on_replaced: Ended = lambda name, pid: None
+) -> AsyncIterator["list[Keeper]"]:
     """Enter with all of them ready; whichever ends is started again, and when the block is left all stop.
 
     A start yields a process that is ready. ``StartFailed`` comes out of here only at the first start; later
     ones are retried for ever, because what a process needs may be starting again too. ``on_end`` hears the
-    name and the process number of each that ended by itself.
+    name and the process number of each that ended by itself, ``on_replaced`` of each that another follows.
     """
+    keepers = [Keeper(name, start, on_end, on_replaced) for name, start in starts.items()]
     async with asyncio.TaskGroup() as group:
-        readies = {name: asyncio.Event() for name in starts}
-        keepers = [group.create_task(keep(name, starts[name], on_end, readies[name])) for name in starts]
-        for ready in readies.values():
-            await ready.wait()
-        yield
+        tasks = [group.create_task(keeper.keep()) for keeper in keepers]
         for keeper in keepers:
-            keeper.cancel()
+            await keeper.ready.wait()
+        yield keepers
+        for task in tasks:
+            task.cancel()
 
 
-async def keep(name: str, start: Start, on_end: Callable[[str, int], None], ready: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    pause = PAUSE_SECONDS_MIN
-    while True:
-        since = loop.time()
+class Keeper:
+    """Sees to it that a process of that name runs."""
+
+    def __init__(self, name: str, start: Start, on_end: Ended, on_replaced: Ended) -> None:
+        self.name, self.start = name, start
+        self.on_end, self.on_replaced = on_end, on_replaced
+        self.ready = asyncio.Event()
+        self.settled = asyncio.Event()
+        """Set while one process runs, and no other one ends."""
+        self.process: Process | None = None
+        self.pause = PAUSE_SECONDS_MIN
+
+    async def renew(self) -> None:
+        """Put another in its place, which is ready before this one is told to end."""
+        if self.process is not None:
+            self.settled.clear()
+            self.process.over.set()
+        await self.settled.wait()
+
+    async def keep(self) -> None:
+        predecessor = AsyncExitStack()
         try:
-            async with start() as process:
-                since = loop.time()
-                if ready.is_set():
-                    log.info("%s runs again (process %d)", name, process.pid)
-                ready.set()
-                await process.exited.wait()
-            log.error("%s (process %d) ended: %s", name, process.pid, process.ending)
-            on_end(name, process.pid)
-        except StartFailed as error:
-            if not ready.is_set():
-                raise
-            log.error("%s", error)
-        if loop.time() - since >= HEALTHY_SECONDS:
-            pause = PAUSE_SECONDS_MIN
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, PAUSE_SECONDS_MAX)
+            while True:
+                predecessor = await self.keep_one(predecessor)
+        finally:
+            await predecessor.aclose()
+
+    async def keep_one(self, predecessor: AsyncExitStack) -> AsyncExitStack:
+        """Start one, end the one before it, and return when this one is over: with it, if it runs still."""
+        since = asyncio.get_running_loop().time()
+        async with AsyncExitStack() as own:
+            try:
+                process = await own.enter_async_context(self.start())
+            except StartFailed as error:
+                if not self.ready.is_set():
+                    raise
+                log.error("%s", error)
+            else:
+                await self.watch(process, predecessor)
+                if process.is_running:
+                    self.on_replaced(self.name, process.pid)
+                    return own.pop_all()
+        await self.rest(since)
+        return predecessor
+
+    async def watch(self, process: Process, predecessor: AsyncExitStack) -> None:
+        if self.ready.is_set():
+            log.info("%s runs again (process %d)", self.name, process.pid)
+        self.process = process
+        self.ready.set()
+        await predecessor.aclose()
+        self.settled.set()
+        await process.over.wait()
+        self.settled.clear()
+        if process.is_running:
+            log.info("%s (process %d) is to be replaced", self.name, process.pid)
+        elif process.has_failed:
+            log.error("%s (process %d) ended: %s", self.name, process.pid, process.ending)
+            self.on_end(self.name, process.pid)
+        else:
+            log.info("%s (process %d) ended", self.name, process.pid)
+            self.on_replaced(self.name, process.pid)
+
+    async def rest(self, since: float) -> None:
+        """Longer each time, unless the process was healthy for a while."""
+        if asyncio.get_running_loop().time() - since >= HEALTHY_SECONDS:
+            self.pause = PAUSE_SECONDS_MIN
+        await asyncio.sleep(self.pause)
+        self.pause = min(2 * self.pause, PAUSE_SECONDS_MAX)

@@ -11,6 +11,12 @@ async def supported(call: Call) -> Supported:
     return rules.supported(call.ports.settings.networks)
 
 
+@room.get(at="/facilitator/supported", access=None, id="facilitator_supported")
+async def facilitator_supported(call: Call) -> Supported:
+    """List the kinds of payment that `/facilitator/verify` and `/facilitator/settle` know."""
+    return rules.supported(call.ports.settings.networks)
+
+
 @room.get(at="/.well-known/x402", access=None, id="x402_resources")
 async def resources(call: Call) -> Resources:
     """List what can be bought here by x402, for crawlers.

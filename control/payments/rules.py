@@ -7,13 +7,12 @@ from eth_account import Account
 
 from config.settings import Network
 from control.payments.models import Supported, SupportedAsset, SupportedExtra, SupportedKind
-from gateway.x402.wire import V1_NAMES
 
 RESOURCES_MAX = 1000
 
 
 def supported(networks: Sequence[Network]) -> Supported:
-    signers = {Account.from_key(one.facilitator_key.get_secret_value()).address for one in networks}
+    signers = {Account.from_key(key).address for one in networks for key in one.keys}
     return Supported(
         kinds=[kind for network in networks for kind in kinds(network)],
         signers={"eip155:*": sorted(signers)} if signers else {},
@@ -33,9 +32,8 @@ def kinds(network: Network) -> Iterator[SupportedKind]:
             for one in network.assets
         ]
     )
-    name = network.name or V1_NAMES.get(network.chain_id, network.id)
     yield SupportedKind(x402Version=2, network=network.id, extra=extra)
-    yield SupportedKind(x402Version=1, network=name, extra=extra)
+    yield SupportedKind(x402Version=1, network=network.v1_name, extra=extra)
 
 
 def resources(origin: str, publishers: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,14 @@ SEGMENT = re.compile(
 
 Json = Any
 
+PaymentFlow = Annotated[
+    Literal["authorization", "upfront"],
+    Field(
+        description="When x402 payments settle: after the upstream has answered, or `upfront`, for side "
+        "effects and high prices. If the call then fails, the payer has the money in its balance."
+    ),
+]
+
 
 def well_formed(path: str) -> str:
     if path == "/":
@@ -58,6 +66,7 @@ class Endpoint(BaseModel, extra="forbid"):
     ] = None
     is_protected: Annotated[bool, Field(description="Documented, but calls are refused with 403.")] = False
     protection_reason: Annotated[str | None, Field(max_length=1000)] = None
+    payment_flow: Annotated[PaymentFlow | None, Field(description="Not set: the publisher's.")] = None
     is_default: Annotated[bool, Field(description="The one to use when nothing else is said.")] = False
     operation_id: Annotated[str | None, Field(max_length=200)] = None
     query_params: Annotated[list[QueryParameter] | None, Field(max_length=100)] = None

@@ -5,7 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, SecretStr
 
 from control.api.fields import Name
-from control.publishers.endpoints import Endpoint, Endpoints
+from control.publishers.endpoints import Endpoint, Endpoints, PaymentFlow
 from control.publishers.prices import PriceFields, Pricing, TokenExchange
 
 Json = Any
@@ -108,6 +108,13 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
     )
     request_content_type: Annotated[str | None, Field(max_length=200)] = None
     billing_model: Billing | None = None
+    payment_flow: PaymentFlow | None = None
+    requires_payment_identifier: Annotated[
+        bool | None,
+        Field(
+            description="Whether x402 payments need a `payment-identifier`, by which callers repeat safely."
+        ),
+    ] = None
     gateway_fee_percent: Annotated[
         str | None, Field(pattern=r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)?$")
     ] = None
@@ -197,6 +204,8 @@ class Publisher(BaseModel):
     accepted_assets: list[Asset] | None
     pricing: list[Pricing] | None
     billing_model: Billing = "x402_per_request"
+    payment_flow: PaymentFlow = "authorization"
+    requires_payment_identifier: bool = False
     gateway_fee_percent: str = "0"
     upstream_cost_response_path: str | None = None
     api_url: str | None = None

@@ -63,10 +63,14 @@ class PriceFields(BaseModel):
     price_per_patch: Amount | None = None
     price_per_delete: Amount | None = None
     price_per_execution: Amount | None = None
-    base_price_per_1000_rows: Amount | None = None
+    base_price_per_1000_rows: Annotated[
+        Amount | None, Field(description="With the model `per_byte`, of 1000 bytes of the answer.")
+    ] = None
     hourly_rate: Amount | None = None
     markup_multiplier: Factor | None = None
-    minimum_balance: Amount | None = None
+    minimum_balance: Annotated[
+        Amount | None, Field(description="Prepaid calls are refused while the balance is below it.")
+    ] = None
     low_balance_threshold: Amount | None = None
     reserve_max_charge: Annotated[
         Amount | None, Field(description="The most that a call billed by use may cost.")
@@ -74,7 +78,9 @@ class PriceFields(BaseModel):
     unresolved_fallback_charge: Annotated[
         Amount | None, Field(description="What it costs when the upstream does not say.")
     ] = None
-    grace_period_minutes: Minutes | None = None
+    grace_period_minutes: Annotated[
+        Minutes | None, Field(description="For so long they are served all the same.")
+    ] = None
 
 
 class TokenExchange(BaseModel):
@@ -87,9 +93,24 @@ class TokenExchange(BaseModel):
     token_cache_ttl_seconds: Annotated[int | None, Field(ge=60, le=86_400)] = None
 
 
+class Tier(BaseModel, extra="forbid"):
+    """The price of a caller's calls of a month, up to that one; null is all the rest."""
+
+    up_to: Annotated[int | None, Field(ge=1, le=10**15)] = None
+    price: Annotated[str, Field(max_length=128, description='Decimal text like "0.05".')]
+
+
 class PricingChange(PriceFields, TokenExchange, extra="forbid"):
     asset_id: Annotated[UUID, Field(description="One of the assets that the publisher accepts.")]
     pricing_model: PricingModel | None = None
+    tiers: Annotated[
+        list[Tier] | None,
+        Field(
+            max_length=20,
+            description="For the model `tiered`: prices by how many calls the caller made this month (UTC), "
+            "the smallest number first. An empty list takes them away.",
+        ),
+    ] = None
     min_charge: Amount | None = None
     max_charge: Amount | None = None
     min_display_price: Annotated[Amount | None, Field(description="Shown, not charged.")] = None
@@ -106,6 +127,7 @@ class Pricing(BaseModel):
     asset_id: UUID
     asset_symbol: str | None = None
     pricing_model: PricingModel = "per_request"
+    tiers: list[Tier] | None = None
     price_per_call: str | None = None
     price_per_get: str | None = None
     price_per_post: str | None = None
@@ -133,7 +155,7 @@ class Pricing(BaseModel):
 
 def sent(body: BaseModel) -> dict[str, Any]:
     """What a request says about prices. Null says nothing."""
-    return body.model_dump(include=set(AMOUNTS | AS_GIVEN), exclude_unset=True, exclude_none=True)
+    return body.model_dump(include={*AMOUNTS, *AS_GIVEN, "tiers"}, exclude_unset=True, exclude_none=True)
 
 
 def merged(
@@ -142,8 +164,10 @@ def merged(
     """The stored prices with those that were sent, empty text taking one away."""
     out = dict(stored)
     for name, value in sent.items():
-        if value == "":
+        if value in ("", []):
             out.pop(name, None)
+        elif name == "tiers":
+            out[name] = atomic_tiers(value, decimals, "body/tiers/{}/price", problems)
         elif name in AMOUNTS:
             out[name] = atomic(value, decimals, f"body/{name}", problems)
         else:
@@ -162,15 +186,43 @@ def atomic(text: str, decimals: int, pointer: str, problems: list[FieldProblem])
         return 0
 
 
+def atomic_tiers(
+    tiers: Sequence[Mapping[str, Any]], decimals: int, place: str, problems: list[FieldProblem]
+) -> list[dict[str, Any]]:
+    return [
+        {"up_to": one.get("up_to"), "price": atomic(one["price"], decimals, place.format(position), problems)}
+        for position, one in enumerate(tiers)
+    ]
+
+
+def tier_problems(prices: Mapping[str, Any]) -> list[FieldProblem]:
+    """A list that leaves no call between two prices."""
+    found, before = [], 0
+    tiers = prices.get("tiers") or []
+    for position, one in enumerate(tiers):
+        up_to = one["up_to"]
+        is_last = position == len(tiers) - 1
+        if (up_to is None and not is_last) or (up_to is not None and up_to <= before):
+            detail = "is not more than that of the tier before, or is missing before the last tier"
+            found.append(FieldProblem(pointer=f"body/tiers/{position}/up_to", detail=detail))
+        before = up_to or before
+    if prices.get("pricing_model") == "tiered" and not tiers:
+        found.append(FieldProblem(pointer="body/tiers", detail="is required for the model tiered"))
+    return found
+
+
 def re_expressed(
     stored: Mapping[str, Any], decimals: int, wanted: int, problems: list[FieldProblem]
 ) -> dict[str, Any]:
     """The same prices in another asset: a new asset without prices would be a way in for nothing."""
     text = as_text(stored, decimals)
-    return {
+    out = {
         name: atomic(value, wanted, "body/add_asset_ids", problems) if name in AMOUNTS else value
         for name, value in text.items()
     }
+    if "tiers" in text:
+        out["tiers"] = atomic_tiers(text["tiers"], wanted, "body/add_asset_ids", problems)
+    return out
 
 
 def check_endpoints(
@@ -182,6 +234,9 @@ def check_endpoints(
 
 
 def as_text(prices: Mapping[str, Any], decimals: int) -> dict[str, Any]:
-    return {
+    out = {
         name: money.to_text(value, decimals) if name in AMOUNTS else value for name, value in prices.items()
     }
+    if "tiers" in prices:
+        out["tiers"] = [{**one, "price": money.to_text(one["price"], decimals)} for one in prices["tiers"]]
+    return out

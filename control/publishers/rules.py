@@ -144,7 +144,7 @@ def details(body: BaseModel) -> dict[str, Any]:
     return {
         name: value if credentials.is_something(value) else None
         for name, value in given.items()
-        if name not in ELSEWHERE | hidden | prices.AMOUNTS | prices.AS_GIVEN
+        if name not in ELSEWHERE | hidden | prices.AMOUNTS | prices.AS_GIVEN | {"tiers"}
     }
 
 

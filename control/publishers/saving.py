@@ -81,6 +81,7 @@ def repriced(before: Listed, body: PricingChange) -> Listed:
     least, most = after.get("min_charge", 0), after.get("max_charge")
     if not problems and most is not None and most < least:
         problems.append(FieldProblem(pointer="body/max_charge", detail="is less than min_charge"))
+    problems += prices.tier_problems(after)
     if problems:
         raise Invalid(problems)
     is_prepaid = before.is_prepaid_enabled if body.prepaid_enabled is None else body.prepaid_enabled

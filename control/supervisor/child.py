@@ -1,6 +1,7 @@
 """``python -m control.supervisor.child ROLE …``: a process that does the work of those roles."""
 
 import argparse
+import resource
 import sys
 from pathlib import Path
 
@@ -20,6 +21,9 @@ def main() -> None:
     parser.add_argument("--config", type=Path)
     asked = parser.parse_args()
     mine = settings.load(asked.config)
+    # The usual 1024 is from the days of select, and less than the connections that the settings allow.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     logging.configure(mine.log_format, mine.log_level)
     try:
         uvloop.run(until_told(work_of(asked.roles, mine)))
@@ -31,7 +35,10 @@ async def work_of(names: list[str], mine: Settings) -> None:
     if names == ["worker"]:
         await roles.work(mine, on_ready=tell_ready)
         return
-    with ports.join(mine.listen.host, mine.listen.port) as listening:
+    inherited = mine.listen.descriptor
+    with (
+        ports.join(mine.listen.host, mine.listen.port) if inherited is None else ports.inherit(inherited)
+    ) as listening:
         await roles.serve(
             mine,
             is_gateway="gateway" in names,

@@ -42,6 +42,10 @@ class Metrics:
         mark_process_dead(pid, str(self.directory))  # type: ignore[no-untyped-call]
         self.restarts.labels(name.partition(" ")[0]).inc()
 
+    def forget(self, name: str, pid: int) -> None:
+        """It ended because another took its place: nothing to count."""
+        mark_process_dead(pid, str(self.directory))  # type: ignore[no-untyped-call]
+
     async def show(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         body = await asyncio.to_thread(encode, self.registry)

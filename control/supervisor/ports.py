@@ -20,13 +20,50 @@ def held(host: str, port: int) -> Iterator[int]:
     if port:
         # Sharing a port with a stranger of the same user would succeed, and lose every second call.
         listen_alone(host, port).close()
-    with bind(host, port, socket.SO_REUSEPORT) as holding:
+    with hold(host, port) as holding:
         yield holding.getsockname()[1]
+
+
+def hold(host: str, port: int) -> socket.socket:
+    try:
+        return bind(host, port, socket.SO_REUSEPORT)
+    except PortTaken:
+        # Nobody listens, as was just seen: what is left are the closed connections of another program.
+        return bind(host, port, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
 
 
 def join(host: str, port: int) -> socket.socket:
     """A socket of this process's own on a held port, bound and not yet listening."""
-    return bind(host, port, socket.SO_REUSEPORT)
+    return hold(host, port)
+
+
+class Door:
+    """One worker's socket on a held port, kept here for as long as its worker lives or has a successor.
+
+    Connections that the kernel has taken for it and nobody has accepted yet would be lost with the socket. So
+    a worker that ends well leaves it, with all that waits there, to the next one.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self.socket: socket.socket | None = None
+
+    def open(self) -> int:
+        """The descriptor for a child to inherit, bound and not yet listening the first time."""
+        if self.socket is None:
+            self.socket = join(self.host, self.port)
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """For a worker that crashed: callers are better off with the other ones than waiting for it."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
+def inherit(descriptor: int) -> socket.socket:
+    """The socket that whoever started this process made for it."""
+    return socket.socket(fileno=descriptor)
 
 
 def listen_alone(host: str, port: int) -> socket.socket:
@@ -41,7 +78,7 @@ def listen_alone(host: str, port: int) -> socket.socket:
     return bound
 
 
-def bind(host: str, port: int, option: int) -> socket.socket:
+def bind(host: str, port: int, *options: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -50,7 +87,8 @@ def bind(host: str, port: int, option: int) -> socket.socket:
         raise PortTaken(f"The address {host} is unknown: {error.strerror}.") from None
     bound = socket.socket(family, kind, protocol)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        for option in options:
+            bound.setsockopt(socket.SOL_SOCKET, option, 1)
         bound.bind(address)
     except OSError as error:
         bound.close()
@@ -61,7 +99,8 @@ def bind(host: str, port: int, option: int) -> socket.socket:
 def refusal(host: str, port: int, error: OSError) -> PortTaken:
     reason = os.strerror(error.errno) if error.errno is not None else str(error)
     return PortTaken(
-        f"Port {port} on {host} cannot be used ({reason}). Choose another one; 0 takes a free one."
+        f"Port {port} on {host} cannot be used ({reason}). Choose another one with FAREBOX_LISTEN__PORT, "
+        "or for metrics FAREBOX_METRICS__PORT; 0 takes a free one."
     )
 
 

@@ -4,9 +4,10 @@ import asyncio
 import json
 import logging
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,10 @@ from pydantic import SecretStr
 from config.settings import Settings, data_home
 from control import migrate
 from control.embedded import directory, postgres, processes, valkey
-from control.embedded.processes import StartFailed
+from control.embedded.processes import Keeper, StartFailed
 from control.supervisor import keys, ports, workers
 from control.supervisor.metrics import Metrics, serving
+from control.supervisor.ports import Door
 from gateway.kit import sql
 from gateway.kit.sql import Pool
 
@@ -69,20 +71,35 @@ async def run(start: Start) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
+    renew = asyncio.Event()
+    if sys.stdin is None or not sys.stdin.isatty():
+        # In a terminal it means that the terminal is gone, and ends us as it always did.
+        loop.add_signal_handler(signal.SIGHUP, renew.set)
     try:
-        async with everything(start):
-            await asyncio.Event().wait()
+        async with everything(start) as keepers:
+            await renewing(keepers, renew)
     except asyncio.CancelledError:
         if not told:
             raise
         log.info("stopped")
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 
+async def renewing(keepers: Sequence[Keeper], renew: asyncio.Event) -> None:
+    """Replace the processes one after the other, each time that somebody asks for it."""
+    while True:
+        await renew.wait()
+        renew.clear()
+        log.info("replacing the processes one by one on SIGHUP")
+        for keeper in keepers:
+            await keeper.renew()
+        log.info("all processes are new")
+
+
 @asynccontextmanager
-async def everything(start: Start) -> AsyncIterator[None]:
+async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
     settings, plan = start.settings, start.plan
     async with AsyncExitStack() as stack:
         data = stack.enter_context(home(start))
@@ -107,13 +124,19 @@ async def everything(start: Start) -> AsyncIterator[None]:
             "FAREBOX_LISTEN__PORT": str(port),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
         }
-        await stack.enter_async_context(processes.kept(children(start, own), metrics.count_end))
+        doors = [Door(listen.host, port) for _ in range(listen.workers)] if plan.servers else []
+        keepers = await stack.enter_async_context(
+            processes.kept(children(start, own, doors), metrics.count_end, metrics.forget)
+        )
+        # First at the end, so that whoever comes then is refused by the kernel and does not wait for nobody.
+        for door in doors:
+            stack.callback(door.close)
         await stack.enter_async_context(serving(metrics, metrics_socket))
         if "control" in plan.servers:
             start.say(f"docs: {origin}/docs")
         start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
         start.say(f"farebox ready: {origin}" if plan.servers else "farebox ready: background jobs")
-        yield
+        yield keepers
 
 
 @contextmanager
@@ -183,17 +206,15 @@ def encryption_keys(settings: Settings, plan: Plan, data: Path) -> Sequence[str]
         raise StartFailed(f"FAREBOX_SECRETS__KEYS: {error}.") from None
 
 
-def children(
-    start: Start, own: Mapping[str, str]
-) -> dict[str, Callable[[], AbstractAsyncContextManager[processes.Process]]]:
+def children(start: Start, own: Mapping[str, str], doors: Sequence[Door]) -> dict[str, processes.Start]:
     plan = start.plan
     config = ("--config", str(start.config_file.absolute())) if start.config_file else ()
-    roles = {f"worker {number}": plan.servers for number in range(1, start.settings.listen.workers + 1)}
-    if not plan.servers:
-        roles = {}
+    starts: dict[str, processes.Start] = {}
+    for number, door in enumerate(doors, 1):
+        name = f"worker {number}"
+        command = workers.command(name, (*plan.child, *plan.servers, *config), own)
+        starts[name] = partial(workers.working, command, door)
     if plan.has_worker:
-        roles["jobs"] = ("worker",)
-    return {
-        name: partial(workers.working, workers.command(name, (*plan.child, *names, *config), own))
-        for name, names in roles.items()
-    }
+        command = workers.command("jobs", (*plan.child, "worker", *config), own)
+        starts["jobs"] = partial(workers.working, command)
+    return starts

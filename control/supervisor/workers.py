@@ -6,11 +6,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from control.embedded import processes
 from control.embedded.processes import Command, Process, StartFailed
-from control.supervisor.contract import READY
+from control.supervisor.contract import LEAVING, READY
+from control.supervisor.ports import Door
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +36,19 @@ def command(name: str, argv: Iterable[str], environment: Mapping[str, str]) -> C
 
 
 @asynccontextmanager
-async def working(command: Command) -> AsyncIterator[Process]:
+async def working(command: Command, door: Door | None = None) -> AsyncIterator[Process]:
     """Start a process; entered when it says that it is ready."""
     told = asyncio.Event()
+    if door is not None:
+        descriptor = door.open()
+        variables = {**command.environment, "FAREBOX_LISTEN__DESCRIPTOR": str(descriptor)}
+        command = replace(command, environment=variables, descriptors=(descriptor,))
 
     def hear(line: str) -> None:
         if line == READY:
             told.set()
+        elif line == LEAVING:
+            process.over.set()
         else:
             log.info("%s: %s", command.name, line)
 
@@ -54,4 +62,8 @@ async def working(command: Command) -> AsyncIterator[Process]:
             ) from None
         if not process.is_running:
             raise StartFailed(f"The {command.name} did not start ({process.ending}); what it wrote says why.")
-        yield process
+        try:
+            yield process
+        finally:
+            if door is not None and process.has_failed:
+                door.close()

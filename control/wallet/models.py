@@ -126,3 +126,7 @@ class OnchainDepositResponse(BaseModel):
     publisher_id: UUID | None
     agent_wallet: str
     tx_hash: str | None = None
+    api_key: Annotated[
+        str | None,
+        Field(description="The key of the organization that this deposit made, shown this once."),
+    ] = None

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from control.api.access import Forbidden
 from control.api.fields import Address
 from control.api.operation import Call, Headed, Header, Room
 from control.api.paging import Data, Limit, Offset
-from control.identity import people
+from control.identity import keys, people
 from control.wallet import rules, store
 from control.wallet.models import (
     AgentBalance,
@@ -21,9 +22,10 @@ from control.wallet.models import (
 from control.wallet.store import Span
 from gateway.kit.money import to_atomic, to_text
 from gateway.kit.problem import Invalid, NotFound, Unauthorized, invalid
+from gateway.kit.sql import Db
 from gateway.ledger import accounts
-from gateway.types import Asset, Credentials
-from gateway.x402.deposits import Deposits, DepositsNotOffered
+from gateway.types import Asset, Credentials, Mode
+from gateway.x402.deposits import Deposits, DepositsNotOffered, link
 from gateway.x402.intake import (
     PaymentElsewhere,
     PaymentInProgress,
@@ -152,9 +154,12 @@ async def deposit(
     deposits: Deposits = call.ports.cashier
     credentials = Credentials(None, x_payment, payment_signature)
 
-    async def adopt(payer: str) -> UUID:
-        async with call.transaction() as db:
-            return (await people.create(db, "agent", f"wallet {payer[:10]}", None)).organization_id
+    issued: list[str] = []
+
+    async def adopt(payer: str) -> None:
+        with suppress(AddressTaken):
+            async with call.transaction() as db:
+                issued.append(await newcomer(db, payer, asset.mode))
 
     made = await deposits.deposit(credentials, asset, amount, organization_id, adopt)
     balance = await accounts.available(call.db, made.organization_id, asset.id)
@@ -166,8 +171,23 @@ async def deposit(
         publisher_id=body.publisher_id,
         agent_wallet=made.payer,
         tx_hash=made.transaction,
+        api_key=issued[0] if issued else None,
     )
     return Headed(answer, made.receipt)
+
+
+class AddressTaken(Exception):
+    """Another request has just made this address an organization."""
+
+
+async def newcomer(db: Db, payer: str, mode: Mode) -> str:
+    """Make an organization for an address, and return its key."""
+    made = await people.create(db, "agent", f"wallet {payer[:10]}", None)
+    if not await link(db, payer, made.organization_id):
+        raise AddressTaken(payer)
+    new = keys.NewKey(made.organization_id, made.user_id, "wallet", "agent", mode)
+    _, key = await keys.issue(db, new)
+    return key
 
 
 async def asset_of(call: Call, body: OnchainDepositRequest) -> Asset:

@@ -18,6 +18,10 @@ class BodyTooLarge(Refusal):
     status, slug, title = 413, "body-too-large", "Request body too large"
 
 
+class RequestBroken(Refusal):
+    status, slug, title = 400, "request-incomplete", "Request incomplete"
+
+
 class RequestBody:
     """Implements ``gateway.types.Body`` on aiohttp's stream. Close it when the call is over."""
 
@@ -30,6 +34,10 @@ class RequestBody:
         self.length = declared if declared is not None else (None if request.can_read_body else 0)
         if declared is not None and declared > bytes_max:
             raise BodyTooLarge(f"a body may have {bytes_max} bytes")
+
+    @property
+    def is_whole(self) -> bool:
+        return self.length == 0 or self.kept is not None or self.request.content.is_eof()
 
     async def digest(self) -> bytes:
         if self.kept is None:
@@ -58,11 +66,17 @@ class RequestBody:
             # Only now: a client that asks first is not made to send a body that would be refused.
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         total = 0
-        async for chunk in self.request.content.iter_any():
-            total += len(chunk)
-            if total > self.bytes_max:
-                raise BodyTooLarge(f"a body may have {self.bytes_max} bytes")
-            yield chunk
+        try:
+            async for chunk in self.request.content.iter_any():
+                total += len(chunk)
+                if total > self.bytes_max:
+                    raise BodyTooLarge(f"a body may have {self.bytes_max} bytes")
+                yield chunk
+        except (web.RequestPayloadError, OSError) as error:
+            # Its sender hung up. Nobody hears this, but it is no bug either.
+            raise RequestBroken(
+                "the request's body ended before it was complete; nothing was charged"
+            ) from error
 
     def close(self) -> None:
         if self.kept is not None:

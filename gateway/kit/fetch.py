@@ -1,6 +1,7 @@
 """HTTP to addresses that users supply, through the guard."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 from urllib.parse import urlencode
 
 import aiohttp
@@ -13,6 +14,11 @@ TIMEOUT = aiohttp.ClientTimeout(total=10)
 ANSWER_BYTES_MAX = 65_536
 # Said, not left to the client: the session that is shared with upstreams adds no such header.
 FORM = "application/x-www-form-urlencoded"
+
+Ask: TypeAlias = Callable[
+    [str, str, Mapping[str, str], Mapping[str, str], Mapping[str, str]], Awaitable[bytes]
+]
+"""Method, URL, headers, query and form, to the body of a good answer."""
 
 
 class FetchFailed(OSError):
@@ -37,11 +43,23 @@ def guarded_fetch(guard: Guard, session: aiohttp.ClientSession) -> Fetch:
     It follows no redirects, and raises ``FetchFailed``, with public text, for all else. The session has
     this module's connector and no cookies, which would travel from one publisher to the next.
     """
+    ask = guarded_ask(guard, session)
 
     async def fetch(url: str, form: Mapping[str, str]) -> bytes:
+        return await ask("POST", url, {}, {}, form)
+
+    return fetch
+
+
+def guarded_ask(guard: Guard, session: aiohttp.ClientSession) -> Ask:
+    """The same with any method, more headers and parameters that are added to the URL's own."""
+
+    async def ask(
+        method: str, url: str, headers: Mapping[str, str], query: Mapping[str, str], form: Mapping[str, str]
+    ) -> bytes:
         try:
             await guard.check(url)
-            return await post(session, url, form)
+            return await send(session, method, url, headers, query, form)
         except Blocked as blocked:
             raise FetchFailed("the URL may not be called") from blocked
         except TimeoutError as error:
@@ -49,15 +67,25 @@ def guarded_fetch(guard: Guard, session: aiohttp.ClientSession) -> Fetch:
         except aiohttp.ClientError as error:
             raise FetchFailed("the connection failed") from error
 
-    return fetch
+    return ask
 
 
-async def post(session: aiohttp.ClientSession, url: str, form: Mapping[str, str]) -> bytes:
+async def send(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    more: Mapping[str, str],
+    query: Mapping[str, str],
+    form: Mapping[str, str],
+) -> bytes:
     # Not compressed: what 64 KiB unpack to has no bound.
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": FORM}
-    body = urlencode(form).encode()
-    async with session.post(
-        url, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
+    headers = {**more, "Accept": "application/json", "Accept-Encoding": "identity"}
+    body = None
+    if method != "GET":
+        headers["Content-Type"] = FORM
+        body = urlencode(form).encode()
+    async with session.request(
+        method, url, params=query or None, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
     ) as response:
         if not 200 <= response.status < 300:
             raise FetchFailed(f"the answer was {response.status}")

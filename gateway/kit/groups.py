@@ -7,16 +7,27 @@ waits for company and a crowd shares one transaction.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gateway.kit.sql import OUTAGES, TIMEOUT_SECONDS
 from gateway.kit.tasks import Crew
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting(Generic[Item, Result]):
+    item: Item
+    done: "asyncio.Future[Result]"
+
+
 class Group(Generic[Item, Result]):
-    """Runs ``run`` on batches of items. It returns one result for each item, in their order."""
+    """Runs ``run`` on batches of items. It returns one result for each item, in their order.
+
+    ``run`` may be given an item a second time, when it is not known whether the first was committed.
+    """
 
     def __init__(
         self,
@@ -28,7 +39,7 @@ class Group(Generic[Item, Result]):
         self.run = run
         self.lanes_free = lanes
         self.size_max = size_max
-        self.waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
 
@@ -40,7 +51,7 @@ class Group(Generic[Item, Result]):
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Result] = loop.create_future()
-        self.waiting.append((item, done))
+        self.waiting.append(Waiting(item, done))
         if self.lanes_free and not self.is_scheduled:
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
@@ -55,31 +66,42 @@ class Group(Generic[Item, Result]):
             self.lanes_free -= 1
             self.crew.start(self.carry(batch))
 
-    async def carry(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def carry(self, batch: Sequence[Waiting[Item, Result]]) -> None:
         try:
             await self.commit(batch)
         finally:
             self.lanes_free += 1
             self.kick()
 
-    async def commit(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
-        try:
-            results = await self.run([item for item, _ in batch])
-        except asyncio.CancelledError:
-            for _, done in batch:
-                done.cancel()
-            raise
-        except Exception as error:
-            if len(batch) == 1:
-                tell(batch[0][1], error)
-                return
+    async def commit(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        error = await self.attempt(batch)
+        if isinstance(error, TimeoutError):
+            fail(batch, error)
+        elif isinstance(error, OUTAGES):
+            # The answer may have been lost on the way back, so it is asked for again.
+            if error := await self.attempt(batch):
+                fail(batch, error)
+        elif error is not None:
             # One bad item must not fail its neighbours, so each gets a transaction of its own.
             for one in batch:
-                await self.commit([one])
-            return
-        for (_, done), result in zip(batch, results, strict=True):
-            if not done.done():
-                done.set_result(result)
+                if error := await self.attempt([one]):
+                    fail([one], error)
+
+    async def attempt(self, batch: Sequence[Waiting[Item, Result]]) -> Exception | None:
+        """Run the batch and hand out its results; the error, for the caller to deal with, if it failed."""
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                results = await self.run([one.item for one in batch])
+        except asyncio.CancelledError:
+            for one in batch:
+                one.done.cancel()
+            raise
+        except Exception as error:
+            return error
+        for one, result in zip(batch, results, strict=True):
+            if not one.done.done():
+                one.done.set_result(result)
+        return None
 
     async def close(self) -> None:
         """Finish what was added; nothing may be added any more."""
@@ -87,6 +109,7 @@ class Group(Generic[Item, Result]):
             await asyncio.gather(*self.crew.tasks, return_exceptions=True)
 
 
-def tell(done: "asyncio.Future[Result]", error: Exception) -> None:
-    if not done.done():
-        done.set_exception(error)
+def fail(batch: Sequence[Waiting[Item, Result]], error: Exception) -> None:
+    for one in batch:
+        if not one.done.done():
+            one.done.set_exception(error)

@@ -23,16 +23,24 @@ HOP_BY_HOP = frozenset(
 )
 # The gateway writes these itself, so whatever a client claims in them is dropped.
 FORWARDED = frozenset(
-    {"forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "x-original-url", "x-rewrite-url"}
-)
+    {
+        "forwarded", "x-real-ip", "x-client-ip", "client-ip", "x-cluster-client-ip", "cf-connecting-ip",
+        "true-client-ip", "remote-user", "x-original-url", "x-rewrite-url",
+    }
+)  # fmt: skip
 OWN = frozenset(
     {"authorization", "cookie", "settlement-overrides", "sign-in-with-x", "x-agent-wallet", "x-max-price"}
 )
-REQUEST_DROPPED = (
-    HOP_BY_HOP | FORWARDED | OWN | {"host", "content-length", "expect", "x-http-method-override"}
-)
+OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
+REQUEST_DROPPED = HOP_BY_HOP | FORWARDED | OWN | OVERRIDES | {"host", "content-length", "expect"}
 # A cookie set by one publisher would be sent to every other, because all share the gateway's origin.
+# So would anything that speaks for the whole origin.
 RESPONSE_DROPPED = HOP_BY_HOP | {
+    "service-worker-allowed",
+    "clear-site-data",
+    "strict-transport-security",
+    "nel",
+    "report-to",
     "set-cookie",
     "set-cookie2",
     "settlement-overrides",
@@ -81,4 +89,4 @@ def connection_options(values: Iterable[str]) -> Iterable[str]:
 
 def is_key(value: str) -> bool:
     """A caller that puts its key into another header, ``X-API-Key`` say, does not hand it to a publisher."""
-    return value.startswith(("fb_live_", "fb_test_"))
+    return "fb_live_" in value or "fb_test_" in value

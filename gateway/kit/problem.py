@@ -53,6 +53,11 @@ class Unauthorized(Refusal):
     headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
+class Unavailable(Refusal):
+    status, slug, title = 503, "unavailable", "Temporarily unavailable"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
 class Invalid(Refusal):
     status, slug, title = 400, "invalid-request", "Invalid request"
 

@@ -18,6 +18,20 @@ else:  # Only asyncpg's stubs are generic: brackets would raise at run time.
 
 Db: TypeAlias = Pool | Pooled | Connection
 
+# No statement here takes long; one that does waits for a database that is not there.
+TIMEOUT_SECONDS = 10
+
+# What a database that is away, starting or full raises; anything else is a bug.
+OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+)
+
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -43,7 +57,15 @@ def create_pool(dsn: str, *, database: str | None = None, size_max: int = 10) ->
 
     NUMERIC is ``int`` and JSONB is Python values on its connections.
     """
-    return asyncpg.create_pool(dsn, database=database, min_size=1, max_size=size_max, init=speak_python)
+    return asyncpg.create_pool(
+        dsn,
+        database=database,
+        min_size=1,
+        max_size=size_max,
+        init=speak_python,
+        timeout=TIMEOUT_SECONDS,
+        command_timeout=TIMEOUT_SECONDS,
+    )
 
 
 async def speak_python(connection: Connection) -> None:

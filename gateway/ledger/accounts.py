@@ -46,6 +46,7 @@ async def publish_assets(db: Db, networks: Sequence[Network]) -> None:
             SQL.publish_asset, asset.id, asset.network, asset.address, asset.symbol,
             asset.name, asset.version, asset.decimals, asset.mode,
         )  # fmt: skip
+        await db.execute(SQL.rename_asset, asset.id, asset.symbol, asset.name, asset.version)
         booked = await db.fetchrow(SQL.terms, asset.id)
         assert booked is not None, "it was published by the statement above"
         if (booked["decimals"], booked["mode"]) != (asset.decimals, asset.mode):

@@ -2,8 +2,12 @@
 -- What money is worth never changes silently: an asset stays live or test, and keeps its decimals.
 INSERT INTO assets (id, network, address, symbol, name, version, decimals, mode)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (id) DO UPDATE SET symbol = excluded.symbol, name = excluded.name, version = excluded.version
-WHERE (assets.symbol, assets.name, assets.version) <> (excluded.symbol, excluded.name, excluded.version)
+-- Whichever unique index a process that starts at the same moment was first in.
+ON CONFLICT DO NOTHING
+
+-- name: rename_asset
+UPDATE assets SET symbol = $2, name = $3, version = $4
+WHERE id = $1 AND (symbol, name, version) <> ($2, $3, $4)
 
 -- name: terms
 SELECT decimals, mode FROM assets WHERE id = $1

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
+
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool, Statements
 
@@ -56,7 +58,7 @@ class Holds:
         return await self.openings.add(opening)
 
     async def post(self, posting: Posting) -> bool:
-        """True for the one who closed the hold."""
+        """True when the hold is posted with this cost: now, or by this call before. False for a void one."""
         return await self.postings.add(posting)
 
     async def void(self, call_id: UUID) -> bool:
@@ -64,7 +66,12 @@ class Holds:
         return await self.voidings.add(call_id)
 
     async def open_batch(self, batch: Sequence[Opening]) -> Sequence[bool]:
-        opened = await self.try_open(batch)
+        try:
+            opened = await self.try_open(batch)
+        except asyncpg.UniqueViolationError:
+            opened = {
+                row["call_id"] for row in await self.pool.fetch(SQL.opened, [one.call_id for one in batch])
+            }
         refused = [one for one in batch if one.call_id not in opened]
         # In a batch, a call too dear for its owner also stands in the way of the owner's later, cheaper ones.
         # Asked again alone, each is refused for its own price only.

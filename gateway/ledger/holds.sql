@@ -21,6 +21,10 @@ INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at)
 SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6 FROM considered WHERE is_covered
 RETURNING call_id
 
+-- name: opened
+-- After a commit that nobody heard of: what it did.
+SELECT call_id FROM holds WHERE call_id = ANY ($1::uuid[]) AND state = 'open'
+
 -- name: post
 WITH asked AS (
     SELECT * FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::text[], $5::uuid[], $6::text[], $7::text[],
@@ -61,6 +65,10 @@ WITH asked AS (
     FROM closed JOIN changed ON changed.id = closed.payer_id
 )
 SELECT call_id FROM closed
+UNION
+-- Asked again after a commit that nobody heard of, the answer is what that commit did.
+SELECT asked.call_id FROM asked JOIN holds ON holds.call_id = asked.call_id
+WHERE holds.state = 'posted' AND holds.spent = asked.spent
 
 -- name: void
 WITH closed AS (

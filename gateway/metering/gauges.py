@@ -7,20 +7,22 @@ from gateway.kit.sql import Pool, Statements
 from gateway.metering import metrics
 from gateway.metering.usage import Recorder
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.load import Loads
 
 SQL = Statements(__file__)
 
 LOOK_SECONDS = 2
 
 
-async def look_forever(pool: Pool, http: HttpUpstreams, recorder: Recorder) -> None:
-    """This process's own: its connections, and what it has not written yet."""
+async def look_forever(pool: Pool, http: HttpUpstreams, recorder: Recorder, loads: Loads) -> None:
+    """This process's own: its connections, what it has not written yet, whom it leaves alone."""
     while True:
         look_at_pool(pool)
         busy, idle = http.connections()
         metrics.UPSTREAM_CONNECTIONS.labels("busy").set(busy)
         metrics.UPSTREAM_CONNECTIONS.labels("idle").set(idle)
         metrics.USAGE_WAITING.set(len(recorder.waiting))
+        metrics.UPSTREAMS_RESTING.set(loads.resting())
         await asyncio.sleep(LOOK_SECONDS)
 
 

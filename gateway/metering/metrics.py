@@ -35,6 +35,14 @@ LIMITS_SHARED = Gauge(
 LIMITS_LOCAL = Counter(
     "farebox_limits_local", "Limits that a process decided alone because Redis or Valkey was away."
 )
+BREAKER_OPENED = Counter("farebox_breaker_opened", "Times that an upstream was found failing and left alone.")
+UPSTREAMS_RESTING = Gauge(
+    "farebox_upstreams_resting", "Publishers whose upstream a process leaves alone now.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+CONNECTIONS_REFUSED = Counter(
+    "farebox_connections_refused", "Connections over a cap, turned away before a request was read."
+)
 ERRORS = Counter("farebox_errors", "Answers of 500: bugs.")
 POSTGRES_CONNECTIONS = Gauge(
     "farebox_postgres_connections", "Pooled connections, by state.", ["state"], multiprocess_mode="livesum"

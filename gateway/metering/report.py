@@ -48,6 +48,7 @@ class Reporter:
         """For lines that are written whatever the settings: bugs."""
         self.spans = spans
         self.names: set[str] = set()
+        # Finding a counter by its labels takes longer than counting.
         self.calls: dict[tuple[str, str, str, str], Any] = {}
         self.stages = Stages()
 
@@ -73,23 +74,20 @@ class Reporter:
             self.spans.export(watch, ended - began, line)
 
     def count(self, watch: Watch, seconds: float) -> None:
-        receipt = watch.receipt
         status = "none" if watch.status is None else f"{watch.status // 100}xx"
         key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
         counter = self.calls.get(key)
         if counter is None:
             counter = self.calls[key] = metrics.CALLS.labels(*key)
         counter.inc()
-        metrics.CALL_SECONDS.observe(seconds)
-        if receipt is not None and receipt.asset is not None:
-            asset = receipt.asset
-            metrics.CHARGED.labels(asset.symbol, asset.network, receipt.rail).inc(receipt.cost)
-        if watch.refusal is not None:
-            metrics.REFUSALS.labels(watch.refusal.slug).inc()
-        elif watch.error is not None:
+        if not watch.is_socket:
+            metrics.CALL_SECONDS.observe(seconds)
+        if watch.error is not None:
             metrics.ERRORS.inc()
         elif watch.broken is not None:
             metrics.BROKEN.labels("caller" if watch.broken == "hung_up" else "upstream").inc()
+        elif watch.refusal is not None:
+            metrics.REFUSALS.labels(watch.refusal.slug).inc()
 
     def label_of(self, watch: Watch) -> str:
         """A slug that is published. What a caller made up never becomes a label."""
@@ -157,8 +155,7 @@ def add_caller(line: Line, watch: Watch) -> None:
 
 def add_money(line: Line, receipt: Receipt) -> None:
     asset = receipt.asset
-    if asset is None:
-        line["charged"] = "0"
+    if asset is None or receipt.cost is None:
         return
     line["charged"] = f"{to_text(receipt.cost, asset.decimals)} {asset.symbol}"
     # As text: many readers of JSON take a number of more than 53 bits for another one.

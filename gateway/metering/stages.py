@@ -42,6 +42,9 @@ class Stages:
 
     def add(self, watch: Watch, ended: float) -> None:
         for name, at in reversed(watch.entered):
+            if name == "relay" and watch.is_socket:
+                ended = at
+                continue
             tally = self.tallies.get(name)
             if tally is None:
                 tally = self.tallies[name] = Tally(metrics.STAGE.labels(name))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
+from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Match, Outcome, Receipt
 
 
@@ -12,8 +13,9 @@ class FreeHold:
     recorder: Recorder
     event: Usage
     is_open: bool = True
+    metering: None = None
 
-    async def post(self, head: Head) -> Receipt:
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.record("free", head.status)
         return Receipt(self.event.call_id, "free", 0, None)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gateway.kit.sql import Pool
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
+from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
@@ -18,7 +19,9 @@ from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUn
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim
 from gateway.x402.settlement import Settlements
-from gateway.x402.wire import Resource
+from gateway.x402.wire import Resource, identifier_extension
+
+IDENTIFIERS = {is_required: identifier_extension(is_required=is_required) for is_required in (False, True)}
 
 
 @dataclass(slots=True)
@@ -28,8 +31,9 @@ class X402Hold:
     challenge: Challenge
     event: Usage
     is_open: bool = True
+    metering: None = None
 
-    async def post(self, head: Head) -> Receipt:
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.is_open = False
         event, paid = self.event, self.intake.authorization
         used = {
@@ -70,31 +74,51 @@ class X402Rail:
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
-        requirements = self.offers.requirements(quote.prices, route.wallet_address, route.wallet_network)
-        return Challenge(Resource(inbound.url, quote.description), requirements)
+        requirements = self.offers.requirements(
+            quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
+        )
+        is_required = route.requires_payment_identifier
+        return Challenge(
+            Resource(inbound.url, quote.description), requirements, IDENTIFIERS[is_required], is_required
+        )
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
+        taken, digest = await self.take(inbound, match, challenge)
+        paid = taken.authorization
+        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
+        is_owed = self.offers.is_owed(paid.asset.network)
+        fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
+        claim = Claim(
+            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
+        )
+        if not await payments.claim(self.pool, claim):
+            # Another request claimed it since it was looked for.
+            raise PaymentInProgress("this payment is being used by another request")
+        event = begun(inbound, caller, match, "x402", paid.payer)
+        return X402Hold(self, taken, challenge, event)
+
+    async def take(self, inbound: Inbound, match: Match, challenge: Challenge) -> tuple[Intake, bytes]:
+        """A payment that nobody brought before and that would settle now, and what it is bound to."""
         taken = intake.read(inbound.credentials, challenge)
         paid = taken.authorization
-        digest = await fingerprint(inbound, match)
         if known := await payments.find(self.pool, paid):
-            raise intake.stands(known, digest, taken, challenge)
+            intake.recognise(known, taken, challenge)
+            raise intake.stands(known, await fingerprint(inbound, match), taken, challenge)
+        if known := await intake.named_before(self.pool, taken, is_proven=False):
+            # Signed anew, by a payer that lost the first answer: it must not pay twice.
+            raise intake.named(known, await fingerprint(inbound, match), taken, challenge)
+        intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
-        is_owed = self.offers.is_owed(paid.asset.network)
-        fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
-        claim = Claim(inbound.call_id, "call", paid, digest, payee_id, is_owed, fee)
-        if not await payments.claim(self.pool, claim):
-            # Another request claimed it since it was looked for.
-            raise PaymentInProgress("this payment is being used by another request")
-        event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event)
+        if known := await intake.named_before(self.pool, taken, is_proven=True):
+            raise intake.named(known, await fingerprint(inbound, match), taken, challenge)
+        # Read only now: somebody without money must not make the gateway keep a large body.
+        return taken, await fingerprint(inbound, match)
 
 
 async def fingerprint(inbound: Inbound, match: Match) -> bytes:

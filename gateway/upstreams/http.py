@@ -14,7 +14,6 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     ServerTimeoutError,
-    web,
 )
 from yarl import URL
 
@@ -37,10 +36,6 @@ class UpstreamUnreachable(Refusal):
 class UpstreamTimeout(Refusal):
     status, slug, title = 504, "upstream-timeout", "Upstream timeout"
     outcome = "upstream_timeout"
-
-
-class RequestBroken(Refusal):
-    status, slug, title = 400, "request-incomplete", "Request incomplete"
 
 
 class HttpUpstreams:
@@ -87,7 +82,15 @@ class HttpUpstreams:
                 "the publisher's upstream gave no proper answer; nothing was charged"
             ) from None
         try:
-            head = Head(response.status, response.reason or "", hygiene.of_response(response.headers))
+            if response.status < 200:
+                raise UpstreamUnreachable(
+                    "the publisher's upstream wants to change protocols; nothing was charged"
+                )
+            reason = response.reason or ""
+            # What may not stand in a status line is left out of it: RFC 9112 section 4.
+            head = Head(
+                response.status, reason if reason.isprintable() else "", hygiene.of_response(response.headers)
+            )
             yield Answer(head, response.content.iter_any())
         finally:
             # A body that was read to its end gives its connection back; any other closes it.
@@ -108,6 +111,4 @@ def why(error: ClientConnectionError) -> Refusal:
     cause = error.__cause__
     if isinstance(cause, Refusal):
         return cause
-    if isinstance(cause, web.RequestPayloadError):
-        return RequestBroken("the request's body ended before it was complete; nothing was charged")
     return UpstreamUnreachable("the publisher's upstream cannot be reached; nothing was charged")

@@ -52,12 +52,13 @@ class Deposits:
         asset: Asset,
         amount: int,
         organization_id: UUID | None,
-        adopt: Callable[[str], Awaitable[UUID]],
+        adopt: Callable[[str], Awaitable[None]],
     ) -> Deposit:
         """Credit ``amount`` to the organization, or without one to the payer's own.
 
-        ``adopt`` makes an organization for a payer that nobody knows. The same payment sent again gets the
-        same answer and is credited once. A ``PaymentRequired`` says what to pay when there is no payment yet.
+        ``adopt`` makes an organization for a payer that nobody knows, and links the two; somebody else may be
+        first. The same payment sent again gets the same answer and is credited once. A ``PaymentRequired``
+        says what to pay when there is no payment yet.
         """
         challenge = self.challenge(asset, amount)
         if not credentials.has_payment:
@@ -66,18 +67,18 @@ class Deposits:
         paid = taken.authorization
         digest = hashlib.sha256(f"deposit {asset.id} {amount} {organization_id}".encode()).digest()
         if known := await payments.find(self.pool, paid):
+            intake.recognise(known, taken, challenge)
             if known.state == "settled" and known.request_digest == digest:
                 return await self.made(known, taken)
             raise intake.stands(known, digest, taken, challenge)
+        intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        owner_id = organization_id or await owner(self.pool, paid.payer) or await adopt(paid.payer)
-        # The signature proves whose address this is.
-        await self.pool.execute(SQL.link, paid.payer, owner_id)
+        owner_id = await whose(self.pool, paid.payer, organization_id, adopt)
         credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
         claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
         if not await payments.claim(self.pool, claim):
@@ -109,6 +110,25 @@ class Deposits:
             known.id, organization_id, known.payer, taken.authorization.asset, known.amount,
             transaction, dict(taken.receipt(transaction)),
         )  # fmt: skip
+
+
+async def whose(
+    pool: Pool, payer: str, organization_id: UUID | None, adopt: Callable[[str], Awaitable[None]]
+) -> UUID:
+    """Who is credited. The payment's signature proves whose address the payer's is."""
+    if organization_id is not None:
+        await link(pool, payer, organization_id)
+        return organization_id
+    if await owner(pool, payer) is None:
+        await adopt(payer)
+    owner_id = await owner(pool, payer)
+    assert owner_id is not None, "an address that was linked stays so"
+    return owner_id
+
+
+async def link(db: Db, address: str, organization_id: UUID) -> bool:
+    """False when the address is an organization's already."""
+    return await db.fetchval(SQL.link, address, organization_id) is not None
 
 
 async def owner(db: Db, address: str) -> UUID | None:

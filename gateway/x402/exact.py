@@ -16,6 +16,11 @@ from gateway.x402.wire import Requirement
 # A transfer needs this long to be mined, or it would expire on the way.
 MARGIN_SECONDS = 6
 
+KEY_SIGNATURE_BYTES = 65
+NOT_SIGNED = "the payment is not signed by its payer"
+# ERC-6492: what the signature of a wallet ends with that would first have to be deployed, at our expense.
+UNDEPLOYED = b"\x64\x92" * 16
+
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -57,8 +62,11 @@ def digest(authorization: Authorization) -> bytes:
     return keccak(b"\x19\x01" + domain_separator(authorization.asset) + message)
 
 
-def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
-    """``PaymentInvalid`` unless this is exactly what was asked for, in time, and signed by its payer."""
+def check_terms(authorization: Authorization, requirement: Requirement, now: int) -> None:
+    """``PaymentInvalid`` unless this is exactly what was asked for, and in time.
+
+    Whose signature it is, the facilitator finds out: only the chain knows whether the payer is a contract.
+    """
     if authorization.pay_to != requirement.pay_to:
         refuse("invalid_exact_evm_payload_recipient_mismatch", "the payment is to somebody else")
     if authorization.amount != requirement.amount:
@@ -70,13 +78,23 @@ def check(authorization: Authorization, requirement: Requirement, now: int) -> N
         refuse("invalid_exact_evm_payload_authorization_valid_after", "the payment is not valid yet")
     if authorization.valid_before < now + MARGIN_SECONDS:
         refuse("invalid_exact_evm_payload_authorization_valid_before", "the payment expires too soon")
-    if recover(authorization) != authorization.payer:
-        refuse("invalid_exact_evm_payload_signature", "the payment is not signed by its payer")
+    if authorization.signature.endswith(UNDEPLOYED):
+        refuse(
+            "invalid_exact_evm_payload_undeployed_smart_wallet",
+            "wallets that are not deployed yet cannot pay here: deploy it, then sign again",
+        )
+
+
+def is_signed_by_key(authorization: Authorization) -> bool:
+    """Whether the payer's own key signed, which is what counts for an account without code."""
+    return recover(authorization) == authorization.payer
 
 
 def recover(authorization: Authorization) -> str | None:
     """The address that signed, or None when no key can have."""
     signature = authorization.signature
+    if len(signature) != KEY_SIGNATURE_BYTES:
+        return None
     v = signature[64] - 27 if signature[64] >= 27 else signature[64]
     s = int.from_bytes(signature[32:64], "big")
     # A high s is the same signature in a second spelling, which tokens refuse.

@@ -3,11 +3,15 @@
 The codes are those of the x402 specification, section 9, and of its EVM mechanism.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from gateway.types import Asset
+
+if TYPE_CHECKING:
+    from gateway.x402.transactions import Stored
 
 Outcome: TypeAlias = Literal["settled", "failed", "pending"]
 
@@ -24,7 +28,7 @@ class Authorization:
     valid_before: int
     nonce: bytes
     signature: bytes = field(repr=False)
-    """r, s and v: 65 bytes."""
+    """r, s and v of a key, 65 bytes; of a contract wallet whatever it takes."""
 
 
 class PaymentInvalid(Exception):
@@ -38,6 +42,10 @@ class PaymentInvalid(Exception):
 
 class FacilitatorUnavailable(Exception):
     """Nobody can be asked right now; nothing was sent."""
+
+
+class ChainMismatch(FacilitatorUnavailable):
+    """The chain or the facilitator is not the one that the settings describe: somebody has to change them."""
 
 
 class PaymentNotClaimed(Exception):
@@ -57,15 +65,19 @@ class Settlement:
 class Facilitator(Protocol):
     """One network's way of settling."""
 
-    @property
-    def signer(self) -> str:
-        """The address that pays the gas."""
+    async def start(self) -> None:
+        """Compare the settings with the chain; ``ChainMismatch`` when they contradict each other."""
+
+    async def close(self) -> None: ...
 
     async def check(self, authorization: Authorization) -> None:
         """Ask the chain whether the transfer would succeed now.
 
         ``PaymentInvalid`` when not, ``FacilitatorUnavailable`` when the chain cannot be asked.
         """
+
+    async def check_again(self, authorization: Authorization) -> None:
+        """``check`` once more, right before ``submit``, where that costs less than what it prevents."""
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
         """Store the signed transaction and the payment as submitted, in one commit, then send it.
@@ -74,6 +86,9 @@ class Facilitator(Protocol):
         also when sending it failed: the outcome is then asked for like any other. Before that it may raise
         ``FacilitatorUnavailable`` or ``PaymentNotClaimed``, and nothing was stored or sent.
         """
+
+    async def recheck(self, settled: "Sequence[Stored]") -> "tuple[Sequence[Stored], Sequence[Stored]]":
+        """Of settled payments, those that are final now and those that are lost; see ``finality.py``."""
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
         """Wait for the receipt and the asset's ``Transfer`` log; send again what the node does not know."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.kit.problem import Problem, Refusal, invalid
+from gateway.kit.sql import Pool
 from gateway.types import Credentials
-from gateway.x402 import exact, wire
+from gateway.x402 import exact, payments, wire
 from gateway.x402.facilitator import Authorization, PaymentInvalid, Settlement
 from gateway.x402.offers import PaymentRequired
 from gateway.x402.payments import Payment
@@ -24,6 +25,18 @@ class TwoPayments(Refusal):
 
 class PaymentElsewhere(Refusal):
     status, slug, title = 409, "payment-bound-elsewhere", "The payment belongs to another request"
+
+
+class IdentifierMissing(Refusal):
+    status, slug, title = 400, "payment-identifier-required", "Payment identifier required"
+
+
+class IdentifierTaken(Refusal):
+    status, slug, title = (
+        409,
+        "payment-identifier-conflict",
+        "The payment identifier belongs to another request",
+    )
 
 
 class PaymentInProgress(Refusal):
@@ -60,48 +73,81 @@ class Challenge:
 
     resource: Resource
     requirements: Sequence[Requirement]
+    extensions: Mapping[str, Any] | None = None
+    requires_identifier: bool = False
 
     def refuse(
         self, error: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
     ) -> PaymentRequired:
         return PaymentRequired(
-            detail, self.resource, self.requirements, error=error, headers=headers, **members
+            detail,
+            self.resource,
+            self.requirements,
+            error=error,
+            headers=headers,
+            extensions=self.extensions,
+            **members,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A payment that answers the challenge, as far as can be told without the chain."""
+    """A payment as its payer signed it."""
 
     presented: Presented
-    requirement: Requirement
     authorization: Authorization
 
-    def receipt(self, transaction: str, failure: str | None = None) -> Mapping[str, str]:
+    def receipt(
+        self, transaction: str, failure: str | None = None, extra: Mapping[str, str] | None = None
+    ) -> Mapping[str, str]:
         """The header that tells the payer how the payment stands."""
         one, presented = self.authorization, self.presented
         network = presented.network if presented.version == 1 else one.asset.network
-        value = wire.receipt(presented.version, network, transaction, one.payer, one.amount, failure)
+        value = wire.receipt(presented.version, network, transaction, one.payer, one.amount, failure, extra)
         name = wire.RESPONSES[presented.version]
         return {name: value, "Access-Control-Expose-Headers": name}
 
 
 def read(credentials: Credentials, challenge: Challenge) -> Intake:
-    """Decode, match and check the payment of a request; a ``Refusal`` says what is wrong with it."""
+    """Decode the payment of a request, in the asset that it is in.
+
+    Its terms are for ``check``, and whose signature it has is for the chain to say. A payment that was taken
+    before stands as it stands, also when the price has changed since or it has expired.
+    """
     version, header = one_payment(credentials)
     try:
         presented = wire.present(version, header)
     except wire.Malformed as error:
         raise invalid(f"header/{wire.HEADERS[version]}", str(error)) from None
+    if challenge.requires_identifier and presented.identifier is None:
+        raise IdentifierMissing(
+            "name this payment in extensions.payment-identifier.info.id: 16 to 128 letters, digits, - or _"
+        )
+    try:
+        asset = wire.asset_of(presented, challenge.requirements)
+        authorization = wire.authorization(presented, asset)
+    except PaymentInvalid as error:
+        raise challenge.refuse(error.code, error.message) from None
+    return Intake(presented, authorization)
+
+
+def check(intake: Intake, challenge: Challenge) -> None:
+    """Refuse a new payment that is not exactly what this challenge asks for, now."""
+    presented = intake.presented
     try:
         requirement = wire.match(presented, challenge.requirements)
-        authorization = wire.authorization(presented, requirement.asset)
-        exact.check(authorization, requirement, int(time.time()))
-        if presented.resource_url not in (None, challenge.resource.url):
+        exact.check_terms(intake.authorization, requirement, now())
+        resource = challenge.resource
+        # A long query is not repeated in the offer; the request is what the payment is bound to.
+        if presented.resource_url not in (None, resource.url, resource.without_query.url):
             raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None
-    return Intake(presented, requirement, authorization)
+
+
+def now() -> int:
+    """In the seconds that authorizations count."""
+    return int(time.time())
 
 
 def one_payment(credentials: Credentials) -> tuple[wire.Version, str]:
@@ -111,6 +157,32 @@ def one_payment(credentials: Credentials) -> tuple[wire.Version, str]:
         return 2, credentials.payment_v2
     assert credentials.payment_v1 is not None, "asked only of requests that bring a payment"
     return 1, credentials.payment_v1
+
+
+def recognise(known: Payment, intake: Intake, challenge: Challenge) -> None:
+    """Refuse to tell how a payment stands to somebody who only guessed its payer and its nonce."""
+    one = intake.authorization
+    if known.signature != one.signature and not exact.is_signed_by_key(one):
+        raise challenge.refuse("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
+
+
+async def named_before(pool: Pool, intake: Intake, *, is_proven: bool) -> Payment | None:
+    """The payment that this payer gave the same name.
+
+    A key's signature is proof at once, and a payer whose wallet is empty since has to hear of it; a
+    contract's is proven by the check.
+    """
+    identifier, one = intake.presented.identifier, intake.authorization
+    if identifier is None or not (is_proven or exact.is_signed_by_key(one)):
+        return None
+    return await payments.find_identified(pool, one.payer, identifier)
+
+
+def named(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:
+    """How the payment stands that had the name before, for a request that may be another."""
+    if known.request_digest != digest:
+        return IdentifierTaken("another request was paid under this payment identifier; choose a new one")
+    return stands(known, digest, intake, challenge)
 
 
 def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) -> Refusal:
@@ -123,10 +195,16 @@ def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) 
     if known.state == "submitted":
         return SettlementPending(known.id, transaction)
     if known.state == "settled":
-        used = PaymentUsed(f"this payment is spent, as {known.id}; sign another for another request")
-        used.headers = intake.receipt(transaction)
-        return used
+        return spent(known, transaction, intake)
     return unused(known.failure or "void", transaction, intake, challenge)
+
+
+def spent(known: Payment, transaction: str, intake: Intake) -> Refusal:
+    where = {"creditedToBalance": str(known.amount)} if known.purpose == "deposit" else None
+    became = "went into the balance" if where else "is spent"
+    used = PaymentUsed(f"this payment {became}, as {known.id}; sign another for another request")
+    used.headers = intake.receipt(transaction, extra=where)
+    return used
 
 
 def unsettled(settlement: Settlement, payment_id: object, intake: Intake, challenge: Challenge) -> Refusal:

@@ -6,78 +6,60 @@ its outcome is asked for. Whoever asks later, in whatever process, sends it agai
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 
 from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import exact, payments, token, transactions
-from gateway.x402.chain import Chain, NodeRefused, call, entry, is_true, number, text
+from gateway.x402 import exact, finality, payments, token, transactions
+from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
+from gateway.x402.contradictions import compare
 from gateway.x402.facilitator import (
     Authorization,
+    ChainMismatch,
     FacilitatorUnavailable,
     PaymentInvalid,
     PaymentNotClaimed,
     Settlement,
 )
+from gateway.x402.gas import GasPrices
 from gateway.x402.receipts import Watch
+from gateway.x402.signers import Signed, Signer
+from gateway.x402.transactions import Stored
 
 log = structlog.get_logger(__name__)
 
-FEES_SECONDS = 5
-FEES_STALE_SECONDS = 60
 RETRY_SECONDS = 1
 POLL_SECONDS_MIN = 0.02
 POLL_SECONDS_MAX = 1.0
-# A transaction that waits for a lower base fee holds up every later one of its signer. What is paid is its
-# block's fee, so a generous offer costs nothing: the base fee may rise by an eighth with each block.
-BASE_FEE_MULTIPLE = 4
-TIP_WEI = 1_000_000
-
-
-class ChainMismatch(FacilitatorUnavailable):
-    """The chain is not the one that the settings describe: somebody has to change them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """What transactions offer for gas now; ``tip`` is None on a chain that has no base fee."""
-
-    per_gas: int
-    tip: int | None
-    known_at: float
+# Each is an eighth dearer than the one before, so a transaction that nobody mines has a bounded price.
+REPLACEMENTS_MAX = 10
 
 
 class LocalFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
     def __init__(self, pool: Pool, network: Network) -> None:
+        assert network.rpc_url is not None, "the settings give a network a node or a remote facilitator"
         self.pool = pool
         self.network = network
         self.chain = Chain(network.rpc_url)
-        self.account: LocalAccount = Account.from_key(network.facilitator_key.get_secret_value())
+        self.gas = GasPrices(self.chain)
+        self.signers = tuple(Signer(key) for key in network.keys)
         self.assets = tuple(accounts.of_networks([network]).values())
+        self.working: dict[UUID, Signer] = {}
         self.is_ready = False
         self.retry_at = 0.0
         self.trouble = FacilitatorUnavailable("the chain was not asked yet")
         self.preparing = asyncio.Lock()
-        self.signing = asyncio.Lock()
-        self.known_fees: Fees | None = None
-
-    @property
-    def signer(self) -> str:
-        return self.account.address.lower()
 
     async def start(self) -> None:
-        """Compare the settings with the chain; ``ChainMismatch`` when they contradict each other.
-
-        A node that is down is no error here: the gateway has other work, and the comparison is made before
+        """A node that is down is no error here: the gateway has other work, and the comparison is made before
         the first payment.
         """
         try:
@@ -92,29 +74,52 @@ class LocalFacilitator:
 
     async def check(self, authorization: Authorization) -> None:
         await self.prepare()
-        fees = await self.fees()
         asset = authorization.asset.address
         # With the gas that the transaction will have, so that too little shows here.
         data = token.transfer_with_authorization(authorization)
-        transfer = call(asset, data, sender=self.signer, gas=hex(self.network.gas_limit))
-        state = call(asset, token.authorization_state(authorization.payer, authorization.nonce))
-        code, used, gas_money, simulated = await self.chain.ask_all(
+        gas = hex(self.network.gas_limit)
+        code, used, simulated, *balances = await self.chain.ask_all(
             ("eth_getCode", [authorization.payer, "latest"]),
-            state,
-            ("eth_getBalance", [self.signer, "latest"]),
-            transfer,
+            call(asset, token.authorization_state(authorization.payer, authorization.nonce)),
+            call(asset, data, sender=self.signers[0].address, gas=gas),
+            *(("eth_getBalance", [signer.address, "latest"]) for signer in self.signers),
         )
-        if text(code) != "0x":
-            raise PaymentInvalid(
-                "unsupported_payer", "contract wallets cannot pay here yet: use a plain account"
-            )
+        await self.check_signature(authorization, has_code=text(code) != "0x")
         if is_true(used):
             raise PaymentInvalid("invalid_exact_evm_nonce_already_used", "the authorization was used before")
-        if number(gas_money) < self.network.gas_limit * fees.per_gas:
-            log.error("facilitator.out_of_gas_money", network=self.network.id, signer=self.signer)
-            raise FacilitatorUnavailable("the facilitator's account is out of gas money")
+        await self.check_gas_money([number(one) for one in balances])
         if isinstance(simulated, NodeRefused):
             raise await self.explain(authorization, simulated)
+
+    async def check_again(self, authorization: Authorization) -> None:
+        # The payer may have moved its money since; asking costs less than a transaction that reverts.
+        await self.check(authorization)
+
+    async def check_signature(self, authorization: Authorization, *, has_code: bool) -> None:
+        """A plain account signs with its key. One with code, by EIP-7702 too, says itself what its signature
+        is (ERC-1271): its key alone does not speak for it.
+        """
+        if has_code:
+            question = token.is_valid_signature(exact.digest(authorization), authorization.signature)
+            # What the wallet runs is somebody else's program; it may use as much gas as the transfer.
+            asked = call(authorization.payer, question, gas=hex(self.network.gas_limit))
+            [answer] = await self.chain.ask_all(asked)
+            if isinstance(answer, NodeRefused) and not answer.is_execution:
+                raise FacilitatorUnavailable(f"the node did not ask the wallet: {answer}")
+            is_signed = not isinstance(answer, NodeRefused) and text(answer) == token.IS_VALID
+        else:
+            is_signed = exact.is_signed_by_key(authorization)
+        if not is_signed:
+            raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
+
+    async def check_gas_money(self, balances: list[int]) -> None:
+        needed = self.network.gas_limit * (await self.gas.fees()).per_gas
+        for signer, balance in zip(self.signers, balances, strict=True):
+            if signer.has_gas_money and balance < needed:
+                log.error("facilitator.out_of_gas_money", network=self.network.id, signer=signer.address)
+            signer.has_gas_money = balance >= needed
+        if not any(signer.has_gas_money for signer in self.signers):
+            raise FacilitatorUnavailable("the facilitator's account is out of gas money")
 
     async def explain(self, authorization: Authorization, simulated: NodeRefused) -> Exception:
         """Why the transfer would not succeed, or that the node could not say."""
@@ -149,39 +154,40 @@ class LocalFacilitator:
 
     async def store(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> bytes:
         """Sign the transfer and commit it with the payment's new state; return what there is to send."""
-        fees = await self.fees()
+        fees = await self.gas.fees()
+        network, signer = self.network, self.least_busy()
         # Others of this process wait here rather than in the database, each with a connection in its hands.
-        async with self.signing, self.pool.acquire() as connection, connection.transaction():
+        async with signer.signing, self.pool.acquire() as connection, connection.transaction():
             if not await payments.submit(connection, payment_id, usage):
                 raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
-            nonce = await transactions.take_nonce(connection, self.network.id, self.signer)
-            signed = self.account.sign_transaction(self.transaction(authorization, nonce, fees))
-            raw = bytes(signed.raw_transaction)
+            nonce = await transactions.take_nonce(connection, network.id, signer.address)
+            signed = signer.transfer(authorization, network.chain_id, nonce, network.gas_limit, fees)
             await transactions.store(
-                connection, bytes(signed.hash), payment_id, self.network.id, self.signer, nonce, raw
+                connection, signed.hash, payment_id, network.id, signer.address, nonce, signed.raw
             )
-        return raw
+        signer.busy += 1
+        self.working[payment_id] = signer
+        return signed.raw
 
-    def transaction(self, authorization: Authorization, nonce: int, fees: Fees) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "chainId": self.network.chain_id,
-            "nonce": nonce,
-            "to": bytes.fromhex(authorization.asset.address[2:]),
-            "data": token.transfer_with_authorization(authorization),
-            "value": 0,
-            "gas": self.network.gas_limit,
-        }
-        if fees.tip is None:
-            return {**fields, "gasPrice": fees.per_gas}
-        return {**fields, "type": 2, "maxFeePerGas": fees.per_gas, "maxPriorityFeePerGas": fees.tip}
+    def least_busy(self) -> Signer:
+        rich = [signer for signer in self.signers if signer.has_gas_money]
+        return min(rich or self.signers, key=lambda signer: (signer.busy, signer.signing.locked()))
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        try:
+            return await self.watched(payment_id, wait_seconds)
+        finally:
+            if signer := self.working.pop(payment_id, None):
+                signer.busy -= 1
+
+    async def watched(self, payment_id: UUID, wait_seconds: float) -> Settlement:
         stored = await transactions.of_payment(self.pool, payment_id)
-        if stored is None:
-            raise LookupError(f"payment {payment_id} has no transaction to ask about")
+        if stored is None or stored.state in ("claimed", "void"):
+            raise LookupError(f"payment {payment_id} has nothing to ask the chain about")
         if stored.state == "settled" or stored.state == "failed":
             return Settlement(stored.state, stored.hash_text, stored.failure)
-        watch = Watch(self.chain, self.pool, stored, self.network.confirmations)
+        depth = self.network.depth(stored.amount, stored.decimals)
+        watch = Watch(self.chain, self.pool, stored, depth, self.unstick)
         deadline = time.monotonic() + wait_seconds
         pause = POLL_SECONDS_MIN
         while True:
@@ -190,9 +196,20 @@ class LocalFacilitator:
             if settlement is not None:
                 return settlement
             if remaining <= 0:
-                return Settlement("pending", stored.hash_text)
+                return Settlement("pending", watch.stored.hash_text)
             await asyncio.sleep(min(pause, remaining))
             pause = min(pause * 1.5, POLL_SECONDS_MAX)
+
+    async def recheck(self, settled: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
+        await self.prepare()
+        return await finality.look(self.chain, settled, self.network.final_blocks, self.again)
+
+    async def again(self, vanished: Stored) -> Settlement | None:
+        depth = self.network.depth(vanished.amount, vanished.decimals)
+        found = await Watch(self.chain, self.pool, vanished, depth, self.unstick).look()
+        if found is not None and found.outcome == "settled":
+            await payments.rename(self.pool, vanished.id, found.transaction)
+        return found
 
     async def look(self, watch: Watch) -> Settlement | None:
         try:
@@ -201,6 +218,22 @@ class LocalFacilitator:
         except (FacilitatorUnavailable, NodeRefused) as error:
             log.warning("outcome.unknown", transaction=watch.stored.hash_text, reason=str(error))
             return None
+
+    async def unstick(self, address: str, nonce: int) -> None:
+        """Send the transaction that a signer's later ones wait for again, with a higher fee, if it is due."""
+        signer = next((one for one in self.signers if one.address == address), None)
+        if signer is None:
+            return
+        age = timedelta(seconds=self.network.replace_after_seconds)
+        found = await transactions.stuck(self.pool, self.network.id, address, nonce, age, REPLACEMENTS_MAX)
+        if found is None:
+            return
+        stuck, raw = found
+        signed: Signed = signer.again(raw, self.network.chain_id, await self.gas.fees())
+        # Stored before it is sent, like the first: whichever of them is mined, somebody knows what it is.
+        if await transactions.replace(self.pool, stuck, signed.hash, signed.raw):
+            log.warning("transaction.replaced", replaced="0x" + stuck.hex(), by="0x" + signed.hash.hex())
+            await self.chain.ask("eth_sendRawTransaction", "0x" + signed.raw.hex())
 
     async def prepare(self) -> None:
         """Compare the settings with the chain, once; again only after a failure, and not at once."""
@@ -212,63 +245,17 @@ class LocalFacilitator:
             if time.monotonic() < self.retry_at:
                 raise type(self.trouble)(*self.trouble.args)
             try:
-                await self.compare()
+                await compare(self.chain, self.network, self.assets)
                 await self.catch_up()
             except FacilitatorUnavailable as error:
                 self.trouble, self.retry_at = error, time.monotonic() + RETRY_SECONDS
                 raise
             self.is_ready = True
 
-    async def compare(self) -> None:
-        """A transaction for another chain is lost money; a wrong EIP-712 domain refuses every payment."""
-        [chain_id] = await self.chain.ask_all(("eth_chainId", []))
-        if number(chain_id) != self.network.chain_id:
-            raise ChainMismatch(
-                f"the RPC URL of {self.network.id} belongs to another chain, eip155:{number(chain_id)}"
-            )
-        for asset in self.assets:
-            code, domain = await self.chain.ask_all(
-                ("eth_getCode", [asset.address, "latest"]), call(asset.address, token.DOMAIN_SEPARATOR)
-            )
-            if text(code) == "0x":
-                raise ChainMismatch(
-                    f"there is no contract at {asset.address} ({asset.symbol} on {asset.network})"
-                )
-            if domain != "0x" + exact.domain_separator(asset).hex():
-                raise ChainMismatch(
-                    f"{asset.symbol} at {asset.address} on {asset.network} has another EIP-712 domain than"
-                    f" the name {asset.name!r} and version {asset.version!r} of the settings"
-                )
-
     async def catch_up(self) -> None:
-        """Never sign with a nonce that the chain has seen: the key may have been used elsewhere."""
-        [count] = await self.chain.ask_all(("eth_getTransactionCount", [self.signer, "pending"]))
-        await transactions.register(self.pool, self.network.id, self.signer, number(count))
-
-    async def fees(self) -> Fees:
-        """What to offer for gas, as of a few seconds ago, or of a minute ago while the node does not say."""
-        fees = self.known_fees
-        if fees is not None and time.monotonic() < fees.known_at + FEES_SECONDS:
-            return fees
-        try:
-            self.known_fees = await self.ask_fees()
-        except FacilitatorUnavailable:
-            if fees is None or time.monotonic() > fees.known_at + FEES_STALE_SECONDS:
-                raise
-            return fees
-        return self.known_fees
-
-    async def ask_fees(self) -> Fees:
-        block, price, tip = await self.chain.ask_all(
-            ("eth_getBlockByNumber", ["latest", False]),
-            ("eth_gasPrice", []),
-            ("eth_maxPriorityFeePerGas", []),
+        """Never sign with a nonce that the chain has seen: a key may have been used elsewhere."""
+        counts = await self.chain.ask_all(
+            *(("eth_getTransactionCount", [signer.address, "pending"]) for signer in self.signers)
         )
-        now = time.monotonic()
-        base_fee = (entry(block) or {}).get("baseFeePerGas")
-        if base_fee is None:
-            return Fees(number(price) * 5 // 4, None, now)
-        # Not every node advises on the tip.
-        offered = number(price) - number(base_fee) if isinstance(tip, NodeRefused) else number(tip)
-        tip_wei = max(offered, TIP_WEI)
-        return Fees(number(base_fee) * BASE_FEE_MULTIPLE + tip_wei, tip_wei, now)
+        for signer, count in zip(self.signers, counts, strict=True):
+            await transactions.register(self.pool, self.network.id, signer.address, number(count))

@@ -5,8 +5,10 @@ Version 2 clients read the ``PAYMENT-REQUIRED`` header, version 1 clients the bo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import structlog
 
 from config.settings import Network
 from gateway.kit.problem import Problem, Refusal
@@ -15,8 +17,10 @@ from gateway.types import Price
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
 
-# How long a payer's authorization has to stay valid: an upstream call and a settlement fit in.
-TIMEOUT_SECONDS = 300
+# Clients and proxies refuse longer header fields: aiohttp 8190 bytes, nginx 8 KiB for all of them.
+HEADER_BYTES_MAX = 7500
+
+log = structlog.get_logger(__name__)
 
 
 class PaymentRequired(Refusal):
@@ -30,13 +34,14 @@ class PaymentRequired(Refusal):
         *,
         error: str = "payment_required",
         headers: Mapping[str, str] | None = None,
+        extensions: Mapping[str, Any] | None = None,
         **members: Any,
     ) -> None:
         """``error`` is machine-readable; ``members`` go into the body beside the offers."""
         super().__init__(detail)
         self.resource, self.requirements, self.error, self.members = resource, requirements, error, members
         self.headers = {
-            wire.REQUIRED: wire.challenge_v2(resource, requirements, error),
+            wire.REQUIRED: within_limits(resource, requirements, error, extensions),
             "Cache-Control": "no-store",
             "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
             **(headers or {}),
@@ -55,6 +60,27 @@ class PaymentRequired(Refusal):
         )
 
 
+def within_limits(
+    resource: Resource,
+    requirements: Sequence[Requirement],
+    error: str,
+    extensions: Mapping[str, Any] | None,
+) -> str:
+    """The v2 header; where clients could not read one so long, without what they can do without.
+
+    Never without an offer: the payer may have money in the last asset only.
+    """
+    header = ""
+    bare = replace(resource, description="")
+    shorter = (resource, extensions), (bare, extensions), (bare, None), (bare.without_query, None)
+    for described, extended in shorter:
+        header = wire.challenge_v2(described, requirements, error, extended)
+        if len(header) <= HEADER_BYTES_MAX:
+            return header
+    log.warning("offers.header_too_long", bytes=len(header), offers=len(requirements))
+    return header
+
+
 @dataclass(frozen=True, slots=True)
 class Offering:
     """One network as a payer sees it."""
@@ -68,24 +94,37 @@ class Offers:
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = {
             network.id: Offering(
-                network.name or wire.V1_NAMES.get(network.chain_id, network.id),
+                network.v1_name,
                 network.pay_to.lower() if network.pay_to else None,
             )
             for network in networks
         }
 
     def requirements(
-        self, prices: Sequence[Price], wallet: str | None, wallet_network: str | None
+        self,
+        prices: Sequence[Price],
+        wallet: str | None,
+        wallet_network: str | None,
+        *,
+        is_upfront: bool = False,
     ) -> list[Requirement]:
-        """The ways to pay these prices. A network without a wallet to pay to offers none."""
+        """The ways to pay these prices. A network without a wallet to pay to offers none.
+
+        What is paid upfront goes to the platform only: a publisher who has the money cannot be made to return
+        what a failed call did not earn.
+        """
         found = []
         for price in prices:
             offering = self.networks.get(price.asset.network)
             if offering is None or not price.is_onchain_enabled:
                 continue
-            own = wallet if wallet_network == price.asset.network else None
+            own = wallet if wallet_network == price.asset.network and not is_upfront else None
             if pay_to := offering.pay_to or own:
-                found.append(Requirement(price.asset, price.ceiling, pay_to, TIMEOUT_SECONDS, offering.name))
+                found.append(
+                    Requirement(
+                        price.asset, price.ceiling, pay_to, wire.TIMEOUT_SECONDS, offering.name, is_upfront
+                    )
+                )
         return found
 
     def is_owed(self, network: str) -> bool:

@@ -16,7 +16,7 @@ from gateway.x402.facilitator import Authorization
 
 SQL = Statements(__file__)
 
-Purpose: TypeAlias = Literal["call", "deposit"]
+Purpose: TypeAlias = Literal["call", "deposit", "facilitated"]
 State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
 
 
@@ -32,6 +32,8 @@ class Claim:
     is_owed: bool
     """False when the money goes straight to the publisher's wallet: recorded, not owed."""
     fee: int
+    identifier: str | None = None
+    """What its payer calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Payment:
     asset_id: UUID
     payer: str
     amount: int
+    signature: bytes
     request_digest: bytes
     credit_id: UUID
     is_owed: bool
@@ -55,12 +58,12 @@ class Payment:
 
 
 async def claim(db: Db, new: Claim) -> bool:
-    """False when this authorization was claimed before, by whatever request."""
+    """False when this authorization, or its payer's name for it, was claimed before by whatever request."""
     one = new.authorization
     values = (
         new.id, new.purpose, one.asset.id, one.payer, one.nonce, one.pay_to, one.amount,
         one.valid_after, one.valid_before, one.signature,
-        new.request_digest, new.credit_id, new.is_owed, new.fee,
+        new.request_digest, new.credit_id, new.is_owed, new.fee, new.identifier,
     )  # fmt: skip
     return await db.fetchval(SQL.claim, *values) is not None
 
@@ -70,6 +73,11 @@ async def find(db: Db, authorization: Authorization) -> Payment | None:
     return stored(
         await db.fetchrow(SQL.find, authorization.asset.id, authorization.payer, authorization.nonce)
     )
+
+
+async def find_identified(db: Db, payer: str, identifier: str) -> Payment | None:
+    """The payment that its payer called this, unless it cost nothing."""
+    return stored(await db.fetchrow(SQL.find_identified, payer, identifier))
 
 
 async def get(db: Db, payment_id: UUID) -> Payment | None:
@@ -85,23 +93,44 @@ async def submit(db: Db, payment_id: UUID, usage: dict[str, Any]) -> bool:
     return await db.fetchval(SQL.submit, payment_id, usage) is not None
 
 
-async def settle(db: Db, payment_id: UUID) -> Payment | None:
+async def settle(db: Db, payment_id: UUID, transaction: str = "") -> Payment | None:
     """Return the payment to the one who settled it; None to everybody after."""
-    return stored(await db.fetchrow(SQL.settle, payment_id))
+    known = bytes.fromhex(transaction.removeprefix("0x")) or None
+    return stored(await db.fetchrow(SQL.settle, payment_id, known))
+
+
+async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:
+    """Write down what somebody else says it sent for a payment."""
+    await db.execute(SQL.name_transaction, payment_id, bytes.fromhex(transaction.removeprefix("0x")))
 
 
 async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
     return await db.fetchval(SQL.fail, payment_id, failure) is not None
 
 
-async def submitted_before(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
-    """Payments whose outcome nobody has written down for a while, oldest first."""
-    return [row["id"] for row in await db.fetch(SQL.submitted_before, age, limit)]
+async def take_submitted(db: Db, network: str, age: timedelta, limit: int) -> Sequence[UUID]:
+    """A network's payments whose outcome nobody has asked for in a while: the caller's to ask for now."""
+    return [row["id"] for row in await db.fetch(SQL.take_submitted, network, age, limit)]
 
 
-async def network(db: Db, payment_id: UUID) -> str:
-    """The CAIP-2 network that the payment is on."""
-    return str(await db.fetchval(SQL.network, payment_id))
+async def take_settled(db: Db, age: timedelta, limit: int) -> Sequence[UUID]:
+    """Settled payments that are not final, and that nobody has looked at in a while."""
+    return [row["id"] for row in await db.fetch(SQL.take_settled, age, limit)]
+
+
+async def finalize(db: Db, payment_ids: Sequence[UUID]) -> None:
+    """Nothing can take these back any more."""
+    await db.execute(SQL.finalize, payment_ids)
+
+
+async def lose(db: Db, payment_id: UUID) -> None:
+    """Its transaction was taken back for good; the booking stands until somebody decides."""
+    await db.execute(SQL.lose, payment_id)
+
+
+async def rename(db: Db, payment_id: UUID, transaction: str) -> None:
+    """Another transaction settles it now than the one that did before the chain was reorganized."""
+    await db.execute(SQL.rename, payment_id, bytes.fromhex(transaction.removeprefix("0x")))
 
 
 async def abandon(db: Db, age: timedelta) -> int:

@@ -1,20 +1,27 @@
 -- name: claim
 INSERT INTO payments (id, purpose, asset_id, payer, nonce, pay_to, amount, valid_after, valid_before, signature,
-    request_digest, credit_id, is_owed, fee)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-ON CONFLICT (asset_id, payer, nonce) DO NOTHING
+    request_digest, credit_id, is_owed, fee, identifier)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+-- Its nonce was claimed, or what it calls itself.
+ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: find
-SELECT payments.*, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY nonce DESC LIMIT 1
-) AS transaction_hash
+SELECT payments.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+)) AS transaction_hash
 FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
 
+-- name: find_identified
+SELECT payments.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+)) AS transaction_hash
+FROM payments WHERE payer = $1 AND identifier = $2 AND state IN ('claimed', 'submitted', 'settled')
+
 -- name: get
-SELECT payments.*, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY nonce DESC LIMIT 1
-) AS transaction_hash
+SELECT payments.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+)) AS transaction_hash
 FROM payments WHERE id = $1
 
 -- name: void
@@ -23,12 +30,12 @@ WHERE id = $1 AND state = 'claimed'
 RETURNING id
 
 -- name: submit
-UPDATE payments SET state = 'submitted', usage = $2
+UPDATE payments SET state = 'submitted', usage = $2, asked_at = now()
 WHERE id = $1 AND state = 'claimed'
 RETURNING id
 
 -- name: settle
-UPDATE payments SET state = 'settled', closed_at = now()
+UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce($2, known_hash)
 WHERE id = $1 AND state = 'submitted'
 RETURNING *
 
@@ -37,13 +44,37 @@ UPDATE payments SET state = 'failed', failure = $2, closed_at = now()
 WHERE id = $1 AND state IN ('claimed', 'submitted')
 RETURNING id
 
--- name: submitted_before
-SELECT id FROM payments
-WHERE state = 'submitted' AND created_at < now() - $1::interval
-ORDER BY created_at LIMIT $2
+-- name: name_transaction
+UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'submitted' AND known_hash IS DISTINCT FROM $2
 
--- name: network
-SELECT assets.network FROM payments JOIN assets ON assets.id = payments.asset_id WHERE payments.id = $1
+-- name: take_submitted
+-- Whoever takes a payment asks for its outcome: the others take others, and the longest unasked comes first, so one
+-- that never ends keeps none waiting.
+UPDATE payments SET asked_at = now()
+WHERE id IN (
+    SELECT payments.id FROM payments JOIN assets ON assets.id = payments.asset_id
+    WHERE state = 'submitted' AND network = $1 AND coalesce(asked_at, payments.created_at) < now() - $2::interval
+    ORDER BY coalesce(asked_at, payments.created_at) LIMIT $3 FOR UPDATE OF payments SKIP LOCKED
+)
+RETURNING id
+
+-- name: take_settled
+UPDATE payments SET asked_at = now()
+WHERE id IN (
+    SELECT id FROM payments
+    WHERE state = 'settled' AND final_at IS NULL AND coalesce(asked_at, created_at) < now() - $1::interval
+    ORDER BY coalesce(asked_at, created_at) LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+
+-- name: finalize
+UPDATE payments SET final_at = now() WHERE id = ANY ($1::uuid[])
+
+-- name: lose
+UPDATE payments SET final_at = now(), lost_at = now() WHERE id = $1
+
+-- name: rename
+UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'settled'
 
 -- name: abandon
 -- Claimed by a process that died before anything was sent: the payer was not charged and will not be.

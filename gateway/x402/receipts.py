@@ -5,8 +5,8 @@ proof that the payer was not and will not be charged by this authorization; all 
 """
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -27,43 +27,45 @@ CLOCK_SLACK_SECONDS = 300
 EVENT_MISMATCH = "invalid_exact_evm_transfer_event_mismatch"
 
 
-class Watch:
-    """One payment's transaction, from stored to proven."""
+Unstick: TypeAlias = Callable[[str, int], Awaitable[None]]
+"""Told of a signer's next nonce, whose transaction is known to the node and not mined."""
 
-    def __init__(self, chain: Chain, pool: Pool, stored: Stored, confirmations: int) -> None:
+
+class Evidence:
+    """What the chain can say of one payment, whoever sent the transaction."""
+
+    def __init__(self, chain: Chain, stored: Stored, confirmations: int) -> None:
         self.chain = chain
-        self.pool = pool
         self.stored = stored
         self.confirmations = confirmations
-        self.resend_at = 0.0
 
     async def look(self) -> Settlement | None:
-        """Return the outcome once it is proven; send the transaction again when the node lost it."""
-        ours = self.stored.hash_text
-        receipt, transaction, height = await self.chain.ask_all(
-            ("eth_getTransactionReceipt", [ours]),
-            ("eth_getTransactionByHash", [ours]),
-            ("eth_blockNumber", []),
-        )
-        confirmed = number(height) - self.confirmations + 1
-        if entry(receipt) is not None:
+        """The outcome by a transaction that is named, or without one once the authorization has expired."""
+        receipt, confirmed = await self.receipt()
+        # The wrong transaction may have been named, so one that is no proof of a transfer is no proof at all.
+        if receipt is not None and self.proves(receipt):
             return await self.judge(receipt, confirmed)
-        is_dead = await self.send_again(is_unknown=entry(transaction) is None)
-        if is_dead or time.time() > self.stored.valid_before:
-            return await self.without_us(confirmed)
-        return None
+        return await self.without_us(confirmed)
+
+    async def receipt(self) -> tuple[Mapping[str, Any] | None, int]:
+        """The receipt of whichever transaction was mined, and the height that counts as deep enough."""
+        asked: list[Request] = [("eth_getTransactionReceipt", [one]) for one in self.stored.candidates]
+        height, *receipts = await self.chain.ask_all(("eth_blockNumber", []), *asked)
+        mined = [found for one in receipts if (found := entry(one)) is not None]
+        return next(iter(mined), None), number(height) - self.confirmations + 1
 
     async def judge(self, receipt: Mapping[str, Any], confirmed: int) -> Settlement | None:
         """What a receipt says, once its block is deep enough."""
         if number(receipt["blockNumber"]) > confirmed:
             return None
+        mined = str(receipt["transactionHash"]).lower()
         if self.proves(receipt):
-            return Settlement("settled", self.stored.hash_text)
+            return Settlement("settled", mined)
         [spent] = await self.chain.ask_all(self.state_at(confirmed))
         if is_true(spent):
             return await self.spent_by(confirmed)
         is_reverted = number(receipt["status"]) == 0
-        return self.failed("transaction_failed" if is_reverted else EVENT_MISMATCH)
+        return Settlement("failed", mined, "transaction_failed" if is_reverted else EVENT_MISMATCH)
 
     async def without_us(self, confirmed: int) -> Settlement | None:
         """What became of an authorization whose transaction is not mined: spent, expired, or neither yet."""
@@ -126,31 +128,6 @@ class Watch:
                 low = middle + 1
         return low
 
-    async def send_again(self, *, is_unknown: bool) -> bool:
-        """Send what the node may have lost, now and then; True when another transaction took our nonce.
-
-        Earlier transactions of the signer go first: a missing one holds up ours, and its process may be gone.
-        """
-        now = time.monotonic()
-        is_first = self.resend_at == 0
-        if now < self.resend_at:
-            return False
-        self.resend_at = now + RESEND_SECONDS
-        if is_first and not is_unknown:
-            return False
-        stored = self.stored
-        count = number(await self.chain.ask("eth_getTransactionCount", stored.signer, "latest"))
-        if count > stored.signer_nonce:
-            return True
-        for raw in await transactions.from_nonce(
-            self.pool, stored.network, stored.signer, count, stored.signer_nonce
-        ):
-            try:
-                await self.chain.ask("eth_sendRawTransaction", "0x" + raw.hex())
-            except NodeRefused as error:
-                log.info("transaction.not_sent_again", transaction=stored.hash_text, reason=str(error))
-        return False
-
     def proves(self, receipt: Mapping[str, Any]) -> bool:
         one = self.stored
         return number(receipt["status"]) == 1 and token.has_transfer(
@@ -163,3 +140,55 @@ class Watch:
     def state_at(self, block: int) -> Request:
         data = token.authorization_state(self.stored.payer, self.stored.nonce)
         return call(self.stored.asset, data, block=hex(block))
+
+
+class Watch(Evidence):
+    """One payment's transaction of our own, from stored to proven."""
+
+    def __init__(
+        self, chain: Chain, pool: Pool, stored: Stored, confirmations: int, unstick: Unstick
+    ) -> None:
+        super().__init__(chain, stored, confirmations)
+        self.pool = pool
+        self.unstick = unstick
+        self.resend_at = 0.0
+
+    async def look(self) -> Settlement | None:
+        """Return the outcome once it is proven; send the transaction again when the node lost it."""
+        receipt, confirmed = await self.receipt()
+        if receipt is not None:
+            return await self.judge(receipt, confirmed)
+        is_dead = await self.send_again()
+        if is_dead or time.time() > self.stored.valid_before:
+            return await self.without_us(confirmed)
+        return None
+
+    async def send_again(self) -> bool:
+        """Send what the node may have lost, now and then; True when another transaction took our nonce.
+
+        Earlier transactions of the signer go first: a missing one holds up ours, and its process may be gone.
+        """
+        stored, now = self.stored, time.monotonic()
+        if stored.signer is None or stored.signer_nonce is None:
+            # Somebody else was to send it, before the settings changed.
+            return True
+        if now < self.resend_at:
+            return False
+        is_first = self.resend_at == 0
+        self.resend_at = now + RESEND_SECONDS
+        if is_first and entry(await self.chain.ask("eth_getTransactionByHash", stored.candidates[0])):
+            return False
+        count = number(await self.chain.ask("eth_getTransactionCount", stored.signer, "latest"))
+        if count > stored.signer_nonce:
+            # By a replacement perhaps, that another process made.
+            self.stored = await transactions.of_payment(self.pool, stored.id) or stored
+            return True
+        for raw in await transactions.from_nonce(
+            self.pool, stored.network, stored.signer, count, stored.signer_nonce
+        ):
+            try:
+                await self.chain.ask("eth_sendRawTransaction", "0x" + raw.hex())
+            except NodeRefused as error:
+                log.info("transaction.not_sent_again", transaction=stored.hash_text, reason=str(error))
+        await self.unstick(stored.signer, count)
+        return False

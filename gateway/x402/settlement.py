@@ -50,16 +50,18 @@ class Settlements:
         network = authorization.asset.network
         facilitator = self.facilitators[network]
         try:
-            # The payer may have moved its money since; asking again costs less than a transaction that
-            # reverts.
-            await facilitator.check(authorization)
+            await facilitator.check_again(authorization)
             await facilitator.submit(payment_id, authorization, event)
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
             failure = error.code if isinstance(error, PaymentInvalid) else "facilitator_unavailable"
             await payments.void(self.pool, payment_id, failure)
             return Settlement("failed", "", failure)
-        settlement = await facilitator.outcome(payment_id, self.wait_seconds[network])
+        return await self.outcome(payment_id, network)
+
+    async def outcome(self, payment_id: UUID, network: str) -> Settlement:
+        """Wait for the outcome of a submitted payment, and book it."""
+        settlement = await self.facilitators[network].outcome(payment_id, self.wait_seconds[network])
         await self.finish(payment_id, network, settlement)
         return settlement
 
@@ -67,7 +69,7 @@ class Settlements:
         """Write the outcome down; the first to do so books the money, and nobody after."""
         if settlement.outcome == "settled":
             async with self.pool.acquire() as connection, connection.transaction():
-                payment = await payments.settle(connection, payment_id)
+                payment = await payments.settle(connection, payment_id, settlement.transaction)
                 if payment is not None:
                     await book(connection, payment)
         elif settlement.outcome == "failed":
@@ -80,21 +82,29 @@ class Settlements:
     async def reconcile(self, age: timedelta) -> int:
         """Finish payments that nobody waits for any more; return how many reached an end."""
         finished = 0
-        for payment_id in await payments.submitted_before(self.pool, age, limit=100):
-            payment = await payments.get(self.pool, payment_id)
-            network = await payments.network(self.pool, payment_id)
-            facilitator = self.facilitators.get(network)
-            if payment is None or facilitator is None:
-                log.warning("payment.stranded", payment_id=str(payment_id), network=network)
+        due = [
+            (network, payment_id)
+            for network in self.facilitators
+            # A network at a time: payments on one whose node is away do not take the places of the others.
+            for payment_id in await payments.take_submitted(self.pool, network, age, limit=100)
+        ]
+        for network, payment_id in due:
+            try:
+                settlement = await self.facilitators[network].outcome(payment_id, 0)
+                await self.finish(payment_id, network, settlement)
+            except Exception:
+                # One payment that cannot be read must not hold up everybody else's.
+                log.exception("payment.unreconciled", payment_id=str(payment_id))
                 continue
-            settlement = await facilitator.outcome(payment_id, 0)
-            await self.finish(payment_id, network, settlement)
             finished += settlement.outcome != "pending"
         return finished
 
 
 async def book(connection: Any, payment: Payment) -> None:
     """Move the money and write the usage row, in the transaction that settles the payment."""
+    if payment.purpose == "facilitated":
+        # Somebody else's money on its way to somebody else.
+        return
     event = payment.usage or {}
     description = str(event.get("description", payment.purpose))
     kind: Literal["charge", "deposit"] = "charge" if payment.purpose == "call" else "deposit"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.x402 import exact
 from gateway.x402.exact import keccak
 from gateway.x402.facilitator import Authorization
 
@@ -14,9 +15,16 @@ def selector(signature: bytes) -> bytes:
 TRANSFER_WITH_AUTHORIZATION = selector(
     b"transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)"
 )
+TRANSFER_WITH_BYTES = selector(
+    b"transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
+)
 AUTHORIZATION_STATE = selector(b"authorizationState(address,bytes32)")
 BALANCE_OF = selector(b"balanceOf(address)")
 DOMAIN_SEPARATOR = selector(b"DOMAIN_SEPARATOR()")
+
+IS_VALID_SIGNATURE = selector(b"isValidSignature(bytes32,bytes)")
+# What a wallet answers, and nothing like it: its selector in a word of its own.
+IS_VALID = "0x" + IS_VALID_SIGNATURE.hex() + "00" * 28
 
 TRANSFERRED = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 AUTHORIZATION_USED = "0x" + keccak(b"AuthorizationUsed(address,bytes32)").hex()
@@ -24,22 +32,32 @@ AUTHORIZATION_CANCELED = "0x" + keccak(b"AuthorizationCanceled(address,bytes32)"
 
 
 def transfer_with_authorization(one: Authorization) -> bytes:
-    r, s, v = one.signature[:32], one.signature[32:64], one.signature[64]
-    return b"".join(
+    message = b"".join(
         [
-            TRANSFER_WITH_AUTHORIZATION,
             word(one.payer),
             word(one.pay_to),
             one.amount.to_bytes(32, "big"),
             one.valid_after.to_bytes(32, "big"),
             one.valid_before.to_bytes(32, "big"),
             one.nonce,
-            # Some wallets count from 0; tokens take 27 and 28 only.
-            (v if v >= 27 else v + 27).to_bytes(32, "big"),
-            r,
-            s,
         ]
     )
+    signature = one.signature
+    if len(signature) != exact.KEY_SIGNATURE_BYTES:
+        # The seventh argument is the first whose place is not fixed: it follows the seven words.
+        return TRANSFER_WITH_BYTES + message + (7 * 32).to_bytes(32, "big") + dynamic(signature)
+    v = signature[64]
+    # Some wallets count from 0; tokens take 27 and 28 only. A contract's bytes mean what the contract says.
+    v = v + 27 if v < 2 and exact.is_signed_by_key(one) else v
+    return TRANSFER_WITH_AUTHORIZATION + message + v.to_bytes(32, "big") + signature[:64]
+
+
+def is_valid_signature(digest: bytes, signature: bytes) -> bytes:
+    return IS_VALID_SIGNATURE + digest + (2 * 32).to_bytes(32, "big") + dynamic(signature)
+
+
+def dynamic(octets: bytes) -> bytes:
+    return len(octets).to_bytes(32, "big") + octets + bytes(-len(octets) % 32)
 
 
 def authorization_state(payer: str, nonce: bytes) -> bytes:

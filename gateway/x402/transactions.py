@@ -6,7 +6,7 @@ none is skipped, which would hold up every later one, and none is used twice, ho
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from gateway.kit.sql import Db, Statements
@@ -17,25 +17,42 @@ SQL = Statements(__file__)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A payment's transaction, and what it has to prove."""
+    """A payment with its transactions, and what one of them has to prove."""
 
-    hash: bytes
+    id: UUID
+    asset_id: UUID
     network: str
-    signer: str
-    signer_nonce: int
     asset: str
+    """The token's contract."""
+    decimals: int
     payer: str
     pay_to: str
     amount: int
     nonce: bytes
+    valid_after: int
     valid_before: int
+    signature: bytes
     state: State
     failure: str | None
+    known_hash: bytes | None
+    """What settled it, or what a remote facilitator says does."""
     claimed_at: datetime
+    hashes: Sequence[bytes]
+    """What we signed for it, newest first: the same account nonce, with ever higher fees."""
+    signer: str | None
+    signer_nonce: int | None
 
     @property
     def hash_text(self) -> str:
-        return "0x" + self.hash.hex()
+        """The transaction to name; "" when nobody has named one yet."""
+        named = self.known_hash or next(iter(self.hashes), None)
+        return "0x" + named.hex() if named else ""
+
+    @property
+    def candidates(self) -> Sequence[str]:
+        """Every transaction that may settle it."""
+        known = [self.known_hash] if self.known_hash else []
+        return ["0x" + one.hex() for one in dict.fromkeys([*known, *self.hashes])]
 
 
 async def register(db: Db, network: str, signer: str, chain_nonce: int) -> None:
@@ -56,11 +73,27 @@ async def store(
     await db.execute(SQL.store, hash, payment_id, network, signer, nonce, raw)
 
 
+async def replace(db: Db, replaced: bytes, hash: bytes, raw: bytes) -> bool:
+    """Store a transaction in place of another; False when somebody else did."""
+    return await db.fetchval(SQL.replace, replaced, hash, raw) is not None
+
+
 async def of_payment(db: Db, payment_id: UUID) -> Stored | None:
-    row = await db.fetchrow(SQL.of_payment, payment_id)
-    return Stored(**dict(row)) if row else None
+    return next(iter(await of_payments(db, [payment_id])), None)
+
+
+async def of_payments(db: Db, payment_ids: Sequence[UUID]) -> Sequence[Stored]:
+    return [Stored(**dict(row)) for row in await db.fetch(SQL.of_payments, list(payment_ids))]
 
 
 async def from_nonce(db: Db, network: str, signer: str, first: int, last: int) -> Sequence[bytes]:
-    """What the signer signed with these nonces, in their order."""
+    """What the signer signed with these nonces, in their order, each as it was signed last."""
     return [row["raw"] for row in await db.fetch(SQL.from_nonce, network, signer, first, last)]
+
+
+async def stuck(
+    db: Db, network: str, signer: str, nonce: int, age: timedelta, versions_max: int
+) -> tuple[bytes, bytes] | None:
+    """The hash and the bytes of the newest transaction with this nonce, if it has waited for too long."""
+    row = await db.fetchrow(SQL.stuck, network, signer, nonce, age, versions_max)
+    return (row["hash"], row["raw"]) if row else None

@@ -10,17 +10,37 @@ RETURNING next_nonce - 1
 -- name: store
 INSERT INTO chain_transactions (hash, payment_id, network, signer, nonce, raw) VALUES ($1, $2, $3, $4, $5, $6)
 
--- name: of_payment
-SELECT chain_transactions.hash, chain_transactions.network, signer, chain_transactions.nonce AS signer_nonce,
-    assets.address AS asset, payer, pay_to, amount, payments.nonce, valid_before, state, failure,
-    payments.created_at AS claimed_at
-FROM chain_transactions
-JOIN payments ON payments.id = payment_id
+-- name: replace
+-- Of two processes that replace a transaction, one does.
+INSERT INTO chain_transactions (hash, payment_id, network, signer, nonce, raw, replaces)
+SELECT $2, payment_id, network, signer, nonce, $3, hash FROM chain_transactions WHERE hash = $1
+ON CONFLICT DO NOTHING
+RETURNING hash
+
+-- name: of_payments
+SELECT payments.id, assets.id AS asset_id, assets.network, assets.address AS asset, assets.decimals,
+    payer, pay_to, amount, payments.nonce, valid_after, valid_before, signature, state, failure, known_hash,
+    payments.created_at AS claimed_at, coalesce(sent.hashes, '{}') AS hashes, sent.signer, sent.signer_nonce
+FROM payments
 JOIN assets ON assets.id = asset_id
-WHERE payment_id = $1
-ORDER BY chain_transactions.nonce DESC LIMIT 1
+CROSS JOIN LATERAL (
+    SELECT array_agg(hash ORDER BY created_at DESC) AS hashes, min(signer) AS signer, min(nonce) AS signer_nonce
+    FROM chain_transactions WHERE payment_id = payments.id
+) AS sent
+WHERE payments.id = ANY ($1::uuid[])
 
 -- name: from_nonce
-SELECT raw FROM chain_transactions
+-- The newest of each nonce.
+SELECT DISTINCT ON (nonce) raw FROM chain_transactions
 WHERE network = $1 AND signer = $2 AND nonce BETWEEN $3 AND $4
-ORDER BY nonce LIMIT 100
+ORDER BY nonce, created_at DESC LIMIT 100
+
+-- name: stuck
+-- The newest transaction with this nonce, if it has waited for so long and was not replaced too often.
+SELECT hash, raw FROM (
+    SELECT hash, raw, created_at, count(*) OVER () AS versions FROM chain_transactions
+    WHERE network = $1 AND signer = $2 AND nonce = $3
+) AS found
+WHERE versions <= $5
+    AND NOT EXISTS (SELECT FROM chain_transactions AS later WHERE later.replaces = found.hash)
+    AND created_at < now() - $4::interval

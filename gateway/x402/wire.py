@@ -7,13 +7,14 @@ values out. Numbers travel as decimal strings and are parsed as strictly as they
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from gateway.types import Asset
 from gateway.x402.facilitator import Authorization, PaymentInvalid
+from gateway.x402.shapes import V1, V2, AcceptedV2, Message
 
 Version: TypeAlias = Literal[1, 2]
 
@@ -24,17 +25,14 @@ HEADERS: Mapping[Version, str] = {1: "X-PAYMENT", 2: "PAYMENT-SIGNATURE"}
 # A payment header is about 1 kB; this leaves room for extensions and none for mischief.
 HEADER_BYTES_MAX = 32 * 1024
 
+# How long a payer's authorization has to stay valid: an upstream call and a settlement fit in.
+TIMEOUT_SECONDS = 300
+
 NUMBER = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 NONCE = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
-SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}", re.ASCII)
-
-# The names version 1 gave to chains, by EIP-155 id. Version 2 says CAIP-2 for all of them.
-V1_NAMES = {
-    8453: "base", 84532: "base-sepolia", 43114: "avalanche", 43113: "avalanche-fuji", 137: "polygon",
-    80002: "polygon-amoy", 1329: "sei", 1328: "sei-testnet", 4689: "iotex", 2741: "abstract",
-    11124: "abstract-testnet", 3338: "peaq",
-}  # fmt: skip
+# A key's has 65 bytes, a contract wallet's as many as it likes, within what a transaction can carry.
+SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){1,2048}", re.ASCII)
 
 
 class Malformed(Exception):
@@ -50,6 +48,14 @@ class Requirement:
     pay_to: str
     timeout_seconds: int
     v1_network: str
+    is_upfront: bool = False
+    """Settled before the resource is made, rather than after."""
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """The EIP-712 domain, and the flow where it is not the usual one."""
+        domain = {"name": self.asset.name, "version": self.asset.version}
+        return {**domain, "paymentFlow": "upfront"} if self.is_upfront else domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,10 @@ class Resource:
     url: str
     description: str
     mime_type: str = ""
+
+    @property
+    def without_query(self) -> "Resource":
+        return replace(self, url=self.url.partition("?")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,56 +76,13 @@ class Presented:
     version: Version
     scheme: str
     network: str
-    accepted: "AcceptedV2 | None"
+    accepted: AcceptedV2 | None
     """The offer the payer says it accepted; version 1 repeats none."""
     resource_url: str | None
     signature: str
-    message: "Message"
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    payer: str = msgspec.field(name="from")
-    to: str
-    value: str
-    valid_after: str = msgspec.field(name="validAfter")
-    valid_before: str = msgspec.field(name="validBefore")
-    nonce: str
-
-
-class Signed(msgspec.Struct, frozen=True, gc=False):
-    signature: str
-    authorization: Message
-
-
-class AcceptedV2(msgspec.Struct, frozen=True, gc=False):
-    scheme: str
-    network: str
-    amount: str
-    asset: str
-    pay_to: str = msgspec.field(name="payTo")
-    extra: dict[str, Any] = {}
-
-
-class ResourceV2(msgspec.Struct, frozen=True, gc=False):
-    url: str
-
-
-class PayloadV2(msgspec.Struct, frozen=True, gc=False):
-    version: Literal[2] = msgspec.field(name="x402Version")
-    accepted: AcceptedV2
-    payload: Signed
-    resource: ResourceV2 | None = None
-
-
-class PayloadV1(msgspec.Struct, frozen=True, gc=False):
-    version: Literal[1] = msgspec.field(name="x402Version")
-    scheme: str
-    network: str
-    payload: Signed
-
-
-V2 = msgspec.json.Decoder(PayloadV2)
-V1 = msgspec.json.Decoder(PayloadV1)
+    message: Message
+    identifier: str | None = None
+    """What the payer calls the payment, by the extension payment-identifier."""
 
 
 def present(version: Version, header: str) -> Presented:
@@ -124,6 +91,14 @@ def present(version: Version, header: str) -> Presented:
         raise Malformed(f"is longer than {HEADER_BYTES_MAX} bytes")
     try:
         text = binascii.a2b_base64(header.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeError):
+        raise Malformed("is not base64") from None
+    return read(version, text)
+
+
+def read(version: Version, text: bytes) -> Presented:
+    """Read a payment from its JSON."""
+    try:
         if version == 2:
             two = V2.decode(text)
             url = two.resource.url if two.resource else None
@@ -136,17 +111,30 @@ def present(version: Version, header: str) -> Presented:
                 url,
                 signed.signature,
                 signed.authorization,
+                two.extensions.payment_identifier if two.extensions else None,
             )
         one = V1.decode(text)
         return Presented(
             1, one.scheme, one.network, None, None, one.payload.signature, one.payload.authorization
         )
-    except (binascii.Error, UnicodeError):
-        raise Malformed("is not base64") from None
     except msgspec.ValidationError as error:
         raise Malformed(f"is not an exact payment of version {version}: {error}") from None
     except (msgspec.DecodeError, RecursionError):
         raise Malformed("is not base64 of JSON") from None
+
+
+def asset_of(presented: Presented, requirements: Sequence[Requirement]) -> Asset:
+    """The asset that this payment is in, at whatever price; ``PaymentInvalid`` when none here is meant."""
+    if presented.scheme != "exact":
+        raise PaymentInvalid("unsupported_scheme", f"the scheme {presented.scheme!r} is not offered")
+    accepted = presented.accepted
+    for one in requirements:
+        is_network = presented.network in (one.asset.network, one.v1_network)
+        if is_network and (accepted is None or accepted.asset.lower() == one.asset.address):
+            return one.asset
+    raise PaymentInvalid(
+        "invalid_payment_requirements", "the payment matches none of the offers of this answer"
+    )
 
 
 def match(presented: Presented, requirements: Sequence[Requirement]) -> Requirement:
@@ -167,13 +155,12 @@ def is_match(presented: Presented, requirement: Requirement) -> bool:
         names = (requirement.v1_network, requirement.asset.network)
         # Version 1 repeats no offer, so the signed message alone says what is paid.
         return presented.network in names and presented.message.to.lower() == requirement.pay_to
-    extra = {"name": requirement.asset.name, "version": requirement.asset.version}
     return (
         accepted.network == requirement.asset.network
         and accepted.asset.lower() == requirement.asset.address
         and accepted.amount == str(requirement.amount)
         and accepted.pay_to.lower() == requirement.pay_to
-        and extra.items() <= accepted.extra.items()
+        and requirement.extra.items() <= accepted.extra.items()
     )
 
 
@@ -205,18 +192,50 @@ def form(pattern: re.Pattern[str], text: str, name: str) -> str:
     return text
 
 
-def challenge_v2(resource: Resource, requirements: Sequence[Requirement], error: str) -> str:
+def signed(authorization: Authorization) -> dict[str, Any]:
+    """The payload that ``authorization`` was read from."""
+    one = authorization
+    return {
+        "signature": "0x" + one.signature.hex(),
+        "authorization": {
+            "from": one.payer,
+            "to": one.pay_to,
+            "value": str(one.amount),
+            "validAfter": str(one.valid_after),
+            "validBefore": str(one.valid_before),
+            "nonce": "0x" + one.nonce.hex(),
+        },
+    }
+
+
+def challenge_v2(
+    resource: Resource,
+    requirements: Sequence[Requirement],
+    error: str,
+    extensions: Mapping[str, Any] | None = None,
+) -> str:
     """The value of ``PAYMENT-REQUIRED``."""
-    return encode(
-        {
-            "x402Version": 2,
-            "error": error,
-            "resource": {
-                "url": resource.url, "description": resource.description, "mimeType": resource.mime_type,
-            },
-            "accepts": [offer_v2(one) for one in requirements],
-        }
-    )  # fmt: skip
+    challenge = {
+        "x402Version": 2,
+        "error": error,
+        "resource": {
+            "url": resource.url, "description": resource.description, "mimeType": resource.mime_type,
+        },
+        "accepts": [offer_v2(one) for one in requirements],
+    }  # fmt: skip
+    return encode({**challenge, "extensions": extensions} if extensions else challenge)
+
+
+def identifier_extension(*, is_required: bool) -> Mapping[str, Any]:
+    """How a payer learns that it may give its payment a name, or has to."""
+    form = {"type": "string", "minLength": 16, "maxLength": 128, "pattern": "^[a-zA-Z0-9_-]+$"}
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"required": {"type": "boolean"}, "id": form},
+        "required": ["required"],
+    }
+    return {"payment-identifier": {"info": {"required": is_required}, "schema": schema}}
 
 
 def offer_v2(requirement: Requirement) -> dict[str, Any]:
@@ -227,7 +246,7 @@ def offer_v2(requirement: Requirement) -> dict[str, Any]:
         "asset": requirement.asset.address,
         "payTo": requirement.pay_to,
         "maxTimeoutSeconds": requirement.timeout_seconds,
-        "extra": {"name": requirement.asset.name, "version": requirement.asset.version},
+        "extra": requirement.extra,
     }
 
 
@@ -244,12 +263,18 @@ def offer_v1(resource: Resource, requirement: Requirement) -> dict[str, Any]:
         "payTo": requirement.pay_to,
         "maxTimeoutSeconds": requirement.timeout_seconds,
         "asset": requirement.asset.address,
-        "extra": {"name": requirement.asset.name, "version": requirement.asset.version},
+        "extra": requirement.extra,
     }
 
 
 def receipt(
-    version: Version, network: str, transaction: str, payer: str, amount: int, failure: str | None = None
+    version: Version,
+    network: str,
+    transaction: str,
+    payer: str,
+    amount: int,
+    failure: str | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> str:
     """The value of ``PAYMENT-RESPONSE``, for success and, with a reason, for failure."""
     out: dict[str, Any] = {
@@ -259,6 +284,8 @@ def receipt(
         out["errorReason"] = failure
     elif version == 2:
         out["amount"] = str(amount)
+    if extra:
+        out["extra"] = extra
     return encode(out)
 
 

@@ -134,7 +134,7 @@ async def test_a_refusal_undoes_its_transaction(samples: Client, pool: Pool, pat
         ("GET", "/samples/broken", 500, "internal-error"),
         ("GET", "/samples/away", 503, "unavailable"),
         ("GET", "/samples/absent", 404, "not-found"),
-        ("GET", "/", 404, "not-found"),
+        ("GET", "/nowhere", 404, "not-found"),
         ("PUT", "/samples/done", 405, "method-not-allowed"),
     ],
 )

@@ -121,8 +121,8 @@ def test_the_ledger_agrees_with_its_model(server: str, template: str) -> None:
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=20,
-                stateful_step_count=25,
+                max_examples=12,
+                stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
                 database=None,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.x402 import exact, wire
-from gateway.x402.facilitator import PaymentInvalid
+from gateway.x402.facilitator import Authorization, PaymentInvalid
 from gateway.x402.wire import Requirement
 from tests.gateway.conftest import USDC
 
@@ -72,11 +72,18 @@ def version_2(fields: dict[str, str], signature: str, **accepted: Any) -> dict[s
     }
 
 
+def check(authorization: Authorization, requirement: Requirement, now: int) -> None:
+    """As a request's payment is checked: terms first here, so that each test meets its own refusal."""
+    exact.check_terms(authorization, requirement, now)
+    if not exact.is_signed_by_key(authorization):
+        raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
+
+
 def test_a_payment_signed_by_another_implementation_is_accepted() -> None:
     fields = message()
     presented = wire.present(2, header(version_2(fields, sign(fields))))
     requirement = wire.match(presented, [OFFER])
-    exact.check(wire.authorization(presented, requirement.asset), requirement, NOW)
+    check(wire.authorization(presented, requirement.asset), requirement, NOW)
 
 
 def test_version_1_is_accepted_by_its_network_name() -> None:
@@ -89,7 +96,7 @@ def test_version_1_is_accepted_by_its_network_name() -> None:
     }
     presented = wire.present(1, header(payload))
     requirement = wire.match(presented, [OFFER])
-    exact.check(wire.authorization(presented, requirement.asset), requirement, NOW)
+    check(wire.authorization(presented, requirement.asset), requirement, NOW)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +123,7 @@ def test_a_payment_that_is_not_exactly_right_is_refused(change: dict[str, str], 
     signature = sign(message())
     presented = wire.present(2, header(version_2(message(**change), signature)))
     with pytest.raises(PaymentInvalid) as refused:
-        exact.check(wire.authorization(presented, USDC), OFFER, NOW)
+        check(wire.authorization(presented, USDC), OFFER, NOW)
     assert refused.value.code == code
 
 
@@ -125,7 +132,7 @@ def test_signed_by_the_payer_but_with_other_terms_is_refused() -> None:
     for change in ({"nonce": "0x" + "cd" * 32}, {"validBefore": str(NOW + 301)}, {"validAfter": "0"}):
         presented = wire.present(2, header(version_2(message(**change), sign(message()))))
         with pytest.raises(PaymentInvalid, match="not signed"):
-            exact.check(wire.authorization(presented, USDC), OFFER, NOW)
+            check(wire.authorization(presented, USDC), OFFER, NOW)
 
 
 def test_the_second_spelling_of_a_signature_is_refused() -> None:
@@ -135,14 +142,14 @@ def test_the_second_spelling_of_a_signature_is_refused() -> None:
     high = signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
     presented = wire.present(2, header(version_2(message(), "0x" + high.hex())))
     with pytest.raises(PaymentInvalid, match="not signed"):
-        exact.check(wire.authorization(presented, USDC), OFFER, NOW)
+        check(wire.authorization(presented, USDC), OFFER, NOW)
 
 
 @pytest.mark.parametrize("signature", ["0x" + "00" * 65, "0x" + "ff" * 65, "0x" + "11" * 64 + "1b"])
 def test_a_signature_that_no_key_made_is_refused(signature: str) -> None:
     presented = wire.present(2, header(version_2(message(), signature)))
     with pytest.raises(PaymentInvalid, match="not signed"):
-        exact.check(wire.authorization(presented, USDC), OFFER, NOW)
+        check(wire.authorization(presented, USDC), OFFER, NOW)
 
 
 @pytest.mark.parametrize(

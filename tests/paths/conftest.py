@@ -205,6 +205,7 @@ def settings_of(dsn: str, redis_url: str | None, chain: Chain, address: str, **m
         "limits": {
             "address_calls_per_second": 10_000,
             "address_burst": 10_000,
+            "signup_burst": 10_000,
             "body_bytes_max": 4 << 20,
         },
         **more,

@@ -3,12 +3,13 @@
 import asyncio
 import gzip
 import time
+from uuid import UUID
 
 from aiohttp import web
 
 from control.agent.client import decode, encode
 from control.agent.wallet import sign_payment
-from tests.paths.conftest import DOLLAR, Farebox
+from tests.paths.conftest import DOLLAR, Account, Farebox
 
 QUARTER = DOLLAR // 4
 
@@ -178,13 +179,17 @@ async def test_a_deposit_is_credited_once_however_often_its_payment_is_sent(fare
     assert await farebox.balance(account) == DOLLAR * 3 // 2
     # The same payment buys no call either.
     shop = await farebox.publish()
-    assert (await farebox.agent.ask("GET", f"{shop}/x", headers=headers)).status == 402
+    assert (await farebox.agent.ask("GET", f"{shop}/x", headers=headers)).status == 409
     assert await farebox.is_sound()
 
 
 async def test_a_deposit_by_an_unknown_payer_makes_it_an_organization(farebox: Farebox) -> None:
     url, body = f"{farebox.origin}/wallet/deposit/crypto", {"amount": "1"}
-    assert (await farebox.pay("POST", url, body=body)).status == 200
+    made = await farebox.pay("POST", url, body=body)
+    assert made.status == 200
+    # With the key that came with it the money can be spent.
+    account = Account(UUID(int=0), made.json["api_key"])
+    assert await farebox.balance(account) == DOLLAR
     lookup = f"{farebox.origin}/wallet/lookup/{farebox.payer}"
     await farebox.publish()
     found = await farebox.agent.ask("GET", lookup, headers=farebox.publisher.headers)
@@ -204,3 +209,11 @@ async def test_compressed_bodies_pass_unopened(farebox: Farebox) -> None:
         assert response.headers["Content-Encoding"] == "gzip"
         assert await response.read() == packed
     assert farebox.upstream.bodies == [packed]
+
+
+async def test_a_url_that_is_too_long_to_repeat_can_be_paid_for(farebox: Farebox) -> None:
+    url = await farebox.publish() + "/x?q=" + "y" * 7000
+    challenge = await farebox.agent.ask("GET", url)
+    assert len(challenge.headers["PAYMENT-REQUIRED"]) < 8000
+    paid = await farebox.agent.pay("GET", url, challenge)
+    assert (paid.status, len(paid.json["path"])) == (200, len("/x?q=") + 7000)

@@ -69,7 +69,7 @@ async def test_every_end_of_a_call_is_one_line(farebox: Farebox, lines: Captured
     )
     assert (on_chain["charged"], on_chain["charged_atomic"]) == ("0.25 TUSD", str(DOLLAR // 4))
     assert list(on_chain["stages_ms"]) == [
-        "admit", "match", "identify", "limit", "price", "pay", "forward", "settle", "relay",
+        "admit", "match", "identify", "limit", "price", "protect", "pay", "forward", "settle", "relay",
     ]  # fmt: skip
     assert sum(on_chain["stages_ms"].values()) == pytest.approx(on_chain["ms"], abs=0.01)
     from_balance = by_id[prepaid.headers["X-Farebox-Call-Id"]]
@@ -219,3 +219,57 @@ async def test_calls_stages_and_money_are_counted(farebox: Farebox) -> None:
     infinite = REGISTRY.get_sample_value("farebox_stage_seconds_bucket", {"stage": "settle", "le": "+Inf"})
     assert infinite == stage_before + 3
     assert REGISTRY.get_sample_value("farebox_calls_in_flight") == 0
+
+
+async def test_what_an_answer_is_found_to_have_cost_is_in_its_line(farebox: Farebox, lines: Captured) -> None:
+    shop = await farebox.publish(
+        "metered",
+        price_per_call=None,
+        billing_model="pay_per_use",
+        upstream_cost_response_path="cost",
+        reserve_max_charge="0.5",
+        unresolved_fallback_charge="0.1",
+    )
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"cost": "0.03"})
+
+    farebox.upstream.handler = answer
+    reply = await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)
+    assert reply.status == 200, reply.text
+    line = await line_of(lines, reply.headers["X-Farebox-Call-Id"])
+    assert (line["outcome"], line["charged"]) == ("charged", "0.03 TUSD")
+    assert await farebox.balance(account) == DOLLAR * 97 // 100
+
+
+async def test_a_conversation_is_one_line_and_has_a_trace_and_no_latency(
+    farebox: Farebox, lines: Captured
+) -> None:
+    shop = await farebox.publish("talk", price_per_call="0.25")
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+    farebox.upstream.handler = echo
+    before = REGISTRY.get_sample_value("farebox_call_seconds_count")
+    sent = {**account.headers, "traceparent": f"00-{TRACE}-{SPAN}-01"}
+    async with farebox.session.ws_connect(f"{shop}/x", headers=sent) as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "hello"
+
+    async def is_told() -> bool:
+        return any(line.get("publisher") == "talk" and line["status"] == 101 for line in await lines())
+
+    await until(is_told)
+    (line,) = [line for line in await lines() if line.get("publisher") == "talk"]
+    assert (line["event"], line["outcome"], line["charged"]) == ("call.answered", "charged", "0.25 TUSD")
+    assert farebox.upstream.seen[-1].headers["traceparent"] == f"00-{TRACE}-{line['span_id']}-01"
+    assert REGISTRY.get_sample_value("farebox_call_seconds_count") == before

@@ -27,6 +27,7 @@ FOR_ANYONE = {
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window
+    "facilitator_supported",   # what a server asks before it sends payments
     "get_supported",           # what a payer asks before it pays
     "onchain_deposit",         # a payment says whose money it is
     "x402_resources",          # what a crawler asks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
-STAGES = ("admit", "match", "identify", "limit", "price", "pay", "forward", "settle")
+STAGES = ("admit", "match", "identify", "limit", "price", "protect", "pay", "forward", "settle")
 
 
 def test_the_call_names_every_stage_in_order() -> None:

@@ -10,12 +10,13 @@ from eth_account import Account
 from gateway.x402 import local, payments
 from gateway.x402.facilitator import (
     Authorization,
+    ChainMismatch,
     FacilitatorUnavailable,
     PaymentInvalid,
     PaymentNotClaimed,
     Settlement,
 )
-from gateway.x402.local import ChainMismatch, LocalFacilitator
+from gateway.x402.local import LocalFacilitator
 from tests.gateway.x402.shop import PRICE, Open, Shop, as_secret
 
 
@@ -64,12 +65,18 @@ async def test_check_refuses_what_the_token_would_refuse(shop: Shop, facilitator
     used, altered, expired = shop.sign(), replace(shop.sign(), amount=1), shop.sign(seconds=-1)
     await shop.send_directly(used)
     codes = [await refusal(facilitator, one) for one in (used, altered, expired)]
-    simulated = "invalid_exact_evm_transaction_simulation_failed"
-    assert codes == ["invalid_exact_evm_nonce_already_used", simulated, simulated]
+    assert codes == [
+        "invalid_exact_evm_nonce_already_used",
+        "invalid_exact_evm_payload_signature",
+        "invalid_exact_evm_transaction_simulation_failed",
+    ]
 
 
-async def test_check_refuses_a_contract_as_payer(shop: Shop, facilitator: LocalFacilitator) -> None:
-    assert await refusal(facilitator, replace(shop.sign(), payer=shop.asset.address)) == "unsupported_payer"
+async def test_check_refuses_a_payer_whose_contract_is_no_wallet(
+    shop: Shop, facilitator: LocalFacilitator
+) -> None:
+    nobodys = replace(shop.sign(), payer=shop.asset.address)
+    assert await refusal(facilitator, nobodys) == "invalid_exact_evm_payload_signature"
 
 
 async def test_check_takes_no_payment_that_it_has_no_gas_for(shop: Shop, another: Open) -> None:

@@ -132,7 +132,7 @@ async def test_a_key_that_was_used_elsewhere_signs_on_from_there(
     shop: Shop, facilitator: LocalFacilitator
 ) -> None:
     """The nonce is gone and with it our transaction, but the authorization may still be used by anybody."""
-    await shop.chain.transact(PAY_TO, b"", sender=facilitator.account)
+    await shop.chain.transact(PAY_TO, b"", sender=facilitator.signers[0].account)
     first, second = shop.sign(), shop.sign()
     first_id, second_id = await shop.claim(first), await shop.claim(second)
     await facilitator.submit(first_id, first, {})

@@ -1,0 +1,212 @@
+"""Token buckets, in Valkey or Redis so that all processes share them.
+
+When it is away, each process counts for itself, and asks once a second whether it is back.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from config.settings import Limits
+from gateway.kit.addresses import unit_of
+from gateway.kit.groups import Group
+from gateway.kit.problem import Refusal
+from gateway.kit.tasks import Crew
+from gateway.metering import metrics
+
+SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+# One hash tag, so that a cluster keeps all buckets on one node and one call can take from several.
+NAMESPACE = "{farebox}:limit:"
+LOCAL_BUCKETS_MAX = 100_000
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How often a caller may call, by the limit that leaves it the least."""
+
+    wait_seconds: float
+    """0 for a call that may be made."""
+    kind: str
+    burst: int
+    rate: float
+    """Calls a second."""
+    remaining: int
+    reset_seconds: float
+    """Until all of the burst is there again."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """In the three fields that clients know, and in the two of draft-ietf-httpapi-ratelimit-headers."""
+        reset = math.ceil(self.reset_seconds)
+        return {
+            "RateLimit-Limit": str(self.burst),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(reset),
+            "RateLimit-Policy": f'"{self.kind}";q={self.burst};w={math.ceil(self.burst / self.rate)}',
+            "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
+        }
+
+
+class TooManyCalls(Refusal):
+    status, slug, title = 429, "too-many-calls", "Too many calls"
+
+    def __init__(self, allowance: Allowance) -> None:
+        super().__init__(
+            f"the limit for this {allowance.kind} is reached; call again in {allowance.wait_seconds:.1f} s"
+        )
+        wait = max(1, math.ceil(allowance.wait_seconds))
+        self.headers = {"Retry-After": str(wait), **allowance.headers}
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    kind: str
+    """What the limit is called in RateLimit headers."""
+    owner: str
+    rate: float
+    """Calls a second."""
+    burst: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.owner}"
+
+
+def by_address(limits: Limits, address: IPv4Address | IPv6Address) -> Bucket:
+    return Bucket("address", unit_of(address), limits.address_calls_per_second, limits.address_burst)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    buckets: tuple[Bucket, ...]
+    cost: int
+    """1 takes a token from each, -1 gives it back."""
+
+
+class Buckets:
+    """A process's way to the shared buckets. All who ask in one tick of the loop share one round trip."""
+
+    def __init__(self, redis: Redis | None) -> None:
+        self.redis = redis
+        self.script = redis.register_script(SCRIPT) if redis is not None else None
+        self.group: Group[Asking, Allowance] = Group(self.take_batch, lanes=2)
+        self.crew = Crew()
+        self.local: dict[str, tuple[float, float]] = {}
+        self.is_down = False
+        metrics.LIMITS_SHARED.set(0 if redis is None else 1)
+
+    async def take(self, *buckets: Bucket) -> Allowance:
+        """Take a token from each of them, or from none when one has none."""
+        return await self.group.add(Asking(buckets, 1))
+
+    async def require(self, *buckets: Bucket) -> Allowance:
+        """The same, or ``TooManyCalls``."""
+        allowance = await self.take(*buckets)
+        if allowance.wait_seconds:
+            raise TooManyCalls(allowance)
+        return allowance
+
+    def give_back(self, *buckets: Bucket) -> None:
+        """Without waiting for it: whoever gives back has been answered already."""
+        self.crew.start(self.group.add(Asking(buckets, -1)))
+
+    async def take_batch(self, batch: Sequence[Asking]) -> Sequence[Allowance]:
+        if self.script is not None and not self.is_down:
+            keys, arguments = packed(batch)
+            try:
+                return unpacked(batch, await self.script(keys=keys, args=arguments))
+            except RedisError as error:
+                self.go_local(str(error))
+        if self.script is not None:
+            metrics.LIMITS_LOCAL.inc(len(batch))
+        return [self.take_local(one) for one in batch]
+
+    def go_local(self, reason: str) -> None:
+        if self.is_down:
+            return
+        self.is_down = True
+        metrics.LIMITS_SHARED.set(0)
+        log.warning("limits.local", reason=reason)
+        # In the background, so that no call waits for an answer that may not come.
+        self.crew.start(self.await_return())
+
+    async def await_return(self) -> None:
+        assert self.redis is not None, "there is something to come back"
+        while self.is_down:
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                await self.redis.ping()
+            except RedisError:
+                continue
+            self.is_down = False
+        metrics.LIMITS_SHARED.set(1)
+        log.warning("limits.shared")
+
+    def take_local(self, asking: Asking) -> Allowance:
+        now = time.monotonic()
+        levels = [self.level(bucket, now) for bucket in asking.buckets]
+        waits = [
+            max(0.0, (asking.cost - level) / bucket.rate)
+            for bucket, level in zip(asking.buckets, levels, strict=True)
+        ]
+        wait = max(waits)
+        at = waits.index(wait) if wait else levels.index(min(levels))
+        if not wait:
+            levels = [level - asking.cost for level in levels]
+        for bucket, level in zip(asking.buckets, levels, strict=True):
+            self.keep(bucket.name, min(level, float(bucket.burst)), now)
+        bucket = asking.buckets[at]
+        reset_seconds = (bucket.burst - levels[at]) / bucket.rate
+        return Allowance(wait, bucket.kind, bucket.burst, bucket.rate, int(levels[at]), reset_seconds)
+
+    def level(self, bucket: Bucket, now: float) -> float:
+        tokens, at = self.local.get(bucket.name, (float(bucket.burst), now))
+        return min(float(bucket.burst), tokens + (now - at) * bucket.rate)
+
+    def keep(self, name: str, tokens: float, now: float) -> None:
+        if name not in self.local and len(self.local) >= LOCAL_BUCKETS_MAX:
+            self.local.pop(next(iter(self.local)))
+        self.local[name] = tokens, now
+
+    async def close(self) -> None:
+        await self.crew.close()
+        await self.group.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+
+
+def packed(batch: Sequence[Asking]) -> tuple[list[str], list[float]]:
+    """What the script is given: a bucket that several ask for is read and written once."""
+    positions: dict[str, int] = {}
+    sizes: list[float] = []
+    askings: list[float] = []
+    for asking in batch:
+        askings += (asking.cost, len(asking.buckets))
+        for bucket in asking.buckets:
+            position = positions.setdefault(bucket.name, len(positions) + 1)
+            if position * 2 > len(sizes):
+                sizes += (bucket.rate, bucket.burst)
+            askings.append(position)
+    return [NAMESPACE + name for name in positions], sizes + askings
+
+
+def unpacked(batch: Sequence[Asking], numbers: Sequence[int]) -> list[Allowance]:
+    allowances = []
+    for asking, at in zip(batch, range(0, len(numbers), 4), strict=True):
+        wait, position, remaining, reset = numbers[at : at + 4]
+        bucket = asking.buckets[position - 1]
+        allowances.append(
+            Allowance(wait / 1000, bucket.kind, bucket.burst, bucket.rate, remaining, reset / 1000)
+        )
+    return allowances

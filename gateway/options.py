@@ -1,0 +1,26 @@
+"""What a publisher may ask of its calls besides a price: values of a route."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Where and how a publisher turns our word for a caller into a token of its own."""
+
+    url: str
+    method: str
+    mode: str
+    path: tuple[str, ...]
+    ttl_seconds: int
+    header: str
+    """What the upstream gets the token in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Where an API's resources have their ids: whoever created one is the only one to see it."""
+
+    collection: tuple[str, ...]
+    """The segments of the path before the id."""
+    path: tuple[str, ...]
+    """Of the id in the answer to the POST that created it."""

@@ -1,0 +1,128 @@
+"""Rail ``upfront``: an x402 payment settles before the upstream is asked, for side effects and high prices.
+
+It is a deposit to the payer's balance, and a hold on that: a call that then costs nothing leaves the money
+there, whatever ends it, a crash and a late settlement included. Nobody is owed a refund that could fail.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+from uuid import UUID
+
+from gateway.kit import ids
+from gateway.kit.problem import Refusal
+from gateway.ledger import accounts
+from gateway.ledger.usage import Usage
+from gateway.rails.prepaid import PrepaidHold, PrepaidRail, Short
+from gateway.rails.x402 import X402Rail
+from gateway.tariffs import NOTHING_MEASURED, Used
+from gateway.types import Caller, Head, Inbound, Match, Metering, Mode, Outcome, Quote, Receipt
+from gateway.x402 import deposits, intake, payments
+from gateway.x402.intake import Challenge, Intake, PaymentInProgress
+from gateway.x402.payments import Claim
+
+Adopt: TypeAlias = Callable[[str, Mode], Awaitable[str | None]]
+"""Make an organization for a payer's address that nobody knows yet, and return its key; None to all but the
+first who asks.
+"""
+
+KEY = "X-Farebox-Api-Key"
+
+
+@dataclass(slots=True)
+class UpfrontHold:
+    inner: PrepaidHold
+    intake: Intake
+    transaction: str
+    issued: Mapping[str, str]
+    """The key of the organization that this payment made, shown this once."""
+
+    @property
+    def event(self) -> Usage:
+        return replace(self.inner.event, rail="x402", payer=self.intake.authorization.payer)
+
+    @property
+    def metering(self) -> Metering | None:
+        return self.inner.metering
+
+    async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
+        receipt = await self.inner.post(head, measured)
+        return replace(receipt, rail="x402", headers=self.receipt())
+
+    async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
+        """The payer was charged by the chain and not for the call: the receipt says where its money is."""
+        if not self.inner.is_open:
+            return None
+        await self.inner.void(outcome, status)
+        paid = self.intake.authorization
+        where = {"paymentFlow": "upfront", "creditedToBalance": str(paid.amount)}
+        return Receipt(self.inner.event.call_id, "x402", 0, paid.asset, self.receipt(where))
+
+    def receipt(self, extra: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        return {**self.intake.receipt(self.transaction, extra=extra), **self.issued}
+
+
+@dataclass(frozen=True, slots=True)
+class UpfrontRail:
+    x402: X402Rail
+    prepaid: PrepaidRail
+    adopt: Adopt
+
+    async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
+        challenge = self.x402.challenge(inbound, match, quote)
+        taken, digest = await self.x402.take(inbound, match, challenge)
+        issued: dict[str, str] = {}
+
+        async def adopt(payer: str) -> None:
+            if key := await self.adopt(payer, taken.authorization.asset.mode):
+                issued[KEY] = key
+
+        pool, payer = self.x402.pool, taken.authorization.payer
+        owner_id = await deposits.whose(pool, payer, caller.organization_id, adopt)
+        try:
+            transaction = await self.settle(owner_id, taken, digest, challenge)
+            owner = replace(caller, organization_id=owner_id, mode=taken.authorization.asset.mode)
+            inner = await self.reserve(inbound, owner, match, quote, taken, transaction, challenge)
+        except Refusal as refusal:
+            # Whatever became of the payment, its money will be in a balance that only this key opens.
+            refusal.headers = {**refusal.headers, **issued}
+            raise
+        return UpfrontHold(inner, taken, transaction, issued)
+
+    async def settle(self, owner_id: UUID, taken: Intake, digest: bytes, challenge: Challenge) -> str:
+        """Put the payment into the owner's balance and return its transaction."""
+        pool, paid, name = self.x402.pool, taken.authorization, taken.presented.identifier
+        credit_id = await accounts.ensure(pool, owner_id, paid.asset.id, "funded")
+        # Not the call's id: the deposit and the charge are two transfers.
+        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
+        if not await payments.claim(pool, claim):
+            raise PaymentInProgress("this payment is being used by another request")
+        event = {"description": f"Payment by {paid.payer} ahead of {challenge.resource.description}"}
+        settlement = await self.x402.settlements.settle(claim.id, paid, event)
+        if settlement.outcome != "settled":
+            raise intake.unsettled(settlement, claim.id, taken, challenge)
+        return settlement.transaction
+
+    async def reserve(
+        self,
+        inbound: Inbound,
+        owner: Caller,
+        match: Match,
+        quote: Quote,
+        taken: Intake,
+        transaction: str,
+        challenge: Challenge,
+    ) -> PrepaidHold:
+        """Hold the price on the balance that it was just paid into."""
+        paid = taken.authorization
+        price = next(one for one in quote.prices if one.asset == paid.asset)
+        # Whatever the publisher says of other prepaid calls, or asks of their callers' balances.
+        own = replace(price, is_prepaid_enabled=True, minimum_balance=0)
+        only = replace(quote, prices=(own,))
+        try:
+            return await self.prepaid.hold(inbound, owner, match, only)
+        except Short as short:
+            # The owner's other calls may spend the same balance between the two commits.
+            detail = f"the payment is in the balance, and another call was faster to spend it; {short}"
+            headers = taken.receipt(transaction, extra={"creditedToBalance": str(paid.amount)})
+            raise challenge.refuse("insufficient_funds", detail, headers, **short.members) from None

@@ -1,0 +1,248 @@
+"""Settle payments by asking somebody else: the facilitator of a network that has a ``facilitator_url``.
+
+Source: x402 specification v2, sections 7 to 9. What it answers is believed only as far as it fits what was
+asked: the network, the payer and the amount, and a success that is the boolean ``true``. Everything else, a
+timeout, a 503 or a page of HTML, leaves the outcome unknown, and the same payload is sent again: whoever
+settled a payment says so again. With a node as well, the chain has the last word.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import structlog
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+from eth_utils.address import to_checksum_address
+
+from config.settings import Network
+from gateway.kit.sql import Pool
+from gateway.ledger import accounts
+from gateway.types import Asset
+from gateway.x402 import answers, finality, payments, transactions, wire
+from gateway.x402.answers import Nonsense, Told
+from gateway.x402.chain import Chain, NodeRefused
+from gateway.x402.contradictions import compare
+from gateway.x402.facilitator import (
+    Authorization,
+    ChainMismatch,
+    FacilitatorUnavailable,
+    PaymentNotClaimed,
+    Settlement,
+)
+from gateway.x402.receipts import Evidence
+from gateway.x402.transactions import Stored
+from gateway.x402.wire import Requirement
+
+log = structlog.get_logger(__name__)
+
+CHECK_SECONDS = 10
+CONNECT_SECONDS = 3
+# What a settlement is given when nobody waits for it.
+SETTLE_SECONDS_MIN = 10.0
+RETRY_SECONDS_MIN = 0.5
+RETRY_SECONDS_MAX = 5.0
+ANSWER_BYTES_MAX = 64 * 1024
+
+NOT_ASKED = Told("pending")
+
+
+class Unreached(FacilitatorUnavailable):
+    """There was no connection, so nothing was sent."""
+
+
+class RemoteFacilitator:
+    """One network's, in this process; see ``Facilitator``."""
+
+    def __init__(self, pool: Pool, network: Network) -> None:
+        assert network.facilitator_url is not None, "only a network that has one is given to it"
+        self.pool = pool
+        self.network = network
+        self.url = network.facilitator_url.rstrip("/")
+        self.assets = accounts.of_networks([network])
+        self.chain = Chain(network.rpc_url) if network.rpc_url else None
+        self.session: ClientSession | None = None
+        self.unasked: set[UUID] = set()
+        """Submitted here, and never sent to the facilitator by anybody."""
+
+    async def start(self) -> None:
+        """A facilitator that is down is no error here: it is asked again with each payment."""
+        try:
+            if self.chain is not None:
+                await compare(self.chain, self.network, tuple(self.assets.values()))
+            answers.check_supported(await self.ask("GET", "supported", None, CHECK_SECONDS), self.network.id)
+        except ChainMismatch:
+            raise
+        except (FacilitatorUnavailable, Nonsense) as error:
+            log.warning("facilitator.unavailable", network=self.network.id, reason=str(error))
+
+    async def close(self) -> None:
+        if self.session is not None:
+            await self.session.close()
+        if self.chain is not None:
+            await self.chain.close()
+
+    async def check(self, authorization: Authorization) -> None:
+        question = request(authorization, self.network)
+        try:
+            answer = await self.ask("POST", "verify", question, CHECK_SECONDS)
+            answers.read_verdict(answer, authorization)
+        except Nonsense as error:
+            log.error("facilitator.nonsense", network=self.network.id, reason=str(error))
+            raise FacilitatorUnavailable(f"the facilitator's answer makes no sense: {error}") from None
+
+    async def check_again(self, authorization: Authorization) -> None:
+        # It verifies again itself before it settles.
+        return
+
+    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
+        if not await payments.submit(self.pool, payment_id, usage):
+            raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
+        self.unasked.add(payment_id)
+
+    async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        # Only the first answer to a payment may say that it failed: to a second question, a transfer that the
+        # first one made looks like a nonce that is used or a balance that is gone.
+        is_first = payment_id in self.unasked
+        self.unasked.discard(payment_id)
+        stored = await transactions.of_payment(self.pool, payment_id)
+        if stored is None or stored.state in ("claimed", "void"):
+            raise LookupError(f"payment {payment_id} has nothing to ask about")
+        if stored.state == "settled" or stored.state == "failed":
+            return Settlement(stored.state, stored.hash_text, stored.failure)
+        deadline = time.monotonic() + wait_seconds
+        pause = RETRY_SECONDS_MIN
+        while True:
+            remaining = max(deadline - time.monotonic(), 0 if wait_seconds else SETTLE_SECONDS_MIN)
+            told = await self.settle(stored, remaining)
+            stored = await self.named(stored, told)
+            settlement = await self.weigh(stored, told, is_first=is_first)
+            is_first = is_first and told is NOT_ASKED
+            remaining = deadline - time.monotonic()
+            if settlement is not None:
+                return settlement
+            if remaining <= pause:
+                return Settlement("pending", stored.hash_text)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_SECONDS_MAX)
+
+    async def recheck(self, settled: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
+        if self.chain is None:
+            # There is nobody to ask who would know better than the answer that settled them.
+            return settled, ()
+        return await finality.look(self.chain, settled, self.network.final_blocks, self.again)
+
+    async def again(self, vanished: Stored) -> Settlement | None:
+        assert self.chain is not None, "only a chain can tell that something vanished"
+        await self.settle(vanished, SETTLE_SECONDS_MIN)
+        found = await self.proven(self.chain, vanished)
+        if found is not None and found.outcome == "settled":
+            await payments.rename(self.pool, vanished.id, found.transaction)
+        return found
+
+    async def named(self, stored: Stored, told: Told) -> Stored:
+        """Write down what it sent, before anything else: everybody after us can ask the chain about that."""
+        if not told.transaction or told.transaction == stored.hash_text:
+            return stored
+        await payments.name_transaction(self.pool, stored.id, told.transaction)
+        return replace(stored, known_hash=bytes.fromhex(told.transaction[2:]))
+
+    async def weigh(self, stored: Stored, told: Told, *, is_first: bool) -> Settlement | None:
+        """What follows from an answer; None while the outcome is not known."""
+        is_failed = told.outcome == "failed" and told.is_final and is_first
+        if self.chain is not None:
+            proven = await self.proven(self.chain, stored)
+            if proven is not None or not is_failed:
+                return proven
+        if told.outcome == "failed" and not is_failed:
+            log.warning("facilitator.ambiguous", payment_id=str(stored.id), reason=told.failure)
+        if is_failed or told.outcome == "settled":
+            return Settlement(told.outcome, told.transaction, told.failure)
+        return None
+
+    async def settle(self, stored: Stored, seconds: float) -> Told:
+        authorization = authorized(stored, self.assets[stored.asset_id])
+        try:
+            answer = await self.ask("POST", "settle", request(authorization, self.network), seconds)
+            return answers.read_settlement(answer, authorization)
+        except Unreached as error:
+            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+            return NOT_ASKED
+        except FacilitatorUnavailable as error:
+            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+        except Nonsense as error:
+            log.error("facilitator.nonsense", payment_id=str(stored.id), reason=str(error))
+        return answers.UNKNOWN
+
+    async def proven(self, chain: Chain, stored: Stored) -> Settlement | None:
+        """What the chain says of it, whatever the facilitator does."""
+        evidence = Evidence(chain, stored, self.network.depth(stored.amount, stored.decimals))
+        try:
+            return await evidence.look()
+        except (FacilitatorUnavailable, NodeRefused) as error:
+            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+            return None
+
+    async def ask(self, method: str, path: str, question: Any, seconds: float) -> Any:
+        """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
+        try:
+            async with self.opened().request(
+                method, f"{self.url}/{path}", json=question, allow_redirects=False,
+                timeout=ClientTimeout(total=max(seconds, 1.0), sock_connect=CONNECT_SECONDS),
+            ) as response:  # fmt: skip
+                if response.status != 200:
+                    raise FacilitatorUnavailable(f"the facilitator answered {response.status}")
+                return answers.parse(await read(response))
+        except aiohttp.ClientConnectorError as error:
+            raise Unreached(f"the facilitator cannot be reached: {type(error).__name__}") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # Not its text: the URL may have a key in it.
+            raise FacilitatorUnavailable(f"the facilitator does not answer: {type(error).__name__}") from None
+
+    def opened(self) -> ClientSession:
+        if self.session is None or self.session.closed:
+            headers = {"Accept": "application/json"}
+            if self.network.facilitator_authorization is not None:
+                headers["Authorization"] = self.network.facilitator_authorization.get_secret_value()
+            self.session = ClientSession(headers=headers, cookie_jar=DummyCookieJar())
+        return self.session
+
+
+async def read(response: aiohttp.ClientResponse) -> bytes:
+    answer = bytearray()
+    async for chunk in response.content.iter_any():
+        answer += chunk
+        if len(answer) > ANSWER_BYTES_MAX:
+            raise FacilitatorUnavailable("the facilitator's answer is too large")
+    return bytes(answer)
+
+
+def authorized(stored: Stored, asset: Asset) -> Authorization:
+    """What the payer signed, as it was claimed."""
+    return Authorization(
+        asset, stored.payer, stored.pay_to, int(stored.amount), int(stored.valid_after),
+        int(stored.valid_before), stored.nonce, stored.signature,
+    )  # fmt: skip
+
+
+def request(authorization: Authorization, network: Network) -> dict[str, Any]:
+    """Of ``/verify`` and ``/settle``: the same for the same payment, in whatever version it was paid."""
+    one = authorization
+    terms = wire.offer_v2(Requirement(one.asset, one.amount, one.pay_to, wire.TIMEOUT_SECONDS, network.id))
+    payload = wire.signed(one)
+    # Some libraries that facilitators are made of take addresses with their checksum only (EIP-55).
+    with_checksum(terms, "asset", "payTo")
+    with_checksum(payload["authorization"], "from", "to")
+    return {
+        "x402Version": 2,
+        "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": payload},
+        "paymentRequirements": terms,
+    }
+
+
+def with_checksum(fields: dict[str, Any], *names: str) -> None:
+    for name in names:
+        fields[name] = to_checksum_address(fields[name])
