@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from config.settings import Settings
 from control import app, migrate
 from control.api.operation import Ports
+from control.reporting import looking, reporting
 from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
 from gateway.buckets import Buckets
@@ -37,6 +38,7 @@ from gateway.kit.stack import stay_shallow
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
+from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import PrepaidRail
@@ -139,12 +141,13 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with based(settings, settings.public_url or "http://localhost") as base:
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune):
+            for job in (sweep, reconcile, recheck, prune, measure):
                 try:
                     await job(base)
                 except Exception:
                     # A job that fails now, because the database is away say, is due again in a moment.
                     log.exception("job.failed", job=job.__name__)
+            metrics.JOBS_RAN.set_to_current_time()
             await asyncio.sleep(SWEEP_SECONDS)
 
 
@@ -168,6 +171,11 @@ async def recheck(base: Base) -> None:
 
 async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
+
+
+async def measure(base: Base) -> None:
+    gauges.look_at_pool(base.pool)
+    await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
 
 
 @asynccontextmanager
@@ -222,7 +230,9 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         fetch = guarded_fetch(guard, http.session)
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
-        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams)
+        reporter = await stack.enter_async_context(reporting(settings))
+        await stack.enter_async_context(looking(pool, http, recorder, loads))
+        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
 
 
 def adoption(pool: Pool) -> Adopt:

@@ -253,6 +253,16 @@ class Receipt:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Begun(Protocol):
+    """What is known of a call's payment before the call has ended."""
+
+    @property
+    def rail(self) -> Rail: ...
+    @property
+    def payer(self) -> str | None:
+        """The wallet that pays, where one does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metering:
     """What it takes to charge a call by its answer's body."""
@@ -272,6 +282,9 @@ class Hold(Protocol):
 
     Only ``pay`` makes one. Closing a hold that is closed changes nothing.
     """
+
+    @property
+    def event(self) -> Begun: ...
 
     @property
     def metering(self) -> "Metering | None":

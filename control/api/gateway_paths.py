@@ -121,7 +121,15 @@ def proxied(name: str, method: str, parameters: list[Json], refusals: Json) -> J
                     "PAYMENT-RESPONSE": {
                         "description": "The receipt of an x402 payment: base64 of JSON.",
                         "schema": {"type": "string"},
-                    }
+                    },
+                    "X-Farebox-Charged": {
+                        "description": "What the call cost, like 0.25 USDC; absent when it cost nothing.",
+                        "schema": {"type": "string"},
+                    },
+                    "X-Farebox-Call-Id": {
+                        "description": "The call's name in the gateway's log. Refusals have it too.",
+                        "schema": {"type": "string", "format": "uuid"},
+                    },
                 },
                 "content": {"*/*": {}},
             },

@@ -96,6 +96,12 @@ class HttpUpstreams:
             # A body that was read to its end gives its connection back; any other closes it.
             response.close() if not response.content.at_eof() else response.release()
 
+    def connections(self) -> tuple[int, int]:
+        """How many are carrying a call, and how many wait for one."""
+        pool = self.session.connector
+        # aiohttp counts them and has no word for it.
+        return (0, 0) if pool is None else (len(pool._acquired), sum(map(len, pool._conns.values())))
+
     async def close(self) -> None:
         await self.session.close()
 
