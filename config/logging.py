@@ -2,14 +2,15 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import structlog
 
+Format: TypeAlias = Literal["auto", "json", "console"]
 
-def configure(format: Literal["auto", "json", "console"], level: str) -> None:
+
+def configure(format: Format, level: str) -> None:
     """Set up structlog, and send what libraries log with the standard library the same way."""
-    is_for_people = format == "console" or (format == "auto" and sys.stderr.isatty())
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -18,7 +19,7 @@ def configure(format: Literal["auto", "json", "console"], level: str) -> None:
         structlog.processors.format_exc_info,
     ]
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if is_for_people else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer() if is_for_people(format) else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -40,3 +41,7 @@ def configure(format: Literal["auto", "json", "console"], level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.getLogger("web3").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def is_for_people(format: Format) -> bool:
+    return format == "console" or (format == "auto" and sys.stderr.isatty())

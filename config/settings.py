@@ -32,6 +32,7 @@ from pydantic_settings import (
 from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
+from config.opentelemetry import OpenTelemetry
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -131,6 +132,7 @@ class Settings(BaseSettings):
     allow_private_upstreams: bool = False
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_calls: bool = True
     listen: Listen = Listen()
     metrics: Metrics = Metrics()
     postgres: Postgres = Postgres()
@@ -141,6 +143,7 @@ class Settings(BaseSettings):
     fees: Fees = Fees()
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
+    otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     facilitator: Facilitation = Facilitation()
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 

@@ -128,6 +128,8 @@ class Buckets:
                 return unpacked(batch, await self.script(keys=keys, args=arguments))
             except RedisError as error:
                 self.go_local(str(error))
+        if self.script is not None:
+            metrics.LIMITS_LOCAL.inc(len(batch))
         return [self.take_local(one) for one in batch]
 
     def go_local(self, reason: str) -> None:

@@ -5,7 +5,6 @@ Types keep the order: each stage takes what the one before returns, and only ``p
 """
 
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 from aiohttp import web
 
@@ -19,7 +18,8 @@ from gateway.identify import identify
 from gateway.kit.problem import Refusal
 from gateway.limit import limit, tell
 from gateway.match import match
-from gateway.metering.observe import observe, observe_again
+from gateway.metering.report import Reporter
+from gateway.metering.watch import Watch
 from gateway.pay import Till, pay
 from gateway.price import price
 from gateway.protect import Turn, protect
@@ -42,43 +42,58 @@ class Gate:
     loads: Loads
     till: Till
     upstreams: Upstreams
+    reporter: Reporter
 
 
-async def call(gate: Gate, request: web.BaseRequest, call_id: UUID) -> web.StreamResponse:
-    inbound = admit(request, call_id, gate.origin, gate.limits.body_bytes_max)
+async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
+    """``watch`` is told how far the call comes; nothing here depends on it."""
+    watch.enter("admit")
+    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
     try:
-        return await serve(gate, inbound, request)
+        return await serve(gate, inbound, request, watch)
     finally:
         inbound.body.close()
 
 
-async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest) -> web.StreamResponse:
-    matched = match(gate.snapshot, inbound)
-    caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
+async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
+    watch.enter("match")
+    watch.match = matched = match(gate.snapshot, inbound)
+    watch.enter("identify")
+    watch.caller = caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
+    watch.enter("limit")
     allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
     turn: Turn | None = None
     try:
+        watch.enter("price")
         await ownership.check(gate.snapshot.pool, inbound, matched, caller)
         quote = price(matched, inbound)
+        watch.enter("protect")
         with protect(gate.loads, inbound, matched) as turn:
+            watch.enter("pay")
             if inbound.is_websocket:
-                asked = Asked(request, inbound, caller, matched, quote)
+                asked = Asked(request, inbound, caller, matched, quote, watch)
                 return await connect(gate.till, gate.upstreams, asked, turn)
-            async with (
-                pay(gate.till, inbound, caller, matched, quote) as hold,
-                forward(gate.upstreams, inbound, matched, caller) as answer,
-            ):
-                turn.answered(answer.head)
-                async with (
-                    settle(hold, answer) as settled,
-                    ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
-                ):
-                    observe(inbound, answer.head, settled.receipt)
-                    return await relay(request, inbound, known, settled.receipt, allowance)
+            async with pay(gate.till, inbound, caller, matched, quote) as hold:
+                watch.hold = hold
+                watch.enter("forward")
+                async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+                    turn.answered(answer.head)
+                    watch.head = answer.head
+                    watch.enter("settle")
+                    async with (
+                        settle(hold, answer, watch.charge) as settled,
+                        ownership.recorded(
+                            gate.snapshot.pool, inbound, matched, caller, settled.answer
+                        ) as known,
+                    ):
+                        watch.settle(settled.receipt)
+                        watch.enter("relay")
+                        return await relay(request, inbound, known, settled.receipt, allowance, watch)
     except AnsweredBefore as before:
-        observe_again(before.receipt)
+        watch.give_again(before.receipt)
+        watch.enter("relay")
         first = replace(inbound, call_id=before.receipt.call_id)
-        return await relay(request, first, before.answer, before.receipt, allowance)
+        return await relay(request, first, before.answer, before.receipt, allowance, watch)
     except Refusal as refusal:
         tell(gate.buckets, matched, allowance, refusal, is_answered=turn is not None and turn.is_answered)
         raise

@@ -14,9 +14,10 @@ from typing import TypeAlias
 
 import structlog
 
-from gateway import cost, meter
+from gateway import cost
 from gateway.kit import tasks
 from gateway.kit.problem import Refusal
+from gateway.meter import Tell
 from gateway.tariffs import Used
 from gateway.types import Head, Hold, Metering, Price
 
@@ -27,8 +28,8 @@ log = structlog.get_logger(__name__)
 
 
 class Fare:
-    def __init__(self, hold: Hold, metering: Metering, head: Head, renew: Renew) -> None:
-        self.hold, self.metering, self.head, self.renew = hold, metering, head, renew
+    def __init__(self, hold: Hold, metering: Metering, head: Head, renew: Renew, tell: Tell) -> None:
+        self.hold, self.metering, self.head, self.renew, self.tell = hold, metering, head, renew, tell
         # The piece that was held with the connection, without the connection's own price.
         self.piece = metering.price.ceiling - metering.price.base
         self.byte_count = 0
@@ -68,7 +69,7 @@ class Fare:
         self.hold, self.metering = renewed, renewed.metering
         # The part of a millisecond that is left over belongs to the next piece.
         self.byte_count, self.began = 0, self.began + used.milliseconds * 1_000_000
-        meter.note(await before.post(self.head, used))
+        self.tell(await before.post(self.head, used))
 
     async def close(self) -> None:
         """Charge the piece that the connection ended in."""
@@ -76,6 +77,6 @@ class Fare:
             return
         self.is_open = False
         try:
-            meter.note(await self.hold.post(self.head, self.used()))
+            self.tell(await self.hold.post(self.head, self.used()))
         except Refusal as refusal:
             log.warning("call.uncharged", problem=refusal.slug)

@@ -13,7 +13,8 @@ from urllib.parse import quote, unquote_plus
 from multidict import CIMultiDict
 
 from gateway.exchange import Exchanger
-from gateway.kit import hygiene
+from gateway.kit import hygiene, trace
+from gateway.kit.trace import Trace
 from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.websocket import SocketUpstreams
@@ -33,11 +34,12 @@ class Upstreams:
 
 @asynccontextmanager
 async def forward(
-    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller
+    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, own_trace: Trace | None = None
 ) -> AsyncIterator[Answer]:
     """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none."""
     vouched = await vouch(upstreams, inbound, match, caller)
     headers = headers_of(upstreams, inbound, match, vouched)
+    carry(headers, own_trace)
     async with upstreams.http.send(
         inbound.method, with_query(match.url, vouched.query), headers, inbound.body
     ) as answer:
@@ -80,6 +82,16 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     headers["X-Forwarded-Host"] = host
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     return headers
+
+
+def carry(headers: CIMultiDict[str], own_trace: Trace | None) -> None:
+    """The upstream's work belongs to our span; a trace that was not understood goes no further."""
+    if own_trace is not None:
+        headers[trace.PARENT] = own_trace.header
+    else:
+        headers.popall(trace.PARENT, None)
+    if own_trace is None or own_trace.parent_id is None:
+        headers.popall(trace.STATE, None)
 
 
 def with_query(url: str, added: Mapping[str, str]) -> str:

@@ -6,18 +6,17 @@ at its end what it cost, the end is still read, within bounds, so that hanging u
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import TypeAlias
 
 import structlog
 from aiohttp import ClientError
 
 from gateway.kit import documents, tasks
 from gateway.kit.documents import Found
-from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
-from gateway.metering import metrics
 from gateway.tariffs import Used
 from gateway.types import Answer, Hold, Metering, Receipt
 
@@ -25,12 +24,19 @@ from gateway.types import Answer, Hold, Metering, Receipt
 REST_SECONDS = 10
 REST_BYTES_MAX = 16 << 20
 
+Tell: TypeAlias = Callable[[Receipt], None]
+"""Hears what was charged, as soon as that is known."""
+
 log = structlog.get_logger(__name__)
 
 
+def nobody(receipt: Receipt) -> None:
+    """For those who do not want to know."""
+
+
 class Meter:
-    def __init__(self, hold: Hold, metering: Metering, answer: Answer) -> None:
-        self.hold, self.metering, self.answer = hold, metering, answer
+    def __init__(self, hold: Hold, metering: Metering, answer: Answer, tell: Tell) -> None:
+        self.hold, self.metering, self.answer, self.tell = hold, metering, answer, tell
         headers = answer.head.headers
         self.length = int(length) if (length := headers.get("Content-Length", "")).isdecimal() else None
         self.byte_count = 0
@@ -68,7 +74,7 @@ class Meter:
         value = None if self.found is None else documents.amount(self.found.value())
         milliseconds = (time.monotonic_ns() - self.metering.began) // 1_000_000
         used = Used(self.byte_count, milliseconds, reported=value)
-        note(await tasks.finish(self.hold.post(self.answer.head, used)))
+        self.tell(await tasks.finish(self.hold.post(self.answer.head, used)))
 
     async def charge_in_time(self) -> None:
         """A caller who stops reading must not outwait the hold."""
@@ -96,12 +102,3 @@ class Meter:
             self.note(chunk)
             if self.byte_count > most:
                 return
-
-
-def note(receipt: Receipt) -> None:
-    if receipt.asset is None or receipt.cost is None:
-        return
-    metrics.CHARGED.labels(receipt.asset.symbol, receipt.rail).inc(receipt.cost)
-    log.info(
-        "call.metered", charged=f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
-    )

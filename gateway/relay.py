@@ -1,19 +1,23 @@
 """Write an upstream's answer to the caller as it arrives, at the caller's pace."""
 
-import structlog
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
 from gateway.kit import hygiene
+from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
+from gateway.metering.watch import Watch
 from gateway.types import Answer, Inbound, Receipt
-
-log = structlog.get_logger(__name__)
 
 
 async def relay(
-    request: web.BaseRequest, inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance
+    request: web.BaseRequest,
+    inbound: Inbound,
+    answer: Answer,
+    receipt: Receipt | None,
+    allowance: Allowance,
+    watch: Watch,
 ) -> web.StreamResponse:
     head = answer.head
     response = web.StreamResponse(
@@ -26,20 +30,22 @@ async def relay(
             await response.write(chunk)
         await response.write_eof()
         is_whole = True
-    except (ClientError, TimeoutError) as error:
-        # The upstream broke off.
-        log.info("call.cut_short", reason=type(error).__name__)
-    except ConnectionError:
-        # The caller hung up. It is charged for the head that it asked for.
-        log.info("call.hung_up")
+    except (ClientError, ConnectionError, TimeoutError):
+        # A caller that hung up is charged for the head that it asked for.
+        watch.broken = "hung_up" if is_gone(request) else "cut_short"
     except Refusal as refusal:
         # The head is out, so there is no other answer any more.
-        log.warning("call.cut_short", reason=refusal.slug)
+        watch.broken, watch.refusal = "cut_short", refusal
     finally:
         if not is_whole:
-            # So does this connection, whatever it was: a shorter body must not look like a whole one.
+            # The connection ends too, whoever broke off: a shorter body must not look like a whole one.
             cut(request)
     return response
+
+
+def is_gone(request: web.BaseRequest) -> bool:
+    """Whether the caller hung up: aiohttp's errors for its end and the upstream's are the same ones."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def cut(request: web.BaseRequest) -> None:
@@ -59,6 +65,8 @@ def headers_of(
     if receipt is None or receipt.rail == "free":
         return headers
     headers["Cache-Control"] = private(headers.getall("Cache-Control", []))
+    if receipt.asset is not None and receipt.cost is not None:
+        headers[hygiene.CHARGED] = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
     for name, value in receipt.headers.items():
         headers[name] = value
     return headers

@@ -4,7 +4,6 @@ application.
 A low-level aiohttp server, so that no router, middleware or access log stands in front of a paid call.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
@@ -64,30 +63,32 @@ def is_call(method: str, path: str) -> bool:
 
 async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
     """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
-    started = time.perf_counter()
     call_id = ids.new()
+    watch = gate.reporter.begin(call_id, request)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(call_id=str(call_id))
     metrics.IN_FLIGHT.inc()
     known_by = {hygiene.CALL_ID: str(call_id)}
     try:
-        return await call(gate, request, call_id)
+        response = await call(gate, request, watch)
     except Refusal as refusal:
-        metrics.REFUSALS.labels(refusal.slug).inc()
-        log.info("call.refused", problem=refusal.slug, status=refusal.status)
-        return respond(refusal.problem(), {**refusal.headers, **known_by})
+        watch.refusal, watch.status = refusal, refusal.status
+        response = respond(refusal.problem(), {**refusal.headers, **known_by})
     except OUTAGES as error:
         log.warning("call.unavailable", reason=repr(error))
         away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
-        return respond(away.problem(), {**away.headers, **known_by})
-    except Exception:
-        metrics.ERRORS.inc()
-        log.exception("call.failed")
+        watch.refusal, watch.status = away, away.status
+        response = respond(away.problem(), {**away.headers, **known_by})
+    except Exception as error:
+        watch.error, watch.status = error, 500
         bug = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
-        return respond(bug, known_by)
+        response = respond(bug, known_by)
+    else:
+        watch.status = response.status
     finally:
         metrics.IN_FLIGHT.dec()
-        metrics.CALL_SECONDS.observe(time.perf_counter() - started)
+        gate.reporter.end(watch)
+    return response
 
 
 async def ready(check: Check) -> web.Response:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass, replace
 
 from gateway.kit import tasks
-from gateway.meter import Meter
+from gateway.meter import Meter, Tell, nobody
 from gateway.types import Answer, Hold, Receipt
 
 
@@ -23,7 +23,8 @@ class Settled:
 
 
 @asynccontextmanager
-async def settle(hold: Hold, answer: Answer) -> AsyncIterator[Settled]:
+async def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AsyncIterator[Settled]:
+    """``tell`` hears what was charged when that is known later than the head."""
     head, metering = answer.head, hold.metering
     if not head.is_success:
         yield Settled(answer, await tasks.finish(hold.void("upstream_refused", head.status)))
@@ -32,7 +33,7 @@ async def settle(hold: Hold, answer: Answer) -> AsyncIterator[Settled]:
         async with copied(hold, answer) as passed:
             yield Settled(passed, await tasks.finish(hold.post(head)))
     else:
-        meter = Meter(hold, metering, answer)
+        meter = Meter(hold, metering, answer, tell)
         try:
             # The copy is of what was metered: who hangs up and asks again has paid for the whole of it.
             async with copied(hold, replace(answer, chunks=meter.chunks())) as passed:

@@ -14,10 +14,10 @@ from aiohttp import ClientError, WSMsgType, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.fare import Fare
-from gateway.forward import Upstreams, headers_of, vouch, with_query
+from gateway.forward import Upstreams, carry, headers_of, vouch, with_query
 from gateway.kit import hygiene, ids, tasks
 from gateway.kit.problem import Refusal, invalid
-from gateway.metering.observe import observe
+from gateway.metering.watch import Watch
 from gateway.pay import Till, pay
 from gateway.protect import Turn
 from gateway.rails.prepaid import Short
@@ -40,6 +40,7 @@ class Asked:
     caller: Caller
     match: Match
     quote: Quote
+    watch: Watch
 
 
 class Ended(Exception):
@@ -51,19 +52,22 @@ class Ended(Exception):
 
 
 async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) -> web.StreamResponse:
-    inbound, match = asked.inbound, asked.match
+    inbound, match, watch = asked.inbound, asked.match, asked.watch
     if not web.WebSocketResponse().can_prepare(asked.request):
         raise invalid("header/Upgrade", "is not the WebSocket handshake of RFC 6455")
     async with (
         pay(till, inbound, asked.caller, match, asked.quote) as hold,
-        dial(upstreams, asked) as far,
+        dial(upstreams, asked, hold) as far,
     ):
         head = Head(101, "Switching Protocols", CIMultiDictProxy(CIMultiDict()))
         turn.answered(head)
+        watch.head = head
+        watch.enter("settle")
         async with paid(till, asked, hold, head) as (fare, receipt):
             near = accepting(inbound, far, receipt)
             await near.prepare(asked.request)
-            observe(inbound, head, receipt)
+            watch.settle(receipt)
+            watch.enter("relay")
             ended = Ended(GOING_AWAY, GOING_AWAY)
             try:
                 ended = await converse(near, far, fare)
@@ -76,10 +80,13 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) ->
 
 
 @asynccontextmanager
-async def dial(upstreams: Upstreams, asked: Asked) -> AsyncIterator[Socket]:
+async def dial(upstreams: Upstreams, asked: Asked, hold: Hold) -> AsyncIterator[Socket]:
     inbound, match = asked.inbound, asked.match
+    asked.watch.hold = hold
+    asked.watch.enter("forward")
     vouched = await vouch(upstreams, inbound, match, asked.caller)
     headers = headers_of(upstreams, inbound, match, vouched)
+    carry(headers, asked.watch.trace)
     # The handshake with the upstream is the gateway's own; only the subprotocols are the caller's.
     kept = CIMultiDict((name, value) for name, value in headers.items() if not is_handshake(name))
     lines = inbound.headers.getall("Sec-WebSocket-Protocol", [])
@@ -108,7 +115,7 @@ async def paid(
             replace(asked.inbound, call_id=ids.new()), asked.caller, asked.match, quote
         )
 
-    fare = Fare(hold, metering, head, renew)
+    fare = Fare(hold, metering, head, renew, asked.watch.charge)
     try:
         yield fare, metering.receipt
     finally:

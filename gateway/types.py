@@ -12,6 +12,7 @@ from uuid import UUID
 
 from multidict import CIMultiDictProxy
 
+from gateway.bodies import Body
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
@@ -52,26 +53,6 @@ class Asset:
     @property
     def chain_id(self) -> int:
         return int(self.network.partition(":")[2])
-
-
-class Body(Protocol):
-    """A request's body: read once as it arrives, or hashed first and then read as often as needed."""
-
-    @property
-    def length(self) -> int | None:
-        """Bytes, 0 for no body at all, None when the client sends chunks."""
-
-    async def digest(self) -> bytes:
-        """Read all of it, keep it, and return its SHA-256."""
-
-    def chunks(self) -> AsyncIterator[bytes]: ...
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its sender has sent all of it."""
-
-    def close(self) -> None:
-        """Forget what was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +239,16 @@ class Receipt:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Begun(Protocol):
+    """What is known of a call's payment before the call has ended."""
+
+    @property
+    def rail(self) -> Rail: ...
+    @property
+    def payer(self) -> str | None:
+        """The wallet that pays, where one does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metering:
     """What it takes to charge a call by its answer's body."""
@@ -285,6 +276,9 @@ class Hold(Protocol):
     @property
     def keeper(self) -> "Keeper | None":
         """None when nobody can ask for the answer again."""
+
+    @property
+    def event(self) -> Begun: ...
 
     @property
     def metering(self) -> "Metering | None":

@@ -143,6 +143,14 @@ def proxied(name: str, method: str, parameters: list[Json], refusals: Json) -> J
                         "description": "`true` when this call was made and charged before.",
                         "schema": {"type": "string"},
                     },
+                    "X-Farebox-Charged": {
+                        "description": "What the call cost, like 0.25 USDC; absent when it cost nothing.",
+                        "schema": {"type": "string"},
+                    },
+                    "X-Farebox-Call-Id": {
+                        "description": "The call's name in the gateway's log. Refusals have it too.",
+                        "schema": {"type": "string", "format": "uuid"},
+                    },
                 },
                 "content": {"*/*": {}},
             },

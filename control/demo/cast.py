@@ -15,8 +15,8 @@ from aiohttp import ClientSession
 from rich.console import Console
 
 from config.settings import environment
+from control.agent.client import Agent
 from control.demo import token
-from control.demo.agent import Agent
 from control.demo.chain import Chain
 from control.demo.chain import running as chain_running
 from control.demo.publisher import Upstream, selling

@@ -7,8 +7,8 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+from control.agent.client import Reply
 from control.demo import token
-from control.demo.agent import Reply
 from control.demo.cast import DOLLAR, Stage, StepFailed, out, set_up, tell
 from control.demo.publisher import CREDENTIAL
 from gateway.kit.money import to_text

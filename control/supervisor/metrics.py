@@ -7,9 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from control.supervisor.busiest import Busiest
+
+# When a counter began is known from when its process did; the series would double their number.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+PROCESSES = ("worker", "jobs", "postgres", "valkey")
 
 
 class Metrics:
@@ -18,13 +25,17 @@ class Metrics:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.registry = CollectorRegistry()
-        MultiProcessCollector(self.registry, str(directory))  # type: ignore[no-untyped-call]
+        processes = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]
+        self.registry.register(Busiest(processes))
         self.restarts = Counter(
             "farebox_process_restarts",
             "Processes that ended by themselves and were started again.",
             ["process"],
             registry=self.registry,
         )
+        # From the start, or the first restart would not be a change of the number.
+        for process in PROCESSES:
+            self.restarts.labels(process)
 
     def count_end(self, name: str, pid: int) -> None:
         # Its counters stay, since what they counted has happened; its gauges spoke of a process that lived.

@@ -48,6 +48,7 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
     "alt-svc",
 }
 CALL_ID = "X-Farebox-Call-Id"
+CHARGED = "X-Farebox-Charged"
 DESCRIBING = frozenset({"range", "user-agent", "cache-control", "idempotency-key", "traceparent", "prefer"})
 PREFIXES = ("proxy-", "x-forwarded-", "payment-", "x-payment", "x-farebox-")
 

@@ -1,43 +1,87 @@
 """What Prometheus sees. Labels are few and bounded: never a caller, a path or a payment.
 
-Processes write to the directory that the supervisor names; the supervisor's ``/metrics`` adds them up.
+Processes write to the directory that the supervisor names; the supervisor's ``/metrics`` adds them up, and
+keeps the ``publisher`` label to the busiest.
 """
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# The busiest publishers have a label of their own, the rest share one.
-PUBLISHERS_MAX = 200
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+STAGE_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, *SECONDS)
 
-CALLS = Counter("farebox_calls", "Calls that reached a publisher's route.", ["publisher", "rail", "status"])
+CALLS = Counter(
+    "farebox_calls",
+    "Calls by publisher, how they are paid, how they ended, and the class of their status.",
+    ["publisher", "rail", "outcome", "status"],
+)
+BROKEN = Counter("farebox_calls_broken", "Answers that broke off after their head, by whose doing.", ["by"])
 CALL_SECONDS = Histogram(
     "farebox_call_seconds",
     "From the request's head to the end of the answer, refusals included.",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    buckets=SECONDS,
+)
+STAGE = Histogram(
+    "farebox_stage_seconds", "What each stage of a call took.", ["stage"], buckets=STAGE_SECONDS
 )
 REFUSALS = Counter("farebox_refusals", "Answers with a problem, by its slug.", ["problem"])
 REPLAYS = Counter("farebox_replays", "Kept answers that were given again.", ["rail"])
-CHARGED = Counter("farebox_charged_atomic", "Charged, in atomic units of the asset.", ["asset", "rail"])
+CHARGED = Counter(
+    "farebox_charged_atomic", "Charged, in atomic units of the asset.", ["asset", "network", "rail"]
+)
 SETTLEMENTS = Counter("farebox_settlements", "x402 settlements, by outcome.", ["network", "outcome"])
 IN_FLIGHT = Gauge("farebox_calls_in_flight", "Calls being served.", multiprocess_mode="livesum")
 LIMITS_SHARED = Gauge(
     "farebox_limits_shared", "1 while rate limits are shared by all processes.", multiprocess_mode="livemin"
 )
+LIMITS_LOCAL = Counter(
+    "farebox_limits_local", "Limits that a process decided alone because Redis or Valkey was away."
+)
 BREAKER_OPENED = Counter("farebox_breaker_opened", "Times that an upstream was found failing and left alone.")
+UPSTREAMS_RESTING = Gauge(
+    "farebox_upstreams_resting", "Publishers whose upstream a process leaves alone now.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
 CONNECTIONS_REFUSED = Counter(
     "farebox_connections_refused", "Connections over a cap, turned away before a request was read."
 )
 ERRORS = Counter("farebox_errors", "Answers of 500: bugs.")
-
-
-class PublisherLabels:
-    """Slugs as label values, with a bound. First come, first named; a restart starts over."""
-
-    def __init__(self, names_max: int = PUBLISHERS_MAX) -> None:
-        self.names_max = names_max
-        self.names: set[str] = set()
-
-    def of(self, slug: str) -> str:
-        if slug in self.names or len(self.names) < self.names_max:
-            self.names.add(slug)
-            return slug
-        return "other"
+POSTGRES_CONNECTIONS = Gauge(
+    "farebox_postgres_connections", "Pooled connections, by state.", ["state"], multiprocess_mode="livesum"
+)
+POSTGRES_CONNECTIONS_MAX = Gauge(
+    "farebox_postgres_connections_limit", "What the pools may grow to.", multiprocess_mode="livesum"
+)
+UPSTREAM_CONNECTIONS = Gauge(
+    "farebox_upstream_connections",
+    "Connections to upstreams, by state.",
+    ["state"],
+    multiprocess_mode="livesum",
+)
+USAGE_WAITING = Gauge(
+    "farebox_usage_rows_waiting", "Usage rows of calls that cost nothing, not written yet.",
+    multiprocess_mode="livesum",
+)  # fmt: skip
+# A process that takes no calls decides no limits, and must not seem to decide them alone.
+LIMITS_SHARED.set(1)
+for doing in ("caller", "upstream"):
+    BROKEN.labels(doing)
+JOBS_RAN = Gauge(
+    "farebox_jobs_last_run_timestamp_seconds", "When the background jobs last ran; 0 for never.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+# The database's own numbers, which every jobs process reports alike.
+HOLDS_OPEN = Gauge(
+    "farebox_holds_open", "Holds of prepaid calls, not closed yet.", multiprocess_mode="livemax"
+)
+HOLDS_EXPIRED = Gauge(
+    "farebox_holds_expired", "Open holds past their time, which the sweeper is to void.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+SETTLEMENTS_PENDING = Gauge(
+    "farebox_settlements_pending", "Payments sent to a chain whose outcome is not known yet.", ["network"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+SETTLEMENTS_PENDING_SECONDS = Gauge(
+    "farebox_settlements_pending_seconds", "The age of the oldest of them.", ["network"],
+    multiprocess_mode="livemax",
+)  # fmt: skip

@@ -12,6 +12,7 @@ from uuid import UUID
 from gateway.kit import ids
 from gateway.kit.problem import Refusal
 from gateway.ledger import accounts
+from gateway.ledger.usage import Usage
 from gateway.rails.prepaid import PrepaidHold, PrepaidRail, Short
 from gateway.rails.x402 import X402Rail
 from gateway.tariffs import NOTHING_MEASURED, Used
@@ -36,6 +37,10 @@ class UpfrontHold:
     transaction: str
     issued: Mapping[str, str]
     """The key of the organization that this payment made, shown this once."""
+
+    @property
+    def event(self) -> Usage:
+        return replace(self.inner.event, rail="x402", payer=self.intake.authorization.payer)
 
     @property
     def metering(self) -> Metering | None:

@@ -18,11 +18,12 @@ from aiohttp import (
 from yarl import URL
 
 from config.settings import Upstream
+from gateway.bodies import Body
 from gateway.kit import hygiene
 from gateway.kit.fetch import connector
 from gateway.kit.problem import Refusal
 from gateway.kit.ssrf import Guard
-from gateway.types import Answer, Body, Head
+from gateway.types import Answer, Head
 
 # What is read ahead of the caller; behind it the upstream waits.
 READ_BYTES = 1 << 16
@@ -95,6 +96,12 @@ class HttpUpstreams:
         finally:
             # A body that was read to its end gives its connection back; any other closes it.
             response.close() if not response.content.at_eof() else response.release()
+
+    def connections(self) -> tuple[int, int]:
+        """How many are carrying a call, and how many wait for one."""
+        pool = self.session.connector
+        # aiohttp counts them and has no word for it.
+        return (0, 0) if pool is None else (len(pool._acquired), sum(map(len, pool._conns.values())))
 
     async def close(self) -> None:
         await self.session.close()

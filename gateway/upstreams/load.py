@@ -42,3 +42,8 @@ class Loads:
         load.failures += 1
         if self.settings.breaker_failures and load.failures >= self.settings.breaker_failures:
             load.rests_until = time.monotonic() + self.settings.breaker_seconds
+
+    def resting(self) -> int:
+        """How many upstreams are left alone, or are being tried after that."""
+        most = self.settings.breaker_failures
+        return sum(load.failures >= most for load in self.by_publisher.values()) if most else 0

@@ -16,7 +16,8 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.contract.async_contract import AsyncContract
 from web3.exceptions import ContractLogicError
 
-from control.demo import token, wallet
+from control.agent import wallet
+from control.demo import token
 from control.demo.chain import Chain, running
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141

@@ -14,8 +14,8 @@ from eth_account.signers.local import LocalAccount
 
 from config.settings import Settings
 from control import roles
+from control.agent.client import Agent, Reply
 from control.demo import token
-from control.demo.agent import Agent, Reply
 from control.demo.chain import Chain
 from control.demo.chain import running as chain_running
 from gateway.kit import crypto

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from control.demo.agent import Agent
+from control.agent.client import Agent
 from gateway import snapshot
 from gateway.snapshot import Snapshot
 from tests.paths.conftest import DOLLAR, Account, Farebox

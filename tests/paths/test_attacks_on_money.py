@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientError, web
 
 from control import roles
-from control.demo.agent import Reply, decode, encode
-from control.demo.wallet import sign_payment
+from control.agent.client import Reply, decode, encode
+from control.agent.wallet import sign_payment
 from gateway.ledger import holds
 from gateway.ledger.holds import Holds
 from gateway.x402.local import LocalFacilitator

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from config.settings import Facilitation
+from control.agent.client import Reply
+from control.agent.wallet import sign_payment
 from control.demo import token
-from control.demo.agent import Reply
-from control.demo.wallet import sign_payment
 from tests.paths.conftest import DOLLAR, Account, Farebox, serving
 
 ELSEWHERE = "0x" + "e1" * 20

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession
 
 from control import roles
-from control.demo.agent import Agent, Reply
+from control.agent.client import Agent, Reply
 from control.demo.chain import Chain
 from gateway.kit.sql import Pool
 from tests.faults import Fault, FaultProxy, between

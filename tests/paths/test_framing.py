@@ -36,7 +36,8 @@ async def send(origin: str, data: bytes) -> bytes:
     async with connected(origin) as (reader, writer):
         writer.write(data)
         try:
-            while more := await asyncio.wait_for(reader.read(65_536), 0.4):
+            # The first word may take its time on a busy machine; what follows it does not.
+            while more := await asyncio.wait_for(reader.read(65_536), 0.4 if answer else 5):
                 answer += more
         except (TimeoutError, ConnectionError):
             pass

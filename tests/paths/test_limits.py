@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from config.settings import Settings
-from control.demo.agent import Agent
+from control.agent.client import Agent
 from control.demo.chain import Chain
 from gateway.kit import keys
 from gateway.kit.sql import Pool

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from control.demo.agent import decode, encode
-from control.demo.wallet import sign_payment
+from control.agent.client import decode, encode
+from control.agent.wallet import sign_payment
 from tests.paths.conftest import DOLLAR, Account, Farebox
 
 QUARTER = DOLLAR // 4

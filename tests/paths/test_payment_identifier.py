@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from control.demo.agent import Reply, decode, encode
+from control.agent.client import Reply, decode, encode
 from tests.paths.conftest import DOLLAR, Farebox
 
 QUARTER = DOLLAR // 4

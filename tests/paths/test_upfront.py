@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from control import roles
-from control.demo.agent import decode, encode
-from control.demo.wallet import sign_payment
+from control.agent.client import decode, encode
+from control.agent.wallet import sign_payment
 from tests.gateway.conftest import Ledger
 from tests.paths.conftest import DOLLAR, Farebox, serving, until
 

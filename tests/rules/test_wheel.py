@@ -6,7 +6,7 @@ from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("config", "control", "gateway", "plugins")
-KINDS = ("*.sql", "*.toml", "*.json", "*.lua", "*.vy", "*.html")
+KINDS = ("*.sql", "*.toml", "*.json", "*.lua", "*.vy", "*.html", "*.yml")
 
 
 def test_the_wheel_carries_what_the_code_reads(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from eth_account.signers.local import LocalAccount
 from pydantic import SecretStr
 
 from config.settings import Network
+from control.agent import wallet
 from control.demo import token as demo_token
-from control.demo import wallet
 from control.demo.chain import Chain
 from gateway.kit import ids
 from gateway.kit.sql import Pool

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
-from control.demo.wallet import sign_payment
+from control.agent.wallet import sign_payment
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
-"""The demonstration wallet's payments hold before the gateway's own verification."""
+"""The agent's payments hold before the gateway's own verification."""
 
 from typing import Any
 
 import pytest
 from eth_account import Account
 
-from control.demo import wallet
+from control.agent import wallet
 from gateway.kit import ids
 from gateway.types import Asset
 from gateway.x402 import exact

@@ -1,0 +1,68 @@
+"""Where a process says what became of its calls, as the settings want it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import Any
+
+import structlog
+
+from config.logging import is_for_people
+from config.settings import Settings
+from gateway.kit.sql import Pool
+from gateway.kit.tasks import Crew
+from gateway.metering import gauges
+from gateway.metering.lines import Lines
+from gateway.metering.report import Reporter
+from gateway.metering.usage import Recorder
+from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.load import Loads
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def reporting(settings: Settings) -> AsyncIterator[Reporter]:
+    async with AsyncExitStack() as stack:
+        spans = tracing(settings)
+        if spans is not None:
+            stack.push_async_callback(asyncio.to_thread, spans.close)
+        write = failed = log_call
+        if not is_for_people(settings.log_format):
+            lines = Lines()
+            stack.callback(lines.flush)
+            write = failed = lines.add
+        is_logged = settings.log_calls and settings.log_level in ("debug", "info")
+        reporter = Reporter(write if is_logged else None, failed, spans)
+        stack.callback(reporter.close)
+        yield reporter
+
+
+@asynccontextmanager
+async def looking(pool: Pool, http: HttpUpstreams, recorder: Recorder, loads: Loads) -> AsyncIterator[None]:
+    """Keep the gauges of a gateway's process true while the block runs."""
+    crew = Crew()
+    crew.start(gauges.look_forever(pool, http, recorder, loads))
+    try:
+        yield
+    finally:
+        await crew.close()
+
+
+def log_call(line: Mapping[str, Any]) -> None:
+    """For people, who read slower than calls are made."""
+    said = {name: value for name, value in line.items() if name not in ("timestamp", "level", "event")}
+    log.log(logging.getLevelNamesMapping()[line["level"].upper()], line["event"], **said)
+
+
+def tracing(settings: Settings) -> Any:
+    """None unless somebody wants spans. By name, because OpenTelemetry is an extra."""
+    if not settings.otel.is_on:
+        return None
+    try:
+        return import_module("gateway.metering.otel").OtelSpans(settings.otel)
+    except ImportError:
+        log.warning("otel.absent", advice="pip install 'farebox[otel]', or unset OTEL_EXPORTER_OTLP_ENDPOINT")
+        return None

@@ -1,0 +1,47 @@
+"""Numbers that are looked at every few seconds, and never by a call."""
+
+import asyncio
+from collections.abc import Iterable
+
+from gateway.kit.sql import Pool, Statements
+from gateway.metering import metrics
+from gateway.metering.usage import Recorder
+from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.load import Loads
+
+SQL = Statements(__file__)
+
+LOOK_SECONDS = 2
+
+
+async def look_forever(pool: Pool, http: HttpUpstreams, recorder: Recorder, loads: Loads) -> None:
+    """This process's own: its connections, what it has not written yet, whom it leaves alone."""
+    while True:
+        look_at_pool(pool)
+        busy, idle = http.connections()
+        metrics.UPSTREAM_CONNECTIONS.labels("busy").set(busy)
+        metrics.UPSTREAM_CONNECTIONS.labels("idle").set(idle)
+        metrics.USAGE_WAITING.set(len(recorder.waiting))
+        metrics.UPSTREAMS_RESTING.set(loads.resting())
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def look_at_pool(pool: Pool) -> None:
+    idle = pool.get_idle_size()
+    metrics.POSTGRES_CONNECTIONS.labels("busy").set(pool.get_size() - idle)
+    metrics.POSTGRES_CONNECTIONS.labels("idle").set(idle)
+    metrics.POSTGRES_CONNECTIONS_MAX.set(pool.get_max_size())
+
+
+async def look_at_money(pool: Pool, networks: Iterable[str]) -> None:
+    """The database's: what is held and what is on its way, whichever process it belongs to."""
+    holds = await pool.fetchrow(SQL.holds)
+    assert holds is not None, "a count is always one row"
+    metrics.HOLDS_OPEN.set(holds["open"])
+    metrics.HOLDS_EXPIRED.set(holds["expired"])
+    pending = {row["network"]: row for row in await pool.fetch(SQL.settlements)}
+    # A network that was taken out of the settings may still have payments under way.
+    for network in {*networks, *pending}:
+        row = pending.get(network)
+        metrics.SETTLEMENTS_PENDING.labels(network).set(row["pending"] if row else 0)
+        metrics.SETTLEMENTS_PENDING_SECONDS.labels(network).set(row["oldest_seconds"] if row else 0)

@@ -1,0 +1,129 @@
+"""What is known of a call while it runs.
+
+The call writes here what it finds out, stage by stage, so that whatever its end is, ``report.py`` can say how
+far it came, whose it was and what it cost.
+"""
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from prometheus_client import Counter
+
+from gateway.kit.problem import Refusal
+from gateway.kit.trace import Trace
+from gateway.metering import metrics
+from gateway.types import Caller, Head, Hold, Match, Rail, Receipt
+
+Stage: TypeAlias = Literal[
+    "admit", "match", "identify", "limit", "price", "protect", "pay", "forward", "settle", "relay"
+]
+Ending: TypeAlias = Literal["answered", "refused", "failed", "hung_up", "cut_short", "cancelled"]
+"""``hung_up`` is the caller's doing and ``cut_short`` the upstream's, both after the head of the answer."""
+# An upstream that is known to fail, or has enough to do, is not asked, and nobody pays.
+NOT_ASKED = frozenset({"upstream-resting", "upstream-busy"})
+# Finding a counter by its labels takes longer than counting.
+COUNTERS: dict[tuple[str, str, str], Counter] = {}
+
+
+@dataclass(slots=True)
+class Watch:
+    call_id: UUID
+    method: str
+    path: str
+    """As the client sent it, from the root and without the query."""
+    trace: Trace | None
+    entered: list[tuple[Stage, float]] = field(default_factory=list)
+    """Each stage and the time it began. A stage ends when the next one begins."""
+    match: Match | None = None
+    caller: Caller | None = None
+    hold: Hold | None = None
+    head: Head | None = None
+    receipt: Receipt | None = None
+    status: int | None = None
+    """Of the answer; None while there is none."""
+    refusal: Refusal | None = None
+    error: Exception | None = None
+    broken: Literal["hung_up", "cut_short"] | None = None
+    first_call_id: UUID | None = None
+    """The call that was made and charged before, whose answer this one is given again."""
+
+    def enter(self, stage: Stage) -> None:
+        self.entered.append((stage, time.perf_counter()))
+
+    def settle(self, receipt: Receipt | None) -> None:
+        """What the head says that the call cost; nothing yet for one whose body decides."""
+        self.receipt = receipt
+        if receipt is not None:
+            count(receipt)
+
+    def give_again(self, receipt: Receipt) -> None:
+        self.first_call_id = receipt.call_id
+        metrics.REPLAYS.labels(receipt.rail).inc()
+
+    def charge(self, receipt: Receipt) -> None:
+        """What a call that is paid for by use was charged, in one piece or several."""
+        before = self.receipt.cost if self.receipt is not None else None
+        self.receipt = replace(receipt, cost=(before or 0) + (receipt.cost or 0))
+        count(receipt)
+
+    @property
+    def ending(self) -> Ending:
+        if self.error is not None:
+            return "failed"
+        if self.broken is not None:
+            return self.broken
+        if self.refusal is not None:
+            return "refused"
+        return "cancelled" if self.status is None else "answered"
+
+    @property
+    def is_socket(self) -> bool:
+        """A conversation has no latency: it lasts as long as its two sides want it to."""
+        return self.head is not None and self.head.status == 101
+
+    @property
+    def rail(self) -> Rail | None:
+        """How it was paid, or was to be paid."""
+        return None if self.hold is None else self.hold.event.rail
+
+    @property
+    def outcome(self) -> str:
+        """What became of the call and its money: the usage row's words, and a few for calls without one."""
+        if self.error is not None:
+            return "failed"
+        if self.first_call_id is not None:
+            return "replayed"
+        if self.is_served and self.receipt is not None:
+            if self.receipt.rail == "free":
+                return "free"
+            return "settlement_failed" if self.receipt.cost is None else "charged"
+        if self.refusal is not None:
+            return self.outcome_of(self.refusal)
+        return "abandoned" if self.status is None else "upstream_refused"
+
+    @property
+    def is_served(self) -> bool:
+        return self.head is not None and (self.head.is_success or self.is_socket)
+
+    def outcome_of(self, refusal: Refusal) -> str:
+        if refusal.outcome is not None:
+            return refusal.outcome
+        if self.head is not None:
+            # The upstream answered, and then the money did not come, or nobody knows yet whether it did.
+            return "settlement_pending" if refusal.status == 503 else "settlement_failed"
+        if refusal.slug in NOT_ASKED:
+            return "upstream_unavailable"
+        return "payment_required" if refusal.status == 402 else "refused"
+
+
+def count(receipt: Receipt) -> None:
+    """Money as it is charged: a long conversation must not show at its end only."""
+    if receipt.asset is None or not receipt.cost:
+        return
+    labels = (receipt.asset.symbol, receipt.asset.network, receipt.rail)
+    counter = COUNTERS.get(labels)
+    if counter is None:
+        counter = COUNTERS[labels] = metrics.CHARGED.labels(*labels)
+    counter.inc(receipt.cost)

@@ -1,0 +1,62 @@
+"""The bench measures what it says; how fast anything is, no test asserts."""
+
+import asyncio
+import sys
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from bench.load import length, load, request
+from bench.servers import ANSWER, Upstream
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("received", "end"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 40),
+        (b"HTTP/1.1 200 OK\r\ncontent-length:2\r\n\r\nokHTTP", 39),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 59),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", None),
+    ],
+)
+def test_the_end_of_an_answer_is_found(received: bytes, end: int | None) -> None:
+    assert length(received) == end
+
+
+async def test_each_request_is_answered_once_and_no_more_are_sent_than_there_are() -> None:
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        few = await load(port, iter([request("GET", "/")] * 100), connections=4, seconds=5)
+        timed = await load(port, repeat(request("GET", "/")), connections=4, seconds=0.1)
+    assert (few.statuses, few.broken, len(few.latencies)) == ({b"200": 100}, 0, 100)
+    assert few.seconds < 5
+    assert timed.broken == 0
+    assert len(timed.latencies) > 4
+    assert len(ANSWER) > 1024
+
+
+async def test_every_target_answers_what_it_is_asked() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "0.3", "--connections", "4",
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), 110)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0
+    rows = [line.strip("| ").split(" | ") for line in out.decode().splitlines() if line.startswith("| ")][1:]
+    names = {row[0] for row in rows}
+    assert {
+        "upstream, direct",
+        "plain aiohttp proxy",
+        "Farebox, prepaid",
+        "Farebox, x402 on stub chain",
+    } <= names
+    assert {row[0]: row[5] for row in rows if row[5] != "0"} == {}
