@@ -6,7 +6,7 @@ waits for, with ``jobs.py``. Every part is given its slice of the settings here 
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,14 +16,13 @@ from aiohttp import web
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from config.settings import Settings
-from control import app, jobs, migrate
+from control import app, health, jobs, migrate
 from control.api.operation import Ports
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
-from gateway import auth_mode, server, snapshot
+from gateway import auth_mode, server
 from gateway.answers.store import Answers
 from gateway.buckets import Buckets
 from gateway.call import Gate
@@ -60,7 +59,6 @@ from gateway.x402.settlement import Settlements
 DRAIN_SECONDS = 20
 BACKLOG = 1024
 REDIS_TIMEOUT_SECONDS = 1
-POSTGRES_TIMEOUT_SECONDS = 2
 # A hold outlives the longest call by this much, so it never expires under one.
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
@@ -119,7 +117,12 @@ async def serve(
             gate = await stack.enter_async_context(gated(base, guard, keyring, buckets))
         if is_control:
             management = await stack.enter_async_context(managed(base, guard, keyring, buckets))
-        front = server.create(gate, management, checks(base, gate), settings.listen)
+        front = server.create(
+            gate,
+            management,
+            health.checks(base.pool, None if gate is None else gate.buckets),
+            settings.listen,
+        )
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
@@ -242,33 +245,3 @@ def shared(settings: Settings) -> Redis | None:
         # No call waits for a second try: it is limited by its own process until the server is back.
         retry=Retry(NoBackoff(), 0),
     )
-
-
-def checks(base: Base, gate: Gate | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
-    async def check() -> Mapping[str, str]:
-        found = {"postgres": await postgres_state(base.pool)}
-        if gate is not None:
-            found["redis"] = await redis_state(gate.buckets)
-        return found
-
-    return check
-
-
-async def postgres_state(pool: Pool) -> str:
-    try:
-        await asyncio.wait_for(snapshot.version(pool), POSTGRES_TIMEOUT_SECONDS)
-    except Exception as error:
-        # Whatever it is, the probe reports it: a load balancer asks, not a person.
-        return f"down: {type(error).__name__}"
-    return "ok"
-
-
-async def redis_state(buckets: Buckets) -> str:
-    if buckets.redis is None:
-        return "ok: each process limits for itself"
-    try:
-        await buckets.redis.ping()
-    except RedisError as error:
-        # Paid calls go on without it.
-        return f"degraded: {type(error).__name__}, each process limits for itself"
-    return "ok"

@@ -1,7 +1,8 @@
 """A paid call on one screen: the stages, in their order.
 
 Types keep the order: each stage takes what the one before returns, and only ``pay`` makes the hold that
-``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer.
+``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer. A call that was
+made and charged before leaves the line at ``pay``, with the answer that it had then.
 """
 
 from dataclasses import dataclass, replace
@@ -15,14 +16,13 @@ from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
-from gateway.kit.problem import Refusal
-from gateway.limit import limit, tell
+from gateway.limit import limit
 from gateway.match import match
 from gateway.metering.report import Reporter
 from gateway.metering.watch import Watch
 from gateway.pay import Till, pay
 from gateway.price import price
-from gateway.protect import Turn, protect
+from gateway.protect import protect
 from gateway.relay import relay
 from gateway.settle import settle
 from gateway.snapshot import Snapshot
@@ -47,8 +47,7 @@ class Gate:
 
 async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    watch.enter("admit")
-    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
+    inbound = watch.saw("admit", admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max))
     try:
         return await serve(gate, inbound, request, watch)
     finally:
@@ -56,44 +55,27 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
 
 
 async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
-    watch.enter("match")
-    watch.match = matched = match(gate.snapshot, inbound)
-    watch.enter("identify")
-    watch.caller = caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
-    watch.enter("limit")
-    allowance = await limit(gate.buckets, gate.limits, inbound, matched, caller)
-    turn: Turn | None = None
-    try:
-        watch.enter("price")
-        await ownership.check(gate.snapshot.pool, inbound, matched, caller)
-        quote = price(matched, inbound)
-        watch.enter("protect")
-        with protect(gate.loads, inbound, matched) as turn:
-            watch.enter("pay")
-            if inbound.is_websocket:
-                asked = Asked(request, inbound, caller, matched, quote, watch)
-                return await connect(gate.till, gate.upstreams, asked, turn)
-            async with pay(gate.till, inbound, caller, matched, quote) as hold:
-                watch.hold = hold
-                watch.enter("forward")
-                async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
-                    turn.answered(answer.head)
-                    watch.head = answer.head
-                    watch.enter("settle")
-                    async with (
-                        settle(hold, answer, watch.charge) as settled,
-                        ownership.recorded(
-                            gate.snapshot.pool, inbound, matched, caller, settled.answer
-                        ) as known,
-                    ):
-                        watch.settle(settled.receipt)
-                        watch.enter("relay")
-                        return await relay(request, inbound, known, settled.receipt, allowance, watch)
-    except AnsweredBefore as before:
-        watch.give_again(before.receipt)
-        watch.enter("relay")
-        first = replace(inbound, call_id=before.receipt.call_id)
-        return await relay(request, first, before.answer, before.receipt, allowance, watch)
-    except Refusal as refusal:
-        tell(gate.buckets, matched, allowance, refusal, is_answered=turn is not None and turn.is_answered)
-        raise
+    matched = watch.saw("match", match(gate.snapshot, inbound))
+    caller = watch.saw("identify", await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
+    allowance = watch.saw("limit", await limit(gate.buckets, gate.limits, inbound, matched, caller))
+    await ownership.check(gate.snapshot.pool, inbound, matched, caller)
+    quote = watch.saw("price", price(matched, inbound))
+    with watch.saw("protect", protect(gate.loads, inbound, matched)) as turn:
+        if inbound.is_websocket:
+            asked = Asked(request, inbound, caller, matched, quote, watch)
+            return await connect(gate.till, gate.upstreams, asked, turn)
+        try:
+            async with (
+                watch.entering("pay", pay(gate.till, inbound, caller, matched, quote)) as hold,
+                watch.entering(
+                    "forward",
+                    forward(gate.upstreams, inbound, matched, caller, turn.answered, watch.trace),
+                ) as answer,
+                watch.entering("settle", settle(hold, answer, watch.charge)) as settled,
+                ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
+            ):
+                return await relay(request, inbound, known, settled.receipt, allowance, watch)
+        except AnsweredBefore as before:
+            watch.give_again(before.receipt)
+            first = replace(inbound, call_id=before.receipt.call_id)
+            return await relay(request, first, before.answer, before.receipt, allowance, watch)

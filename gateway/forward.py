@@ -5,9 +5,10 @@ The URL is the one that was matched and priced. What the caller may not see of t
 not of the caller, was dropped on the way; see ``kit/hygiene.py``.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
@@ -15,9 +16,11 @@ from multidict import CIMultiDict
 from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.trace import Trace
-from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
+from gateway.types import Answer, Caller, Fetch, Head, Inbound, Match, Outbound, Vouched
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.websocket import SocketUpstreams
+
+OnHead: TypeAlias = Callable[[Head], None]
 
 NOBODY = Vouched()
 
@@ -34,15 +37,19 @@ class Upstreams:
 
 @asynccontextmanager
 async def forward(
-    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, own_trace: Trace | None = None
+    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, on_head: OnHead, trace: Trace | None
 ) -> AsyncIterator[Answer]:
-    """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none."""
+    """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none.
+
+    ``on_head`` hears of the head before anybody acts on it.
+    """
     vouched = await vouch(upstreams, inbound, match, caller)
     headers = headers_of(upstreams, inbound, match, vouched)
-    carry(headers, own_trace)
+    carry(headers, trace)
     async with upstreams.http.send(
         inbound.method, with_query(match.url, vouched.query), headers, inbound.body
     ) as answer:
+        on_head(answer.head)
         exchange = match.route.exchange
         if exchange is not None and answer.head.status == 401 and caller.organization_id is not None:
             upstreams.exchanger.forget(match.route.publisher_id, exchange, caller.organization_id)

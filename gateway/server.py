@@ -16,6 +16,7 @@ from gateway.front.server import Front
 from gateway.kit import hygiene, ids
 from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
+from gateway.limit import tell
 from gateway.metering import metrics
 
 PREFIX = "/publishers/"
@@ -72,6 +73,8 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
     try:
         response = await call(gate, request, watch)
     except Refusal as refusal:
+        if watch.match is not None and watch.allowance is not None:
+            tell(gate.buckets, watch.match, watch.allowance, refusal, is_answered=watch.head is not None)
         watch.refusal, watch.status = refusal, refusal.status
         response = respond(refusal.problem(), {**refusal.headers, **known_by})
     except OUTAGES as error:

@@ -5,12 +5,16 @@ far it came, whose it was and what it cost.
 """
 
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 from prometheus_client import Counter
 
+from gateway.buckets import Allowance
 from gateway.kit.problem import Refusal
 from gateway.kit.trace import Trace
 from gateway.metering import metrics
@@ -27,6 +31,15 @@ NOT_ASKED = frozenset({"upstream-resting", "upstream-busy"})
 COUNTERS: dict[tuple[str, str, str], Counter] = {}
 
 
+def begun() -> list[tuple[Stage, float]]:
+    return [("admit", time.perf_counter())]
+
+
+NEXT: dict[Stage, Stage] = dict(pairwise(get_args(Stage)))
+
+T = TypeVar("T")
+
+
 @dataclass(slots=True)
 class Watch:
     call_id: UUID
@@ -34,10 +47,11 @@ class Watch:
     path: str
     """As the client sent it, from the root and without the query."""
     trace: Trace | None
-    entered: list[tuple[Stage, float]] = field(default_factory=list)
+    entered: list[tuple[Stage, float]] = field(default_factory=begun)
     """Each stage and the time it began. A stage ends when the next one begins."""
     match: Match | None = None
     caller: Caller | None = None
+    allowance: Allowance | None = None
     hold: Hold | None = None
     head: Head | None = None
     receipt: Receipt | None = None
@@ -52,6 +66,33 @@ class Watch:
     def enter(self, stage: Stage) -> None:
         self.entered.append((stage, time.perf_counter()))
 
+    def saw(self, stage: Stage, value: T) -> T:
+        """Return what a stage found out; the next one begins."""
+        self.enter(NEXT[stage])
+        self.note(stage, value)
+        return value
+
+    def entering(self, stage: Stage, context: AbstractAsyncContextManager[T]) -> "Entering[T]":
+        """The same for a stage that spans the rest of the call: it has ended its part once it is entered."""
+        return Entering(self, stage, context)
+
+    def note(self, stage: Stage, value: Any) -> None:
+        match stage:
+            case "match":
+                self.match = value
+            case "identify":
+                self.caller = value
+            case "limit":
+                self.allowance = value
+            case "pay":
+                self.hold = value
+            case "forward":
+                self.head = value.head
+            case "settle":
+                self.settle(value.receipt)
+            case "admit" | "price" | "protect" | "relay":
+                pass
+
     def settle(self, receipt: Receipt | None) -> None:
         """What the head says that the call cost; nothing yet for one whose body decides."""
         self.receipt = receipt
@@ -59,6 +100,7 @@ class Watch:
             count(receipt)
 
     def give_again(self, receipt: Receipt) -> None:
+        self.enter("relay")
         self.first_call_id = receipt.call_id
         metrics.REPLAYS.labels(receipt.rail).inc()
 
@@ -116,6 +158,21 @@ class Watch:
         if refusal.slug in NOT_ASKED:
             return "upstream_unavailable"
         return "payment_required" if refusal.status == 402 else "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Entering(Generic[T]):
+    watch: Watch
+    stage: Stage
+    context: AbstractAsyncContextManager[T]
+
+    async def __aenter__(self) -> T:
+        return self.watch.saw(self.stage, await self.context.__aenter__())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self.context.__aexit__(kind, error, trace)
 
 
 def count(receipt: Receipt) -> None:
