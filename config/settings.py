@@ -106,6 +106,15 @@ class Fees(BaseModel, frozen=True, extra="forbid"):
     platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
+class Idempotency(BaseModel, frozen=True, extra="forbid"):
+    keep_hours: Annotated[int, Field(ge=24, le=8760)] = 24
+    answer_bytes_max: Annotated[int, Field(ge=0, le=67_108_864)] = 1_048_576
+
+
+class Wallet(BaseModel, frozen=True, extra="forbid"):
+    low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
+
+
 class Facilitation(BaseModel, frozen=True, extra="forbid"):
     """What settling for others may cost, in gas units; 0 settles for nobody."""
 
@@ -133,6 +142,8 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
+    idempotency: Idempotency = Idempotency()
+    wallet: Wallet = Wallet()
     facilitator: Facilitation = Facilitation()
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 

@@ -19,10 +19,12 @@ from redis.backoff import NoBackoff
 
 from config.settings import Settings
 from control import app, health, migrate
+from control.api import idempotency
 from control.api.operation import Ports
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
+from gateway.answers import store as kept_answers
 from gateway.buckets import Buckets
 from gateway.call import Gate
 from gateway.exchange import Exchanger
@@ -40,7 +42,7 @@ from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
-from gateway.rails.prepaid import PrepaidRail
+from gateway.rails.prepaid import LowBalance, PrepaidRail
 from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
@@ -174,6 +176,9 @@ async def recheck(base: Base) -> None:
 
 async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
+    kept = timedelta(hours=base.settings.idempotency.keep_hours)
+    await kept_answers.prune(base.pool, kept)
+    await idempotency.prune(base.pool, kept)
 
 
 async def measure(base: Base) -> None:
@@ -220,13 +225,16 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         lifetime = base.call_lifetime
         reserved = Holds(pool, lifetime)
         stack.push_async_callback(reserved.close)
+        answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
+        stack.push_async_callback(answers.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
         sockets = SocketUpstreams(guard, settings.upstream)
         stack.push_async_callback(sockets.close)
         fee = settings.fees.platform_basis_points
-        prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin)
-        x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee)
+        low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
+        prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
+        x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee, answers)
         till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)

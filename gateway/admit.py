@@ -10,13 +10,17 @@ from uuid import UUID
 
 from aiohttp import web
 
+from gateway import max_price
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
+from gateway.max_price import MaxPrice
 from gateway.types import Credentials, Inbound
 
 PREFIX = "/publishers/"
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
+IDEMPOTENCY_KEY = "Idempotency-Key"
+ONCE = (*PAYMENTS, IDEMPOTENCY_KEY, max_price.HEADER)
 
 
 class MethodRefused(Refusal):
@@ -38,7 +42,9 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
         url=origin + request.rel_url.raw_path_qs,
         body=RequestBody(request, body_bytes_max),
-        is_websocket=request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET",
+        is_websocket=is_websocket(request),
+        idempotency_key=idempotency_key(request),
+        max_price=most(request),
     )
 
 
@@ -50,9 +56,29 @@ def refuse_ambiguous(request: web.BaseRequest) -> None:
         raise MethodRefused(f"{request.method} is not served here")
     if hygiene.is_key(request.rel_url.raw_query_string):
         raise invalid("query", "has an API key, which ends up in logs; send it as Authorization: Bearer")
-    for name in PAYMENTS:
+    for name in ONCE:
         if len(headers.getall(name, ())) > 1:
             raise invalid(f"header/{name}", "was sent more than once")
+
+
+def is_websocket(request: web.BaseRequest) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET"
+
+
+def idempotency_key(request: web.BaseRequest) -> str | None:
+    # A conversation cannot be had again.
+    key = None if is_websocket(request) else request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise invalid(f"header/{IDEMPOTENCY_KEY}", "is not 1 to 255 printable ASCII characters")
+    return key
+
+
+def most(request: web.BaseRequest) -> MaxPrice | None:
+    header = request.headers.get(max_price.HEADER)
+    try:
+        return None if header is None else max_price.read(header)
+    except ValueError as error:
+        raise invalid(f"header/{max_price.HEADER}", str(error)) from None
 
 
 def credentials(request: web.BaseRequest) -> Credentials:

@@ -4,13 +4,14 @@ Types keep the order: each stage takes what the one before returns, and only ``p
 ``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from config.settings import Limits
 from gateway import ownership
 from gateway.admit import admit
+from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
 from gateway.identify import identify
@@ -48,6 +49,10 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
     inbound = watch.saw("admit", admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max))
     try:
         return await serve(gate, inbound, request, watch)
+    except AnsweredBefore as before:
+        watch.repeat(before.answer, before.receipt)
+        first = replace(inbound, call_id=before.receipt.call_id)
+        return await relay(request, first, before.answer, before.receipt, watch.allowance, watch)
     finally:
         inbound.body.close()
 

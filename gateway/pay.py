@@ -1,7 +1,8 @@
 """Stage 7 of 9, after protect, before forward: set the money for a call aside.
 
 A free call needs none. A payment in the request pays; otherwise the balance of the caller's organization
-does; otherwise the answer is 402 and says how to pay. A hold left undecided is voided on every way out, so an
+does; otherwise the answer is 402 and says how to pay. A call that was paid before, and comes again with the
+same payment or the same key, is ``AnsweredBefore``. A hold left undecided is voided on every way out, so an
 upstream that never answers cannot keep a caller's money; what a dead process leaves open expires, and the
 sweeper voids it.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from gateway.kit import tasks
 from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
-from gateway.rails import free
+from gateway.rails import above_max, free
 from gateway.rails.prepaid import PrepaidRail, Short
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
@@ -68,6 +69,8 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         if caller.organization_id is None and is_for_members(match):
             raise Unauthorized("this endpoint is free for callers with an API key")
         return free.hold(till.recorder, inbound, caller, match)
+    if inbound.max_price is not None:
+        quote = above_max.within(quote, inbound.max_price)
     if inbound.credentials.has_payment:
         if is_by_answer(quote):
             raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)

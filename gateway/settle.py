@@ -6,7 +6,7 @@ usage row.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from gateway.kit import tasks
@@ -29,10 +29,18 @@ async def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AsyncIterat
     if not head.is_success:
         yield Settled(answer, await tasks.finish(hold.void("upstream_refused", head.status)))
     elif metering is None:
-        yield Settled(answer, await tasks.finish(hold.post(head)))
+        # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
+        async with copied(hold, answer) as passed:
+            yield Settled(passed, await tasks.finish(hold.post(head)))
     else:
         meter = Meter(hold, metering, answer, tell)
         try:
-            yield Settled(replace(answer, chunks=meter.chunks()), metering.receipt)
+            # The copy is of what was metered: who hangs up and asks again has paid for the whole of it.
+            async with copied(hold, replace(answer, chunks=meter.chunks())) as passed:
+                yield Settled(passed, metering.receipt)
         finally:
             await tasks.finish(meter.close())
+
+
+def copied(hold: Hold, answer: Answer) -> AbstractAsyncContextManager[Answer]:
+    return nullcontext(answer) if hold.keeper is None else hold.keeper(answer)

@@ -87,7 +87,9 @@ class Snapshot:
         row = await self.pool.fetchrow(SQL.key, fingerprint)
         if row is None:
             return None
-        known = KnownKey(Caller(row["organization_id"], row["id"], row["mode"]), row["expires_at"])
+        known = KnownKey(
+            Caller(row["organization_id"], row["id"], row["mode"], row["is_capped"]), row["expires_at"]
+        )
         # Kept only if no key changed meanwhile: this one may have been revoked after it was read.
         if changed == self.keys_changed:
             if len(self.keys) >= KEYS_MAX:

@@ -3,7 +3,8 @@
 Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol, TypeAlias
@@ -11,6 +12,8 @@ from uuid import UUID
 
 from multidict import CIMultiDictProxy
 
+from gateway.bodies import Body as Body
+from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 from gateway.vouching import Authorizer as Authorizer
@@ -52,26 +55,6 @@ class Asset:
         return int(self.network.partition(":")[2])
 
 
-class Body(Protocol):
-    """A request's body: read once as it arrives, or hashed first and then read as often as needed."""
-
-    @property
-    def length(self) -> int | None:
-        """Bytes, 0 for no body at all, None when the client sends chunks."""
-
-    async def digest(self) -> bytes:
-        """Read all of it, keep it, and return its SHA-256."""
-
-    def chunks(self) -> AsyncIterator[bytes]: ...
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether its sender has sent all of it."""
-
-    def close(self) -> None:
-        """Forget what was kept."""
-
-
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """A request as admitted: within the limits, hop-by-hop and trust headers gone."""
@@ -90,6 +73,8 @@ class Inbound:
     body: Body
     is_websocket: bool = False
     """Whether it asks for a connection instead of an answer."""
+    idempotency_key: str | None = None
+    max_price: MaxPrice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +174,7 @@ class Caller:
     organization_id: UUID | None
     key_id: UUID | None
     mode: Mode | None
+    is_capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +263,10 @@ class Metering:
     """Of a cost that is not known yet."""
 
 
+Keeper: TypeAlias = Callable[[Answer], AbstractAsyncContextManager[Answer]]
+"""Passes an answer on, and keeps a copy for whoever sends the call again."""
+
+
 class Hold(Protocol):
     """Money set aside for one call, by whatever rail, until it is posted or voided.
 
@@ -285,6 +275,10 @@ class Hold(Protocol):
 
     @property
     def event(self) -> Begun: ...
+
+    @property
+    def keeper(self) -> "Keeper | None":
+        """None when nobody can ask for the answer again."""
 
     @property
     def metering(self) -> "Metering | None":

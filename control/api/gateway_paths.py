@@ -35,6 +35,23 @@ PAYMENTS: list[Json] = [
         "schema": {"type": "string"},
     },
 ]
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Your own name for this request. Sent again under it within a day, it has the answer that "
+    "it had before, with `Idempotent-Replayed: true`, and nothing is done or charged twice; another request "
+    "is 409.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+}
+MAX_PRICE: Json = {
+    "name": "X-Max-Price",
+    "in": "header",
+    "required": False,
+    "description": "The most you want to pay for this call: `0.05`, or `USDC 0.05` for one asset only. A "
+    "dearer call is 402 `price-above-max` before anything is reserved.",
+    "schema": {"type": "string"},
+}
 PAYMENT_REQUIRED: Json = {
     "description": "Not paid, or not enough: the header and the body say what is taken",
     "headers": {
@@ -61,10 +78,10 @@ PAYMENT_REQUIRED: Json = {
 REFUSALS = {
     "400": "The request or its payment header is malformed",
     "401": "The API key is not valid",
-    "403": "The publisher does not sell this endpoint, or the key may not spend",
+    "403": "The publisher does not sell this endpoint, the key may not spend, or its spend cap is reached",
     "404": "No such publisher, or no such endpoint where only documented ones are served",
     "408": "The request's body came too slowly; not charged",
-    "409": "This payment, or this call, was made before",
+    "409": "This payment or key belongs to another request, or its answer is not there to be given again",
     "413": "The request body is too large",
     "429": "Too many calls by key, from an address or to a publisher; Retry-After says for how long",
     "431": "The request's head is too large",
@@ -113,7 +130,7 @@ def proxied(name: str, method: str, parameters: list[Json], refusals: Json) -> J
         "pay by x402. Any other answer is the upstream's own, and only a 2xx is charged for.",
         # An API key, or nothing: a payment identifies its payer.
         "security": [{"bearer_auth": []}, {}],
-        "parameters": [*parameters, *PAYMENTS],
+        "parameters": [*parameters, *PAYMENTS, IDEMPOTENCY_KEY, MAX_PRICE],
         "responses": {
             "200": {
                 "description": "The upstream's answer, of whatever type and 2xx status",
@@ -129,6 +146,10 @@ def proxied(name: str, method: str, parameters: list[Json], refusals: Json) -> J
                     "X-Farebox-Call-Id": {
                         "description": "The call's name in the gateway's log. Refusals have it too.",
                         "schema": {"type": "string", "format": "uuid"},
+                    },
+                    "Idempotent-Replayed": {
+                        "description": "`true` when this call was made and charged before.",
+                        "schema": {"type": "string"},
                     },
                 },
                 "content": {"*/*": {}},

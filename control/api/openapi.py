@@ -95,6 +95,8 @@ def parameters(operation: Operation, schemas: Mapping[Slot, Json]) -> Iterator[J
         if description := schema.pop("description", None):
             out["description"] = description
         yield out
+    if operation.is_idempotent:
+        yield gateway_paths.IDEMPOTENCY_KEY
 
 
 def success(operation: Operation, summary: str, schemas: Mapping[Slot, Json]) -> Json:

@@ -19,7 +19,9 @@ from asyncpg.pool import Pool as AnyPool
 from pydantic import TypeAdapter
 
 from config.settings import Settings
+from control.api import idempotency
 from control.api.access import Actor, Forbidden, Permission
+from control.api.idempotency import Claim
 from gateway.auth_mode import AuthMode
 from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
@@ -99,12 +101,16 @@ class Call:
     db: Db
     actor: Actor
     ports: Ports
+    claim: Claim | None = None
+    """The request's idempotency key, if it has one."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Db]:
         """For an operation that is not one itself, because it asks somebody outside before or after."""
         assert isinstance(self.db, AnyPool), "this operation is a transaction already"
         async with self.db.acquire() as connection, connection.transaction():
+            if self.claim is not None:
+                await self.claim.take(connection)
             yield connection
 
 
@@ -138,6 +144,11 @@ class Operation:
     returns: TypeAdapter[Any] | None
     is_signup: bool = False
     """Makes an account for a stranger: limited more closely than anything else."""
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
+        return is_creating(self.method, self.access, self.status)
 
 
 class Room:
@@ -177,6 +188,8 @@ class Room:
             where = self.prefix + path if at is None else at
             inputs, body, (status, returns) = read_signature(handler, where)
             possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
+            if is_creating(method, access, status):
+                possible |= dict.fromkeys([*idempotency.REFUSALS, Invalid])
             name = id or f"{self.name}.{handler.__name__}"
             self.operations.append(
                 Operation(
@@ -187,6 +200,10 @@ class Room:
             return handler
 
         return register
+
+
+def is_creating(method: str, access: Permission | None, status: int) -> bool:
+    return method == "POST" and access is not None and status == 201
 
 
 Signature: TypeAlias = tuple[tuple[Input, ...], TypeAdapter[Any] | None, tuple[int, TypeAdapter[Any] | None]]

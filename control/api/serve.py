@@ -3,14 +3,18 @@
 import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from control.api import access
+from control.api import access, idempotency
+from control.api.idempotency import Claim, Taken
 from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
+from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
 from gateway.kit.addresses import unit
 from gateway.kit.problem import FieldProblem, Invalid
@@ -43,14 +47,59 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         # Before parsing, so that a stranger learns nothing from how a request is malformed.
         actor = await admit(operation, request, pool)
         positional, keywords = await read(operation, request, actor)
-        if operation.is_transaction:
-            async with pool.acquire() as connection, connection.transaction():
-                result = await operation.handler(Call(connection, actor, ports), *positional, **keywords)
-        else:
-            result = await operation.handler(Call(pool, actor, ports), *positional, **keywords)
-        return answer(operation, result)
+        claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
+        work = partial(carry_out, operation, pool, Call(pool, actor, ports, claim), positional, keywords)
+        return await work() if claim is None else await once(claim, pool, work)
 
     return run
+
+
+async def carry_out(
+    operation: Operation, pool: Pool, call: Call, positional: Sequence[Any], keywords: Mapping[str, Any]
+) -> web.Response:
+    if not operation.is_transaction:
+        response = answer(operation, await operation.handler(call, *positional, **keywords))
+        if call.claim is not None:
+            await call.claim.store(pool, response.status, bytes_of(response))
+        return response
+    async with pool.acquire() as connection, connection.transaction():
+        if call.claim is not None:
+            await call.claim.take(connection)
+        inside = replace(call, db=connection)
+        response = answer(operation, await operation.handler(inside, *positional, **keywords))
+        if call.claim is not None:
+            await call.claim.store(connection, response.status, bytes_of(response))
+    return response
+
+
+async def once(claim: Claim, pool: Pool, work: Callable[[], Awaitable[web.Response]]) -> web.Response:
+    """Carry the work out unless that was done before: then give the same answer."""
+    first = await claim.answer(pool)
+    if first is None:
+        try:
+            return await work()
+        except Taken:
+            first = await claim.answer(pool)
+    if first is None:
+        raise idempotency.RequestInProgress("the key was given back just now; try again")
+    status, body = first
+    headers = {REPLAYED: "true"}
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+async def claimed(
+    operation: Operation, request: web.Request, actor: access.Actor, ports: Ports
+) -> Claim | None:
+    name = idempotency.read(request.headers.getall(idempotency.HEADER, []))
+    if name is None:
+        return None
+    digest = idempotency.digest_of(actor, operation.method, request.raw_path, await request.read())
+    return Claim(actor, name, digest, ports.keyring)
+
+
+def bytes_of(response: web.Response) -> bytes:
+    assert isinstance(response.body, bytes), "an operation that creates something answers with JSON"
+    return response.body
 
 
 def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:

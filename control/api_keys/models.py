@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -7,6 +8,9 @@ from pydantic import BaseModel, Field
 
 from control.api.access import Permission
 from control.api.fields import Name
+from gateway.kit.money import to_text
+from gateway.ledger import caps
+from gateway.ledger.caps import Spending
 
 Mode = Literal["live", "test"]
 KeyType = Annotated[
@@ -15,6 +19,38 @@ KeyType = Annotated[
 Scopes = Annotated[
     list[str] | None, Field(description="All that the key may do; null for whatever its user may.")
 ]
+
+
+Cap = Annotated[
+    str,
+    Field(
+        max_length=32,
+        description='Decimal text with up to 6 decimals, like "2.50". Every asset counts at its face value.',
+    ),
+]
+
+
+class NewSpendCaps(BaseModel, extra="forbid"):
+    """The most that a key may spend of its organization's balance."""
+
+    per_call: Annotated[Cap | None, Field(description="For any one call.")] = None
+    per_day: Annotated[Cap | None, Field(description="For all calls of a UTC day.")] = None
+    total: Annotated[Cap | None, Field(description="For all calls, ever.")] = None
+
+
+class SpendCapsChange(NewSpendCaps):
+    """What is not sent stays as it is; empty text takes a cap away."""
+
+
+class SpendCaps(BaseModel):
+    per_call: str | None
+    per_day: str | None
+    total: str | None
+    spent_today: Annotated[str, Field(description="Charged today, UTC, or held for calls under way.")]
+    spent_total: Annotated[
+        str, Field(description="Charged, or held, since the key was given its first caps.")
+    ]
+    resets_at: Annotated[datetime, Field(description="When `spent_today` starts anew.")]
 
 
 class NewApiKey(BaseModel, extra="forbid"):
@@ -39,6 +75,9 @@ class NewApiKey(BaseModel, extra="forbid"):
             description="Whose money it spends. Not set: `live` if any network is, unless a test key asks."
         ),
     ] = None
+    spend_caps: Annotated[
+        NewSpendCaps | None, Field(description="Null for a key that may spend the whole balance.")
+    ] = None
 
 
 class ApiKey(BaseModel):
@@ -54,11 +93,36 @@ class ApiKey(BaseModel):
     expires_at: datetime | None
     last_used_at: Annotated[datetime | None, Field(description="Null: use is not recorded.")] = None
     revoked_at: datetime | None
+    spend_caps: Annotated[SpendCaps | None, Field(description="Null for a key that never had caps.")] = None
 
 
 class IssuedApiKey(ApiKey):
     api_key: Annotated[str, Field(description="The bearer token itself, shown this once.")]
 
 
-def from_row(row: Record) -> ApiKey:
-    return ApiKey(key_id=str(row["id"]), key_prefix=row["prefix"], key_type=row["kind"], **dict(row))
+def from_row(row: Record, spending: Mapping[UUID, Spending]) -> ApiKey:
+    return ApiKey(
+        key_id=str(row["id"]),
+        key_prefix=row["prefix"],
+        key_type=row["kind"],
+        spend_caps=shown(spending.get(row["id"])),
+        **dict(row),
+    )
+
+
+def shown(spending: Spending | None) -> SpendCaps | None:
+    if spending is None:
+        return None
+    one = spending.caps
+    return SpendCaps(
+        per_call=text(one.per_call),
+        per_day=text(one.per_day),
+        total=text(one.total),
+        spent_today=to_text(spending.spent_today, caps.DECIMALS),
+        spent_total=to_text(spending.spent_total, caps.DECIMALS),
+        resets_at=spending.resets_at,
+    )
+
+
+def text(cap: int | None) -> str | None:
+    return None if cap is None else to_text(cap, caps.DECIMALS)

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from control.api.access import Actor, Role, permitted
-from control.api_keys.models import Mode
+from control.api_keys.models import Mode, NewSpendCaps
+from gateway.kit.money import to_atomic
+from gateway.kit.problem import FieldProblem, Invalid
+from gateway.ledger.caps import DECIMALS, Caps
 
 
 def excess(actor: Actor, organization_id: UUID, role: Role, scopes: Sequence[str] | None) -> list[str]:
@@ -19,3 +22,33 @@ def excess(actor: Actor, organization_id: UUID, role: Role, scopes: Sequence[str
 
 def spends_more(actor: Actor, mode: Mode) -> bool:
     return actor.mode == "test" and mode == "live"
+
+
+def merged(stored: Caps, asked: NewSpendCaps, place: str) -> Caps:
+    """The stored caps with those that were sent. Null says nothing and empty text takes one away."""
+    problems: list[FieldProblem] = []
+    limits = {}
+    for name in type(asked).model_fields:
+        sent = getattr(asked, name)
+        if sent is None:
+            limits[name] = getattr(stored, name)
+        elif sent == "":
+            limits[name] = None
+        else:
+            limits[name] = atomic(sent, f"{place}/{name}", problems)
+    if problems:
+        raise Invalid(problems)
+    return Caps(**limits)
+
+
+def atomic(text: str, pointer: str, problems: list[FieldProblem]) -> int:
+    try:
+        return to_atomic(text, DECIMALS)
+    except ValueError as error:
+        problems.append(FieldProblem(pointer=pointer, detail=str(error)))
+        return 0
+
+
+def escapes(maker: Caps, scopes: Sequence[str] | None) -> bool:
+    """Whether a new key would spend past its maker's caps: many keys have many times one key's caps."""
+    return maker.is_set and (scopes is None or "wallet.spend" in scopes)

@@ -3,6 +3,7 @@ from uuid import UUID
 from control.api.access import Role
 from control.api_keys.models import ApiKey, from_row
 from gateway.kit.sql import Db, Statements
+from gateway.ledger import caps
 
 SQL = Statements(__file__)
 
@@ -12,7 +13,14 @@ async def count(db: Db, organization_id: UUID) -> int:
 
 
 async def page(db: Db, organization_id: UUID, limit: int, offset: int) -> list[ApiKey]:
-    return [from_row(row) for row in await db.fetch(SQL.page, organization_id, limit, offset)]
+    rows = await db.fetch(SQL.page, organization_id, limit, offset)
+    spending = await caps.find(db, [row["id"] for row in rows])
+    return [from_row(row, spending) for row in rows]
+
+
+async def is_key(db: Db, organization_id: UUID, key_id: UUID) -> bool:
+    """Of the organization, and not revoked."""
+    return bool(await db.fetchval(SQL.is_key, organization_id, key_id))
 
 
 async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[Role, bool] | None:

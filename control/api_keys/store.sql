@@ -12,3 +12,6 @@ LIMIT $2 OFFSET $3
 SELECT members.role, users.kind
 FROM members JOIN users ON users.id = members.user_id
 WHERE members.organization_id = $1 AND members.user_id = $2
+
+-- name: is_key
+SELECT EXISTS (SELECT FROM api_keys WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL)

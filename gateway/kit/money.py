@@ -23,6 +23,12 @@ def to_atomic(text: str, decimals: int) -> int:
     return atomic
 
 
+def to_atomic_down(text: str, decimals: int) -> int:
+    """As ``to_atomic``, for a bound that is no money: what is finer than the asset is left away."""
+    whole, _, fraction = text.partition(".")
+    return to_atomic(f"{whole}.{fraction[:decimals]}".rstrip("."), decimals)
+
+
 def to_text(atomic: int, decimals: int) -> str:
     """``to_text(490000, 6)`` is "0.49"; the inverse of ``to_atomic``, and it shows negative amounts too."""
     sign, digits = ("-" if atomic < 0 else ""), str(abs(atomic)).rjust(decimals + 1, "0")

@@ -4,17 +4,25 @@ Each statement decides and acts at once for a whole batch of calls, so a balance
 spent twice, and many calls share one commit. Closing a hold that is already closed changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import asyncpg
+import structlog
+from asyncpg import Record
 
 from gateway.kit.groups import Group
-from gateway.kit.sql import Pool, Statements
+from gateway.kit.sql import OUTAGES, Db, Pool, Statements
 
 SQL = Statements(__file__)
+
+log = structlog.get_logger(__name__)
+
+Obstacle: TypeAlias = Literal["short", "repeated", "per_call", "per_day", "total"]
+"""Too little money, a key that another call has, or the cap that was reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,33 @@ class Opening:
     payee_id: UUID
     asset_id: UUID
     amount: int
+    key_id: UUID | None = None
+    """The API key, if it has caps."""
+    name: str | None = None
+    """The idempotency key, if it has one: no two calls of an owner are open or charged under the same."""
+    digest: bytes | None = None
+    """SHA-256 of the request that ``name`` stands for."""
+
+    @property
+    def is_bound(self) -> bool:
+        return self.key_id is not None or self.name is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a hold was opened. ``cap`` and ``remaining`` are millionths, of the cap that was reached."""
+
+    obstacle: Obstacle | None = None
+    cap: int = 0
+    remaining: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.obstacle is None
+
+
+OPEN = Verdict()
+SHORT = Verdict("short")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +76,10 @@ class Posting:
     method: str
     path: str
     status: int
+    is_partial: bool = False
+    """Whether it is less than what was counted against the caps of an API key."""
+    alert_below: int = 0
+    """Write an event when this charge takes the owner's balance below it."""
 
 
 class Holds:
@@ -53,8 +92,7 @@ class Holds:
         self.postings = Group(self.post_batch)
         self.voidings = Group(self.void_batch)
 
-    async def open(self, opening: Opening) -> bool:
-        """False when the owner cannot spend that much."""
+    async def open(self, opening: Opening) -> Verdict:
         return await self.openings.add(opening)
 
     async def post(self, posting: Posting) -> bool:
@@ -65,24 +103,29 @@ class Holds:
         """True for the one who closed the hold."""
         return await self.voidings.add(call_id)
 
-    async def open_batch(self, batch: Sequence[Opening]) -> Sequence[bool]:
+    async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
         try:
-            opened = await self.try_open(batch)
+            verdicts = await self.try_open(batch)
         except asyncpg.UniqueViolationError:
-            opened = {
-                row["call_id"] for row in await self.pool.fetch(SQL.opened, [one.call_id for one in batch])
-            }
-        refused = [one for one in batch if one.call_id not in opened]
+            verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
+            verdicts |= await self.opened([one.call_id for one in batch])
         # In a batch, a call too dear for its owner also stands in the way of the owner's later, cheaper ones.
         # Asked again alone, each is refused for its own price only.
         if len(batch) > 1:
-            for one in refused:
-                opened |= await self.try_open([one])
-        return [one.call_id in opened for one in batch]
+            for one in batch:
+                if verdicts[one.call_id].obstacle not in (None, "repeated"):
+                    verdicts |= await self.try_open([one])
+        repeated = [call_id for call_id, one in verdicts.items() if one.obstacle == "repeated"]
+        if repeated:
+            # A call may find its key taken by itself, in a commit that nobody heard of.
+            verdicts |= await self.opened(repeated)
+        return [verdicts[one.call_id] for one in batch]
 
-    async def try_open(self, batch: Sequence[Opening]) -> set[UUID]:
-        rows = await self.pool.fetch(
-            SQL.open,
+    async def opened(self, call_ids: Sequence[UUID]) -> dict[UUID, Verdict]:
+        return {row["call_id"]: OPEN for row in await self.pool.fetch(SQL.opened, call_ids)}
+
+    async def try_open(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
+        columns = (
             [one.call_id for one in batch],
             [one.owner_id for one in batch],
             [one.payee_id for one in batch],
@@ -90,11 +133,32 @@ class Holds:
             [one.amount for one in batch],
             self.lifetime,
         )
-        return {row["call_id"] for row in rows}
+        if any(one.is_bound for one in batch):
+            return await self.try_open_bound(batch, columns)
+        opened = {row["call_id"] for row in await self.pool.fetch(SQL.open, *columns)}
+        return {one.call_id: OPEN if one.call_id in opened else SHORT for one in batch}
+
+    async def try_open_bound(
+        self, batch: Sequence[Opening], columns: tuple[object, ...]
+    ) -> dict[UUID, Verdict]:
+        rows = await self.pool.fetch(
+            SQL.open_bound,
+            *columns,
+            [one.key_id for one in batch],
+            [one.name for one in batch],
+            [one.digest for one in batch],
+        )
+        verdicts = {}
+        for row in rows:
+            verdicts[row["call_id"]] = (
+                OPEN if row["is_open"] else Verdict(row["obstacle"], row["cap"] or 0, row["remaining"] or 0)
+            )
+        if len(batch) == 1 and not rows[0]["is_told"]:
+            await self.tell(SQL.cap_reached, batch[0].key_id, rows[0]["obstacle"])
+        return verdicts
 
     async def post_batch(self, batch: Sequence[Posting]) -> Sequence[bool]:
-        rows = await self.pool.fetch(
-            SQL.post,
+        columns = (
             [one.call_id for one in batch],
             [one.spent for one in batch],
             [one.fee for one in batch],
@@ -104,8 +168,34 @@ class Holds:
             [one.path for one in batch],
             [one.status for one in batch],
         )
-        closed = {row["call_id"] for row in rows}
+        if any(one.is_partial for one in batch):
+            async with self.pool.acquire() as connection, connection.transaction():
+                await connection.execute(SQL.give_back, *columns[:2])
+                rows = await connection.fetch(SQL.post, *columns)
+        else:
+            rows = await self.pool.fetch(SQL.post, *columns)
+        closed = {row["call_id"]: row for row in rows}
+        await self.tell_low(batch, closed)
         return [one.call_id in closed for one in batch]
+
+    async def tell_low(self, batch: Sequence[Posting], closed: Mapping[UUID, Record]) -> None:
+        """Each commit has its own balance before and after, so one of them alone crosses a threshold."""
+        crossed = {
+            (row["payer_id"], one.alert_below): row["balance"]
+            for one in batch
+            if (row := closed.get(one.call_id)) is not None
+            and row["balance"] is not None
+            and row["balance"] < one.alert_below <= row["balance_before"]
+        }
+        for (payer_id, threshold), balance in crossed.items():
+            await self.tell(SQL.tell_low, payer_id, str(threshold), str(balance))
+
+    async def tell(self, statement: str, *values: object) -> None:
+        """Write an event. What it tells of is committed, and must not look undone when this fails."""
+        try:
+            await self.pool.execute(statement, *values)
+        except (*OUTAGES, asyncpg.PostgresError):
+            log.exception("event.lost")
 
     async def void_batch(self, batch: Sequence[UUID]) -> Sequence[bool]:
         closed = {row["call_id"] for row in await self.pool.fetch(SQL.void, list(batch))}
@@ -116,9 +206,24 @@ class Holds:
             await group.close()
 
 
+async def find_keyed(db: Db, owner_id: UUID, name: str) -> Record | None:
+    """The call that has this idempotency key, with its hold and, once it was answered, its answer."""
+    return await db.fetchrow(SQL.repeated, owner_id, name)
+
+
+async def state(db: Db, call_id: UUID) -> Literal["open", "posted", "void"] | None:
+    found: Literal["open", "posted", "void"] | None = await db.fetchval(SQL.state, call_id)
+    return found
+
+
 async def void_expired(pool: Pool, limit: int = 500) -> int:
     """Void holds that outlived their calls, as a dead process leaves them, and return how many."""
     async with pool.acquire() as connection, connection.transaction():
         # A locked hold is being closed by its own call, or by another sweeper.
         due = [row["call_id"] for row in await connection.fetch(SQL.expired, limit)]
         return len(await connection.fetch(SQL.void, due)) if due else 0
+
+
+async def prune_keys(pool: Pool, kept: timedelta) -> None:
+    """Forget idempotency keys that were kept for long enough."""
+    await pool.execute(SQL.prune, kept)

@@ -27,6 +27,7 @@ REFUSALS = Counter("farebox_refusals", "Answers with a problem, by its slug.", [
 CHARGED = Counter(
     "farebox_charged_atomic", "Charged, in atomic units of the asset.", ["asset", "network", "rail"]
 )
+REPLAYS = Counter("farebox_replays", "Kept answers that were given again.", ["rail"])
 SETTLEMENTS = Counter("farebox_settlements", "x402 settlements, by outcome.", ["network", "outcome"])
 IN_FLIGHT = Gauge("farebox_calls_in_flight", "Calls being served.", multiprocess_mode="livesum")
 LIMITS_SHARED = Gauge(

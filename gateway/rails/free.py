@@ -13,6 +13,7 @@ class FreeHold:
     recorder: Recorder
     event: Usage
     is_open: bool = True
+    keeper: None = None
     metering: None = None
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:

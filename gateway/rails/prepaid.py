@@ -1,21 +1,40 @@
 """Rail ``prepaid``: the ceiling is held on the organization's balance and the actual is posted."""
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
 
+from config.settings import Network
 from gateway import cost
-from gateway.kit.money import to_text
+from gateway.answers import again
+from gateway.answers.keep import Keeping
+from gateway.answers.store import Answers
+from gateway.kit.money import to_atomic_down, to_text
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, call_counts, standing
-from gateway.ledger.holds import Holds, Opening, Posting
+from gateway.ledger.holds import SHORT, Holds, Opening, Posting, Verdict
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
+from gateway.rails.repeats import give_again
+from gateway.rails.spend_cap import SpendCapReached
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
-from gateway.types import Caller, Head, Inbound, Match, Metering, Outcome, Price, Quote, Receipt
+from gateway.types import (
+    Asset,
+    Caller,
+    Head,
+    Inbound,
+    Keeper,
+    Match,
+    Metering,
+    Outcome,
+    Price,
+    Quote,
+    Receipt,
+)
 
 
 class Short(Exception):
@@ -33,6 +52,24 @@ class HoldExpired(Refusal):
 Members: TypeAlias = dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class LowBalance:
+    """Below which balance an organization is told that it is low."""
+
+    defaults: Mapping[UUID, int]
+    """By asset, for publishers that say nothing of their own; 0 never tells."""
+
+    @classmethod
+    def parse(cls, text: str, networks: Sequence[Network]) -> "LowBalance":
+        """The same number of units of every asset."""
+        assets = accounts.of_networks(networks).values()
+        return cls({asset.id: to_atomic_down(text, asset.decimals) for asset in assets})
+
+    def of(self, match: Match, asset: Asset) -> int:
+        own = next((one.prices for one in match.route.pricing if one.asset.id == asset.id), {})
+        return own.get("low_balance_threshold") or self.defaults.get(asset.id, 0)
+
+
 @dataclass(slots=True)
 class PrepaidHold:
     rail: "PrepaidRail"
@@ -40,6 +77,9 @@ class PrepaidHold:
     event: Usage
     description: str
     metering: Metering | None = None
+    keeper: Keeper | None = None
+    alert_below: int = 0
+    is_capped: bool = False
     is_open: bool = True
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
@@ -51,6 +91,7 @@ class PrepaidHold:
             Posting(
                 event.call_id, spent, fee, self.description, event.publisher_id,
                 event.method, event.path, head.status,
+                is_partial=self.is_capped and spent < price.ceiling, alert_below=self.alert_below,
             )
         )  # fmt: skip
         if not posted:
@@ -80,29 +121,72 @@ class PrepaidRail:
     recorder: Recorder
     fee_basis_points: int
     origin: str
+    answers: Answers
+    low_balance: LowBalance
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> PrepaidHold:
         """Hold the first price that the balance covers; ``Short`` when it covers none."""
         assert caller.organization_id is not None, "pay asks this rail for callers that have a wallet"
         prices = [one for one in quote.prices if one.is_prepaid_enabled and one.asset.mode == caller.mode]
-        event = begun(inbound, caller, match, "prepaid")
-        too_low: Price | None = None
-        for price in prices:
-            if price.minimum_balance and not await self.is_kept(event, price):
-                too_low = too_low or price
-                continue
-            opening = Opening(
-                inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling
-            )
-            if await self.open(opening):
-                metering = self.metering(price, inbound.call_id)
-                return PrepaidHold(self, price, event, quote.description, metering)
         if not prices:
             raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
-        detail, members = await self.shortage(caller.organization_id, too_low or prices[0])
-        raise Short(detail, members)
+        event = begun(inbound, caller, match, "prepaid")
+        if inbound.idempotency_key is None:
+            price, verdict = await self.open_any(inbound, caller, event, prices, None)
+        else:
+            digest = await again.fingerprint(inbound, match)
+            price, verdict = await self.open_keyed(inbound, caller, event, prices, digest)
+        if verdict.obstacle == "short":
+            detail, members = await self.shortage(caller.organization_id, price)
+            raise Short(detail, members)
+        if not verdict.is_open:
+            raise SpendCapReached(verdict, price)
+        is_keyed = inbound.idempotency_key is not None
+        return PrepaidHold(
+            self, price, event, quote.description, self.metering(price, inbound.call_id),
+            Keeping(self.answers, inbound.call_id).copied if is_keyed else None,
+            self.low_balance.of(match, price.asset), caller.is_capped,
+        )  # fmt: skip
 
-    async def open(self, opening: Opening) -> bool:
+    async def open_keyed(
+        self, inbound: Inbound, caller: Caller, event: Usage, prices: Sequence[Price], digest: bytes
+    ) -> tuple[Price, Verdict]:
+        """Open a hold that takes the key too, or tell a call that comes again what became of the first."""
+        assert caller.organization_id is not None, "as for every call of this rail"
+        assert inbound.idempotency_key is not None, "asked only for calls that have one"
+        while True:
+            price, verdict = await self.open_any(inbound, caller, event, prices, digest)
+            if verdict.is_open:
+                return price, verdict
+            # Also when the money is gone: it may be the same call that took it.
+            await give_again(self.pool, caller.organization_id, inbound.idempotency_key, digest)
+            if verdict.obstacle != "repeated":
+                return price, verdict
+            # The call that had the key cost nothing, and gave the key back meanwhile.
+
+    async def open_any(
+        self, inbound: Inbound, caller: Caller, event: Usage, prices: Sequence[Price], digest: bytes | None
+    ) -> tuple[Price, Verdict]:
+        """Try one price after the other; of what is refused, return what says most to the caller."""
+        assert caller.organization_id is not None, "as for every call of this rail"
+        too_low: list[tuple[Price, Verdict]] = []
+        refused: list[tuple[Price, Verdict]] = []
+        for price in prices:
+            if price.minimum_balance and not await self.is_kept(event, price):
+                too_low.append((price, SHORT))
+                continue
+            opening = Opening(
+                inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling,
+                caller.key_id if caller.is_capped else None,
+                None if digest is None else inbound.idempotency_key, digest,
+            )  # fmt: skip
+            verdict = await self.open(opening)
+            if verdict.obstacle in (None, "repeated"):
+                return price, verdict
+            refused.append((price, verdict))
+        return next((one for one in refused if one[1].obstacle != "short"), [*too_low, *refused][0])
+
+    async def open(self, opening: Opening) -> Verdict:
         try:
             return await self.holds.open(opening)
         except Exception:

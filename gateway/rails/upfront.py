@@ -16,7 +16,7 @@ from gateway.ledger.usage import Usage
 from gateway.rails.prepaid import PrepaidHold, PrepaidRail, Short
 from gateway.rails.x402 import X402Rail
 from gateway.tariffs import NOTHING_MEASURED, Used
-from gateway.types import Caller, Head, Inbound, Match, Metering, Mode, Outcome, Quote, Receipt
+from gateway.types import Caller, Head, Inbound, Keeper, Match, Metering, Mode, Outcome, Quote, Receipt
 from gateway.x402 import deposits, intake, payments
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress
 from gateway.x402.payments import Claim
@@ -32,6 +32,7 @@ KEY = "X-Farebox-Api-Key"
 @dataclass(slots=True)
 class UpfrontHold:
     inner: PrepaidHold
+    keeper: Keeper
     intake: Intake
     transaction: str
     issued: Mapping[str, str]
@@ -70,7 +71,7 @@ class UpfrontRail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
         challenge = self.x402.challenge(inbound, match, quote)
-        taken, digest = await self.x402.take(inbound, match, challenge)
+        taken, digest = await self.x402.take(inbound, caller, match, challenge)
         issued: dict[str, str] = {}
 
         async def adopt(payer: str) -> None:
@@ -79,25 +80,43 @@ class UpfrontRail:
 
         pool, payer = self.x402.pool, taken.authorization.payer
         owner_id = await deposits.whose(pool, payer, caller.organization_id, adopt)
+        payment_id = ids.new()
         try:
-            transaction = await self.settle(owner_id, taken, digest, challenge)
-            owner = replace(caller, organization_id=owner_id, mode=taken.authorization.asset.mode)
-            inner = await self.reserve(inbound, owner, match, quote, taken, transaction, challenge)
+            transaction = await self.settle(payment_id, inbound, owner_id, taken, digest, challenge)
+            # What was just paid in is the payer's: no cap of a key is on it, and no other key than its nonce.
+            owner = replace(
+                caller, organization_id=owner_id, mode=taken.authorization.asset.mode, is_capped=False
+            )
+            unkeyed = replace(inbound, idempotency_key=None)
+            inner = await self.reserve(unkeyed, owner, match, quote, taken, transaction, challenge)
         except Refusal as refusal:
             # Whatever became of the payment, its money will be in a balance that only this key opens.
             refusal.headers = {**refusal.headers, **issued}
             raise
-        return UpfrontHold(inner, taken, transaction, issued)
+        keeper = self.x402.keeping(payment_id, inbound, caller)
+        return UpfrontHold(inner, keeper, taken, transaction, issued)
 
-    async def settle(self, owner_id: UUID, taken: Intake, digest: bytes, challenge: Challenge) -> str:
+    async def settle(
+        self,
+        payment_id: UUID,
+        inbound: Inbound,
+        owner_id: UUID,
+        taken: Intake,
+        digest: bytes,
+        challenge: Challenge,
+    ) -> str:
         """Put the payment into the owner's balance and return its transaction."""
         pool, paid, name = self.x402.pool, taken.authorization, taken.presented.identifier
         credit_id = await accounts.ensure(pool, owner_id, paid.asset.id, "funded")
         # Not the call's id: the deposit and the charge are two transfers.
-        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
+        claim = Claim(payment_id, "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
         if not await payments.claim(pool, claim):
             raise PaymentInProgress("this payment is being used by another request")
-        event = {"description": f"Payment by {paid.payer} ahead of {challenge.resource.description}"}
+        event = {
+            "description": f"Payment by {paid.payer} ahead of {challenge.resource.description}",
+            # For whoever sends the payment again: the answer is this call's.
+            "call_id": str(inbound.call_id),
+        }
         settlement = await self.x402.settlements.settle(claim.id, paid, event)
         if settlement.outcome != "settled":
             raise intake.unsettled(settlement, claim.id, taken, challenge)

@@ -1,25 +1,36 @@
 """Rail ``x402``: a signed transfer is claimed before the upstream runs and settled when it has answered.
 
 The claim is a row bound to the request. One payment buys one upstream call: whoever sends it again, in
-whatever way, is told how the first one stands, and never asked to pay afresh for something that may be paid
-already.
+whatever way, is given the answer once more or told how the first one stands, and never asked to pay afresh
+for something that may be paid already.
 """
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+from uuid import UUID
 
+from gateway.answers import again
+from gateway.answers.again import AnsweredBefore, AnswerNotKept
+from gateway.answers.keep import Keeping
+from gateway.answers.store import Answers, Kept
+from gateway.kit.money import to_text
 from gateway.kit.sql import Pool
+from gateway.ledger import holds
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
 from gateway.tariffs import NOTHING_MEASURED, Used
-from gateway.types import Caller, Head, Inbound, Match, Outcome, Quote, Receipt
+from gateway.types import Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
 from gateway.x402.offers import Offers
-from gateway.x402.payments import Claim
+from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Settlements
 from gateway.x402.wire import Resource, identifier_extension
+
+Standing: TypeAlias = Literal["running", "lost", "unused", "unknown"]
 
 IDENTIFIERS = {is_required: identifier_extension(is_required=is_required) for is_required in (False, True)}
 
@@ -30,6 +41,7 @@ class X402Hold:
     intake: Intake
     challenge: Challenge
     event: Usage
+    keeper: Keeper
     is_open: bool = True
     metering: None = None
 
@@ -71,6 +83,7 @@ class X402Rail:
     settlements: Settlements
     recorder: Recorder
     fee_basis_points: int
+    answers: Answers
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
@@ -84,7 +97,7 @@ class X402Rail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
-        taken, digest = await self.take(inbound, match, challenge)
+        taken, digest = await self.take(inbound, caller, match, challenge)
         paid = taken.authorization
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
@@ -93,21 +106,28 @@ class X402Rail:
             inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
         )
         if not await payments.claim(self.pool, claim):
-            # Another request claimed it since it was looked for.
+            # Another request claimed it, or its name, since it was looked for.
             raise PaymentInProgress("this payment is being used by another request")
         event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event)
+        return X402Hold(self, taken, challenge, event, self.keeping(inbound.call_id, inbound, caller))
 
-    async def take(self, inbound: Inbound, match: Match, challenge: Challenge) -> tuple[Intake, bytes]:
+    def keeping(self, payment_id: UUID, inbound: Inbound, caller: Caller) -> Keeper:
+        return Keeping(self.answers, payment_id, again.senders(inbound, caller)).copied
+
+    async def take(
+        self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
+    ) -> tuple[Intake, bytes]:
         """A payment that nobody brought before and that would settle now, and what it is bound to."""
         taken = intake.read(inbound.credentials, challenge)
-        paid = taken.authorization
+        paid, senders = taken.authorization, again.senders(inbound, caller)
         if known := await payments.find(self.pool, paid):
             intake.recognise(known, taken, challenge)
-            raise intake.stands(known, await fingerprint(inbound, match), taken, challenge)
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders)
         if known := await intake.named_before(self.pool, taken, is_proven=False):
             # Signed anew, by a payer that lost the first answer: it must not pay twice.
-            raise intake.named(known, await fingerprint(inbound, match), taken, challenge)
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         intake.check(taken, challenge)
         try:
             await self.settlements.check(paid)
@@ -116,13 +136,81 @@ class X402Rail:
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
         if known := await intake.named_before(self.pool, taken, is_proven=True):
-            raise intake.named(known, await fingerprint(inbound, match), taken, challenge)
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         # Read only now: somebody without money must not make the gateway keep a large body.
-        return taken, await fingerprint(inbound, match)
+        return taken, await again.fingerprint(inbound, match)
+
+    async def stands(
+        self,
+        known: Payment,
+        digest: bytes,
+        taken: Intake,
+        challenge: Challenge,
+        senders: frozenset[str],
+        *,
+        is_named: bool = False,
+    ) -> Exception:
+        """What a payment bought, as ``AnsweredBefore``, or a ``Refusal`` that says how it stands.
+
+        While it is being used, or nobody knows yet whether it settled, this call waits a little.
+        """
+        told = intake.named if is_named else intake.stands
+        async for seconds_left in again.moments():
+            known = await payments.get(self.pool, known.id) or known
+            if known.request_digest != digest or known.state in ("void", "failed"):
+                break
+            if known.state == "settled":
+                kept = await self.answers.find(known.id)
+                if kept is not None:
+                    return given(known, kept, taken, senders) or told(known, digest, taken, challenge)
+                standing = await self.standing(known)
+                if standing == "lost":
+                    return lost(known, None, taken)
+                if standing == "unused":
+                    break
+                if standing == "running" and not seconds_left:
+                    return PaymentInProgress("this payment was settled, and its answer is on its way")
+        return told(known, digest, taken, challenge)
+
+    async def standing(self, known: Payment) -> Standing:
+        """Where the call is of a settled payment without an answer."""
+        is_over = datetime.now(UTC) - known.created_at > self.answers.lifetime
+        if known.purpose == "call":
+            return "lost" if is_over else "running"
+        call_id = (known.usage or {}).get("call_id")
+        state = None if call_id is None else await holds.state(self.pool, UUID(call_id))
+        if state == "posted":
+            return "lost" if is_over else "running"
+        if state == "open":
+            return "running"
+        # Paid upfront, it is in the balance. The call follows at once, or never when the payment was late.
+        return "unused" if state == "void" or is_over else "unknown"
 
 
-async def fingerprint(inbound: Inbound, match: Match) -> bytes:
-    """SHA-256 of what a payment is bound to: method, publisher, upstream URL with its query, and body."""
-    body = await inbound.body.digest()
-    parts = (inbound.method.encode(), match.route.publisher_id.bytes, match.url.encode(), body)
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+def given(known: Payment, kept: Kept, taken: Intake, senders: frozenset[str]) -> Exception | None:
+    """What was kept, for those who may have it."""
+    name = taken.presented.identifier
+    # What a payer called its payment is not on the chain: who knows it is the payer.
+    is_theirs = name is not None and name == known.identifier
+    if not is_theirs and kept.senders is not None and senders.isdisjoint(kept.senders):
+        return None
+    if kept.body is None:
+        return lost(known, kept, taken)
+    headers = {**receipt_of(known, taken), again.REPLAYED: "true"}
+    call_id = (known.usage or {}).get("call_id")
+    return AnsweredBefore(
+        kept.answer, Receipt(UUID(call_id) if call_id else known.id, "x402", 0, None, headers)
+    )
+
+
+def lost(known: Payment, kept: Kept | None, taken: Intake) -> AnswerNotKept:
+    asset = taken.authorization.asset
+    paid = f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
+    gone = AnswerNotKept(known.id, kept.omitted if kept else None, paid)
+    gone.headers = receipt_of(known, taken)
+    return gone
+
+
+def receipt_of(known: Payment, taken: Intake) -> Mapping[str, str]:
+    return taken.receipt("0x" + (known.transaction_hash or b"").hex())

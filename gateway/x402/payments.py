@@ -55,6 +55,7 @@ class Payment:
     failure: str | None
     created_at: datetime
     transaction_hash: bytes | None = None
+    identifier: str | None = None
 
 
 async def claim(db: Db, new: Claim) -> bool:

@@ -41,7 +41,7 @@ class Money:
     async def hold(self, amount: int) -> UUID:
         payee = await accounts.ensure(self.pool, self.owner, TEST_USDC, "earnings")
         call_id = ids.new()
-        assert await self.holds.open(Opening(call_id, self.owner, payee, TEST_USDC, amount))
+        assert (await self.holds.open(Opening(call_id, self.owner, payee, TEST_USDC, amount))).is_open
         return call_id
 
     async def call(self, cost: int, path: str = "/today") -> None:

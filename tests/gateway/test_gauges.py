@@ -23,7 +23,7 @@ async def test_open_holds_are_counted_and_overdue_ones_apart(
     lasting, short = Holds(pool, timedelta(hours=1)), Holds(pool, timedelta(seconds=-1))
     closed = ids.new()
     for holds, call_id in ((lasting, ids.new()), (lasting, closed), (short, ids.new())):
-        assert await holds.open(seller.opening(owner, 10, call_id))
+        assert (await holds.open(seller.opening(owner, 10, call_id))).is_open
     await lasting.void(closed)
     await gauges.look_at_money(pool, ["eip155:1"])
     assert (value("farebox_holds_open"), value("farebox_holds_expired")) == (2, 1)

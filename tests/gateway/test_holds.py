@@ -19,7 +19,7 @@ async def test_sixty_calls_on_a_balance_for_ten_give_ten(crowd: Pool, ledger: Le
     await ledger.deposit(owner, 1000)
     processes = [Holds(crowd, timedelta(hours=1)) for _ in range(4)]
     opened = await asyncio.gather(*(processes[n % 4].open(seller.opening(owner, 100)) for n in range(60)))
-    assert sum(opened) == 10
+    assert sum(one.is_open for one in opened) == 10
     assert await ledger.balance(owner) == (1000, 1000)
     assert await ledger.is_sound()
 
@@ -30,13 +30,13 @@ async def test_a_call_too_dear_does_not_stand_in_the_way_of_a_cheap_one(
     owner = await ledger.organization()
     await ledger.deposit(owner, 100)
     asked = [seller.opening(owner, amount) for amount in (101, 60, 60, 40)]
-    assert await holds.open_batch(asked) == [False, True, False, True]
+    assert [one.is_open for one in await holds.open_batch(asked)] == [False, True, False, True]
 
 
 async def test_an_owner_without_an_account_opens_nothing(
     ledger: Ledger, seller: Seller, holds: Holds
 ) -> None:
-    assert not await holds.open(seller.opening(uuid4(), 1))
+    assert not (await holds.open(seller.opening(uuid4(), 1))).is_open
 
 
 async def test_a_balance_in_one_asset_buys_nothing_priced_in_another(
@@ -44,7 +44,7 @@ async def test_a_balance_in_one_asset_buys_nothing_priced_in_another(
 ) -> None:
     owner = await ledger.organization()
     await ledger.deposit(owner, 1000, EURC)
-    assert not await holds.open(seller.opening(owner, 100))
+    assert not (await holds.open(seller.opening(owner, 100))).is_open
     # Nor may a hold name accounts of two assets, should a caller of this module ever mix them up.
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await holds.open(replace(seller.opening(owner, 100), asset_id=EURC.id))
@@ -59,7 +59,7 @@ async def test_post_charges_a_part_and_frees_the_rest(
     owner = await ledger.organization()
     await ledger.deposit(owner, 1000)
     opening = seller.opening(owner, 100)
-    assert await holds.open(opening)
+    assert (await holds.open(opening)).is_open
     assert await holds.post(seller.posting(opening.call_id, spent, fee))
     assert await ledger.balance(owner) == (1000 - spent, 0)
     assert await ledger.balance(seller.organization_id, kind="earnings") == (earned, 0)
@@ -104,7 +104,7 @@ async def test_racing_to_close_a_hold_closes_it_once(crowd: Pool, ledger: Ledger
     await ledger.deposit(owner, 1000)
     processes = [Holds(crowd, timedelta(0)) for _ in range(4)]
     opening = seller.opening(owner, 100)
-    assert await processes[0].open(opening)
+    assert (await processes[0].open(opening)).is_open
     closings = [
         closing
         for process in processes
@@ -136,7 +136,7 @@ async def test_processes_that_settle_for_each_other_never_deadlock(
     async def call(n: int) -> None:
         process, payee = processes[n % 4], (seller, other)[n % 2]
         opening = payee.opening(owners[n * 7 % 8], 10)
-        assert await process.open(opening)
+        assert (await process.open(opening)).is_open
         if n % 5:
             assert await process.post(payee.posting(opening.call_id, 7, 1))
         else:
@@ -185,7 +185,7 @@ async def test_amounts_are_exact_at_78_digits(ledger: Ledger, seller: Seller, ho
     owner = await ledger.organization()
     await ledger.deposit(owner, most)
     opening = seller.opening(owner, most)
-    assert await holds.open(opening)
+    assert (await holds.open(opening)).is_open
     assert await holds.post(seller.posting(opening.call_id, most - 1))
     assert await ledger.balance(owner) == (1, 0)
 
