@@ -97,7 +97,7 @@ class X402Rail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
-        taken, digest = await self.take(inbound, caller, match, challenge)
+        taken, digest, funds = await self.take(inbound, caller, match, challenge)
         paid = taken.authorization
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
@@ -108,6 +108,11 @@ class X402Rail:
         if not await payments.claim(self.pool, claim):
             # Another request claimed it, or its name, since it was looked for.
             raise PaymentInProgress("this payment is being used by another request")
+        if funds is not None and await payments.promised(self.pool, paid) > funds:
+            # Asked once the claim is there, so that of two that are made at once, one sees the other: what
+            # an upstream has done cannot be taken back, and each transfer that reverts costs gas.
+            await payments.void(self.pool, inbound.call_id, "insufficient_funds")
+            raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
         event = begun(inbound, caller, match, "x402", paid.payer)
         return X402Hold(self, taken, challenge, event, self.keeping(inbound.call_id, inbound, caller))
 
@@ -116,8 +121,8 @@ class X402Rail:
 
     async def take(
         self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
-    ) -> tuple[Intake, bytes]:
-        """A payment that nobody brought before and that would settle now, and what it is bound to."""
+    ) -> tuple[Intake, bytes, int | None]:
+        """A new payment that would settle now, what it is bound to, and what its payer has."""
         taken = intake.read(inbound.credentials, challenge)
         paid, senders = taken.authorization, again.senders(inbound, caller)
         if known := await payments.find(self.pool, paid):
@@ -130,7 +135,7 @@ class X402Rail:
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         intake.check(taken, challenge)
         try:
-            await self.settlements.check(paid)
+            funds = await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
@@ -139,7 +144,7 @@ class X402Rail:
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         # Read only now: somebody without money must not make the gateway keep a large body.
-        return taken, await again.fingerprint(inbound, match)
+        return taken, await again.fingerprint(inbound, match), funds
 
     async def stands(
         self,
