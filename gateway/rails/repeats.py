@@ -24,10 +24,12 @@ async def give_again(pool: Pool, organization_id: UUID, name: str, digest: bytes
         call_id: UUID = first["call_id"]
         if first["digest"] != digest:
             raise KeyReused(f"this key belongs to call {call_id}, which was another request; use a new key")
-        if first["body"] is not None:
+        # Read ahead of its charge, an answer may be there before it is paid for.
+        is_charged = first["state"] == "posted"
+        if is_charged and first["body"] is not None:
             answer = Answer(unpacked(first["head"]), once(first["body"]))
             raise AnsweredBefore(answer, Receipt(call_id, "prepaid", 0, None, {again.REPLAYED: "true"}))
-        if first["omitted"] is not None or (first["state"] == "posted" and first["is_over"]):
+        if is_charged and (first["omitted"] is not None or first["is_over"]):
             paid = f"{to_text(first['spent'] or 0, first['decimals'])} {first['symbol']}"
             raise AnswerNotKept(call_id, first["omitted"], paid)
         if not seconds_left:

@@ -18,6 +18,7 @@ class Kept:
 
     metering: Metering
     posted: list[Used] = field(default_factory=list)
+    keeper: None = None
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.posted.append(measured)

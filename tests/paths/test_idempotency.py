@@ -40,6 +40,18 @@ async def whole(
         return response.status, kept, await response.read()
 
 
+async def test_an_answer_that_is_read_ahead_is_given_to_nobody_before_it_is_charged(
+    farebox: Farebox, account: Account
+) -> None:
+    url = await farebox.publish() + "/x"
+    assert (await farebox.agent.ask("GET", url, headers=keyed(account))).status == 200
+    await farebox.pool.execute("UPDATE holds SET state = 'open', spent = NULL")
+    early = await farebox.agent.ask("GET", url, headers=keyed(account))
+    assert (early.status, early.json["code"]) == (409, "call-in-progress")
+    await farebox.pool.execute("UPDATE holds SET state = 'posted', spent = amount")
+    assert (await farebox.agent.ask("GET", url, headers=keyed(account))).status == 200
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 async def test_the_same_call_gets_the_same_answer_byte_for_byte(
     farebox: Farebox, account: Account, method: str
