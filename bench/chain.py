@@ -35,7 +35,7 @@ class Stub:
         if method == "eth_getTransactionByHash":
             return self.receipts.get(parameters[0])
         if method == "eth_call":
-            return self.domain if parameters[0]["data"] == "0x" + token.DOMAIN_SEPARATOR.hex() else "0x0"
+            return self.call(bytes.fromhex(parameters[0]["data"][2:]))
         if method == "eth_getCode":
             return "0x01" if parameters[0].lower() == TOKEN.address else "0x"
         return {
@@ -47,6 +47,12 @@ class Stub:
             "eth_getBalance": hex(10**30),
             "eth_getTransactionCount": hex(len(self.receipts)),
         }[method]
+
+    def call(self, data: bytes) -> str:
+        if data == token.DOMAIN_SEPARATOR:
+            return self.domain
+        # Every payer has enough for all of its payments, and none of them was used before.
+        return hex(10**30) if data.startswith(token.BALANCE_OF) else "0x0"
 
     def mine(self, raw: str) -> str:
         octets = bytes.fromhex(raw[2:])

@@ -141,9 +141,9 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
+    otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
-    otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     facilitator: Facilitation = Facilitation()
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 

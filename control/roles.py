@@ -1,7 +1,7 @@
 """The composition root: what each process is made of, and in what order it starts and stops.
 
 ``serve`` answers requests, as the gateway, the management API, or both on one port. ``work`` does what nobody
-waits for, with ``jobs.py``. Every part is given its slice of the settings here and nowhere else.
+waits for. Every part is given its slice of the settings here and nowhere else.
 """
 
 import asyncio
@@ -18,12 +18,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config.settings import Settings
-from control import app, health, jobs, migrate
+from control import app, health, migrate
+from control.api import idempotency
 from control.api.operation import Ports
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
-from gateway import auth_mode, server
-from gateway.answers.store import Answers
+from gateway import auth_mode, server, snapshot
+from gateway.answers import store as kept_answers
 from gateway.buckets import Buckets
 from gateway.call import Gate
 from gateway.exchange import Exchanger
@@ -35,10 +36,10 @@ from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.kit.stack import stay_shallow
-from gateway.ledger import accounts
+from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
-from gateway.metering import metrics
+from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import LowBalance, PrepaidRail
@@ -49,6 +50,7 @@ from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.load import Loads
 from gateway.upstreams.websocket import SocketUpstreams
+from gateway.x402 import finality, payments
 from gateway.x402.deposits import Deposits
 from gateway.x402.facilitating import FacilitatorForOthers
 from gateway.x402.facilitator import ChainMismatch
@@ -62,6 +64,10 @@ REDIS_TIMEOUT_SECONDS = 1
 # A hold outlives the longest call by this much, so it never expires under one.
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
+RECONCILE_AGE = timedelta(seconds=10)
+RECHECK_AGE = timedelta(seconds=60)
+# One after the other, before the other jobs have their turn again.
+RECHECK_BATCHES = 20
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +146,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with based(settings, settings.public_url or "http://localhost") as base:
         on_ready()
         while True:
-            for job in jobs.JOBS:
+            for job in (sweep, reconcile, recheck, prune, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -148,6 +154,36 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
                     log.exception("job.failed", job=job.__name__)
             metrics.JOBS_RAN.set_to_current_time()
             await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep(base: Base) -> None:
+    voided = await holds.void_expired(base.pool)
+    abandoned = await payments.abandon(base.pool, base.call_lifetime)
+    if voided or abandoned:
+        log.info("job.swept", holds=voided, payments=abandoned)
+
+
+async def reconcile(base: Base) -> None:
+    if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
+        log.info("job.reconciled", payments=finished)
+
+
+async def recheck(base: Base) -> None:
+    for _ in range(RECHECK_BATCHES):
+        if await finality.recheck(base.settlements, RECHECK_AGE) < finality.BATCH:
+            return
+
+
+async def prune(base: Base) -> None:
+    await snapshot.prune(base.pool)
+    kept = timedelta(hours=base.settings.idempotency.keep_hours)
+    await kept_answers.prune(base.pool, kept)
+    await idempotency.prune(base.pool, kept)
+
+
+async def measure(base: Base) -> None:
+    gauges.look_at_pool(base.pool)
+    await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
 
 
 @asynccontextmanager
@@ -189,7 +225,7 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         lifetime = base.call_lifetime
         reserved = Holds(pool, lifetime)
         stack.push_async_callback(reserved.close)
-        answers = Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
+        answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)

@@ -1,4 +1,4 @@
-"""A request's body, as the stages and the upstreams see it; ``kit/body.py`` has the one there is."""
+"""What a stage may do with a request's body."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol

@@ -1,8 +1,7 @@
 """A paid call on one screen: the stages, in their order.
 
 Types keep the order: each stage takes what the one before returns, and only ``pay`` makes the hold that
-``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer. A call that
-was made and charged before leaves the line at ``pay``, with the answer that it had then.
+``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer.
 """
 
 from dataclasses import dataclass, replace
@@ -50,6 +49,10 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
     inbound = watch.saw("admit", admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max))
     try:
         return await serve(gate, inbound, request, watch)
+    except AnsweredBefore as before:
+        watch.repeat(before.answer, before.receipt)
+        first = replace(inbound, call_id=before.receipt.call_id)
+        return await relay(request, first, before.answer, before.receipt, watch.allowance, watch)
     finally:
         inbound.body.close()
 
@@ -64,18 +67,13 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: W
         if inbound.is_websocket:
             asked = Asked(request, inbound, caller, matched, quote, watch)
             return await connect(gate.till, gate.upstreams, asked, turn)
-        try:
-            async with (
-                watch.entering("pay", pay(gate.till, inbound, caller, matched, quote)) as hold,
-                watch.entering(
-                    "forward",
-                    forward(gate.upstreams, inbound, matched, caller, turn.answered, watch.trace),
-                ) as answer,
-                watch.entering("settle", settle(hold, answer, watch.charge)) as settled,
-                ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
-            ):
-                return await relay(request, inbound, known, settled.receipt, allowance, watch)
-        except AnsweredBefore as before:
-            watch.give_again(before.receipt)
-            first = replace(inbound, call_id=before.receipt.call_id)
-            return await relay(request, first, before.answer, before.receipt, allowance, watch)
+        async with (
+            watch.entering("pay", pay(gate.till, inbound, caller, matched, quote)) as hold,
+            watch.entering(
+                "forward",
+                forward(gate.upstreams, inbound, matched, caller, turn.answered, watch.trace),
+            ) as answer,
+            watch.entering("settle", settle(hold, answer, watch.charge)) as settled,
+            ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
+        ):
+            return await relay(request, inbound, known, settled.receipt, allowance, watch)

@@ -16,7 +16,7 @@ async def relay(
     inbound: Inbound,
     answer: Answer,
     receipt: Receipt | None,
-    allowance: Allowance,
+    allowance: Allowance | None,
     watch: Watch,
 ) -> web.StreamResponse:
     head = answer.head
@@ -54,11 +54,11 @@ def cut(request: web.BaseRequest) -> None:
 
 
 def headers_of(
-    inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance
+    inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance | None
 ) -> CIMultiDict[str]:
     headers = CIMultiDict(answer.head.headers)
     # In place of the upstream's own, which are about the publisher's key and not about the caller's.
-    for name, value in allowance.headers.items():
+    for name, value in ({} if allowance is None else allowance.headers).items():
         headers[name] = value
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     headers.setdefault("Server", "farebox")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from multidict import CIMultiDictProxy
 
-from gateway.bodies import Body
+from gateway.bodies import Body as Body
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
@@ -274,11 +274,11 @@ class Hold(Protocol):
     """
 
     @property
-    def keeper(self) -> "Keeper | None":
-        """None when nobody can ask for the answer again."""
+    def event(self) -> Begun: ...
 
     @property
-    def event(self) -> Begun: ...
+    def keeper(self) -> "Keeper | None":
+        """None when nobody can ask for the answer again."""
 
     @property
     def metering(self) -> "Metering | None":

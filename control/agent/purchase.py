@@ -5,6 +5,7 @@ gateway tells the sender of a known payment how it stands.
 """
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -130,8 +131,19 @@ def bearer(order: Order) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {order.api_key}"}
 
 
+def above_max(asked: Answer) -> str | None:
+    """The price, where the gateway itself refused it for us."""
+    try:
+        problem = json.loads(asked.body)
+        return str(problem["prices"][0]["price"]) if problem["code"] == "price-above-max" else None
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
 def read(asked: Answer) -> tuple[Mapping[str, Any], Sequence[Offer]]:
     """What a 402 asks for, and the offers in it that this client can pay."""
+    if price := above_max(asked):
+        raise NotBought(f"the price is {price}, more than --max-price allows; nothing was paid")
     try:
         required = decode(asked.headers["PAYMENT-REQUIRED"])
         listed = [one for one in required["accepts"] if can_pay(one)]

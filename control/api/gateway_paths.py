@@ -139,10 +139,6 @@ def proxied(name: str, method: str, parameters: list[Json], refusals: Json) -> J
                         "description": "The receipt of an x402 payment: base64 of JSON.",
                         "schema": {"type": "string"},
                     },
-                    "Idempotent-Replayed": {
-                        "description": "`true` when this call was made and charged before.",
-                        "schema": {"type": "string"},
-                    },
                     "X-Farebox-Charged": {
                         "description": "What the call cost, like 0.25 USDC; absent when it cost nothing.",
                         "schema": {"type": "string"},
@@ -150,6 +146,10 @@ def proxied(name: str, method: str, parameters: list[Json], refusals: Json) -> J
                     "X-Farebox-Call-Id": {
                         "description": "The call's name in the gateway's log. Refusals have it too.",
                         "schema": {"type": "string", "format": "uuid"},
+                    },
+                    "Idempotent-Replayed": {
+                        "description": "`true` when this call was made and charged before.",
+                        "schema": {"type": "string"},
                     },
                 },
                 "content": {"*/*": {}},

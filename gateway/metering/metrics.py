@@ -24,10 +24,10 @@ STAGE = Histogram(
     "farebox_stage_seconds", "What each stage of a call took.", ["stage"], buckets=STAGE_SECONDS
 )
 REFUSALS = Counter("farebox_refusals", "Answers with a problem, by its slug.", ["problem"])
-REPLAYS = Counter("farebox_replays", "Kept answers that were given again.", ["rail"])
 CHARGED = Counter(
     "farebox_charged_atomic", "Charged, in atomic units of the asset.", ["asset", "network", "rail"]
 )
+REPLAYS = Counter("farebox_replays", "Kept answers that were given again.", ["rail"])
 SETTLEMENTS = Counter("farebox_settlements", "x402 settlements, by outcome.", ["network", "outcome"])
 IN_FLIGHT = Gauge("farebox_calls_in_flight", "Calls being served.", multiprocess_mode="livesum")
 LIMITS_SHARED = Gauge(

@@ -18,7 +18,7 @@ from gateway.buckets import Allowance
 from gateway.kit.problem import Refusal
 from gateway.kit.trace import Trace
 from gateway.metering import metrics
-from gateway.types import Caller, Head, Hold, Match, Rail, Receipt
+from gateway.types import Answer, Caller, Head, Hold, Match, Rail, Receipt
 
 Stage: TypeAlias = Literal[
     "admit", "match", "identify", "limit", "price", "protect", "pay", "forward", "settle", "relay"
@@ -60,8 +60,7 @@ class Watch:
     refusal: Refusal | None = None
     error: Exception | None = None
     broken: Literal["hung_up", "cut_short"] | None = None
-    first_call_id: UUID | None = None
-    """The call that was made and charged before, whose answer this one is given again."""
+    is_repeat: bool = False
 
     def enter(self, stage: Stage) -> None:
         self.entered.append((stage, time.perf_counter()))
@@ -99,9 +98,10 @@ class Watch:
         if receipt is not None:
             count(receipt)
 
-    def give_again(self, receipt: Receipt) -> None:
+    def repeat(self, answer: Answer, receipt: Receipt) -> None:
+        """The call was made and charged before: its answer is given again, and nothing is charged."""
+        self.is_repeat, self.head = True, answer.head
         self.enter("relay")
-        self.first_call_id = receipt.call_id
         metrics.REPLAYS.labels(receipt.rail).inc()
 
     def charge(self, receipt: Receipt) -> None:
@@ -135,7 +135,7 @@ class Watch:
         """What became of the call and its money: the usage row's words, and a few for calls without one."""
         if self.error is not None:
             return "failed"
-        if self.first_call_id is not None:
+        if self.is_repeat:
             return "replayed"
         if self.is_served and self.receipt is not None:
             if self.receipt.rail == "free":

@@ -5,7 +5,6 @@ from uuid import UUID
 from gateway.answers import again
 from gateway.answers.again import AnsweredBefore, AnswerNotKept, CallInProgress, KeyReused
 from gateway.answers.store import once, unpacked
-from gateway.kit import hygiene
 from gateway.kit.money import to_text
 from gateway.kit.sql import Pool
 from gateway.ledger import holds
@@ -25,14 +24,13 @@ async def give_again(pool: Pool, organization_id: UUID, name: str, digest: bytes
         call_id: UUID = first["call_id"]
         if first["digest"] != digest:
             raise KeyReused(f"this key belongs to call {call_id}, which was another request; use a new key")
-        paid = f"{to_text(first['spent'] or 0, first['decimals'])} {first['symbol']}"
         # Read ahead of its charge, an answer may be there before it is paid for.
         is_charged = first["state"] == "posted"
         if is_charged and first["body"] is not None:
             answer = Answer(unpacked(first["head"]), once(first["body"]))
-            headers = {hygiene.CHARGED: paid, again.REPLAYED: "true"}
-            raise AnsweredBefore(answer, Receipt(call_id, "prepaid", 0, None, headers))
+            raise AnsweredBefore(answer, Receipt(call_id, "prepaid", 0, None, {again.REPLAYED: "true"}))
         if is_charged and (first["omitted"] is not None or first["is_over"]):
+            paid = f"{to_text(first['spent'] or 0, first['decimals'])} {first['symbol']}"
             raise AnswerNotKept(call_id, first["omitted"], paid)
         if not seconds_left:
             raise CallInProgress(f"call {call_id} is this request under the same key and has not ended yet")

@@ -71,7 +71,7 @@ class UpfrontRail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
         challenge = self.x402.challenge(inbound, match, quote)
-        taken, digest = await self.x402.take(inbound, caller, match, challenge)
+        taken, digest, _ = await self.x402.take(inbound, caller, match, challenge)
         issued: dict[str, str] = {}
 
         async def adopt(payer: str) -> None:

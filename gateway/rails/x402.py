@@ -15,7 +15,6 @@ from gateway.answers import again
 from gateway.answers.again import AnsweredBefore, AnswerNotKept
 from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers, Kept
-from gateway.kit import hygiene
 from gateway.kit.money import to_text
 from gateway.kit.sql import Pool
 from gateway.ledger import holds
@@ -98,7 +97,7 @@ class X402Rail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
-        taken, digest = await self.take(inbound, caller, match, challenge)
+        taken, digest, funds = await self.take(inbound, caller, match, challenge)
         paid = taken.authorization
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
@@ -109,6 +108,11 @@ class X402Rail:
         if not await payments.claim(self.pool, claim):
             # Another request claimed it, or its name, since it was looked for.
             raise PaymentInProgress("this payment is being used by another request")
+        if funds is not None and await payments.promised(self.pool, paid) > funds:
+            # Asked once the claim is there, so that of two that are made at once, one sees the other: what
+            # an upstream has done cannot be taken back, and each transfer that reverts costs gas.
+            await payments.void(self.pool, inbound.call_id, "insufficient_funds")
+            raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
         event = begun(inbound, caller, match, "x402", paid.payer)
         return X402Hold(self, taken, challenge, event, self.keeping(inbound.call_id, inbound, caller))
 
@@ -117,8 +121,8 @@ class X402Rail:
 
     async def take(
         self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
-    ) -> tuple[Intake, bytes]:
-        """A payment that nobody brought before and that would settle now, and what it is bound to."""
+    ) -> tuple[Intake, bytes, int | None]:
+        """A new payment that would settle now, what it is bound to, and what its payer has."""
         taken = intake.read(inbound.credentials, challenge)
         paid, senders = taken.authorization, again.senders(inbound, caller)
         if known := await payments.find(self.pool, paid):
@@ -131,7 +135,7 @@ class X402Rail:
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         intake.check(taken, challenge)
         try:
-            await self.settlements.check(paid)
+            funds = await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
@@ -140,7 +144,7 @@ class X402Rail:
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         # Read only now: somebody without money must not make the gateway keep a large body.
-        return taken, await again.fingerprint(inbound, match)
+        return taken, await again.fingerprint(inbound, match), funds
 
     async def stands(
         self,
@@ -164,10 +168,10 @@ class X402Rail:
             if known.state == "settled":
                 kept = await self.answers.find(known.id)
                 if kept is not None:
-                    return self.given(known, kept, taken, senders) or told(known, digest, taken, challenge)
+                    return given(known, kept, taken, senders) or told(known, digest, taken, challenge)
                 standing = await self.standing(known)
                 if standing == "lost":
-                    return self.lost(known, None, taken)
+                    return lost(known, None, taken)
                 if standing == "unused":
                     break
                 if standing == "running" and not seconds_left:
@@ -188,28 +192,29 @@ class X402Rail:
         # Paid upfront, it is in the balance. The call follows at once, or never when the payment was late.
         return "unused" if state == "void" or is_over else "unknown"
 
-    def given(self, known: Payment, kept: Kept, taken: Intake, senders: frozenset[str]) -> Exception | None:
-        """What was kept, for those who may have it."""
-        name = taken.presented.identifier
-        # What a payer called its payment is not on the chain: who knows it is the payer.
-        is_theirs = name is not None and name == known.identifier
-        if not is_theirs and kept.senders is not None and senders.isdisjoint(kept.senders):
-            return None
-        if kept.body is None:
-            return self.lost(known, kept, taken)
-        call_id = (known.usage or {}).get("call_id")
-        headers = {**receipt_of(known, taken), hygiene.CHARGED: self.paid(known), again.REPLAYED: "true"}
-        first = Receipt(UUID(call_id) if call_id else known.id, "x402", 0, None, headers)
-        return AnsweredBefore(kept.answer, first)
 
-    def lost(self, known: Payment, kept: Kept | None, taken: Intake) -> AnswerNotKept:
-        gone = AnswerNotKept(known.id, kept.omitted if kept else None, self.paid(known))
-        gone.headers = receipt_of(known, taken)
-        return gone
+def given(known: Payment, kept: Kept, taken: Intake, senders: frozenset[str]) -> Exception | None:
+    """What was kept, for those who may have it."""
+    name = taken.presented.identifier
+    # What a payer called its payment is not on the chain: who knows it is the payer.
+    is_theirs = name is not None and name == known.identifier
+    if not is_theirs and kept.senders is not None and senders.isdisjoint(kept.senders):
+        return None
+    if kept.body is None:
+        return lost(known, kept, taken)
+    headers = {**receipt_of(known, taken), again.REPLAYED: "true"}
+    call_id = (known.usage or {}).get("call_id")
+    return AnsweredBefore(
+        kept.answer, Receipt(UUID(call_id) if call_id else known.id, "x402", 0, None, headers)
+    )
 
-    def paid(self, known: Payment) -> str:
-        asset = self.offers.assets[known.asset_id]
-        return f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
+
+def lost(known: Payment, kept: Kept | None, taken: Intake) -> AnswerNotKept:
+    asset = taken.authorization.asset
+    paid = f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
+    gone = AnswerNotKept(known.id, kept.omitted if kept else None, paid)
+    gone.headers = receipt_of(known, taken)
+    return gone
 
 
 def receipt_of(known: Payment, taken: Intake) -> Mapping[str, str]:

@@ -18,12 +18,11 @@ from aiohttp import (
 from yarl import URL
 
 from config.settings import Upstream
-from gateway.bodies import Body
 from gateway.kit import hygiene
 from gateway.kit.fetch import connector
 from gateway.kit.problem import Refusal
 from gateway.kit.ssrf import Guard
-from gateway.types import Answer, Head
+from gateway.types import Answer, Body, Head
 
 # What is read ahead of the caller; behind it the upstream waits.
 READ_BYTES = 1 << 16

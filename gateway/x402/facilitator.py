@@ -70,10 +70,11 @@ class Facilitator(Protocol):
 
     async def close(self) -> None: ...
 
-    async def check(self, authorization: Authorization) -> None:
-        """Ask the chain whether the transfer would succeed now.
+    async def check(self, authorization: Authorization) -> int | None:
+        """Ask the chain whether the transfer would succeed now, and return what the payer has.
 
-        ``PaymentInvalid`` when not, ``FacilitatorUnavailable`` when the chain cannot be asked.
+        None where the facilitator cannot tell. ``PaymentInvalid`` when it would not, and
+        ``FacilitatorUnavailable`` when the chain cannot be asked.
         """
 
     async def check_again(self, authorization: Authorization) -> None:

@@ -72,16 +72,17 @@ class LocalFacilitator:
     async def close(self) -> None:
         await self.chain.close()
 
-    async def check(self, authorization: Authorization) -> None:
+    async def check(self, authorization: Authorization) -> int | None:
         await self.prepare()
         asset = authorization.asset.address
         # With the gas that the transaction will have, so that too little shows here.
         data = token.transfer_with_authorization(authorization)
         gas = hex(self.network.gas_limit)
-        code, used, simulated, *balances = await self.chain.ask_all(
+        code, used, simulated, funds, *balances = await self.chain.ask_all(
             ("eth_getCode", [authorization.payer, "latest"]),
             call(asset, token.authorization_state(authorization.payer, authorization.nonce)),
             call(asset, data, sender=self.signers[0].address, gas=gas),
+            call(asset, token.balance_of(authorization.payer)),
             *(("eth_getBalance", [signer.address, "latest"]) for signer in self.signers),
         )
         await self.check_signature(authorization, has_code=text(code) != "0x")
@@ -90,6 +91,7 @@ class LocalFacilitator:
         await self.check_gas_money([number(one) for one in balances])
         if isinstance(simulated, NodeRefused):
             raise await self.explain(authorization, simulated)
+        return None if isinstance(funds, NodeRefused) else number(funds)
 
     async def check_again(self, authorization: Authorization) -> None:
         # The payer may have moved its money since; asking costs less than a transaction that reverts.

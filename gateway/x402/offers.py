@@ -13,7 +13,6 @@ import structlog
 from config.settings import Network
 from gateway.kit.problem import Problem, Refusal
 from gateway.kit.problem import problem as make_problem
-from gateway.ledger import accounts
 from gateway.types import Price
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
@@ -100,7 +99,6 @@ class Offers:
             )
             for network in networks
         }
-        self.assets = accounts.of_networks(networks)
 
     def requirements(
         self,

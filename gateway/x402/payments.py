@@ -69,6 +69,11 @@ async def claim(db: Db, new: Claim) -> bool:
     return await db.fetchval(SQL.claim, *values) is not None
 
 
+async def promised(db: Db, authorization: Authorization) -> int:
+    """What the payer has signed away to requests that are running, this one among them."""
+    return int(await db.fetchval(SQL.promised, authorization.asset.id, authorization.payer))
+
+
 async def find(db: Db, authorization: Authorization) -> Payment | None:
     """The payment that claimed this authorization's nonce, whatever else it said."""
     return stored(

@@ -6,6 +6,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT DO NOTHING
 RETURNING id
 
+-- name: promised
+SELECT coalesce(sum(amount), 0) FROM payments WHERE asset_id = $1 AND payer = $2 AND state = 'claimed'
+
 -- name: find
 SELECT payments.*, coalesce(known_hash, (
     SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1

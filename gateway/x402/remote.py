@@ -85,7 +85,7 @@ class RemoteFacilitator:
         if self.chain is not None:
             await self.chain.close()
 
-    async def check(self, authorization: Authorization) -> None:
+    async def check(self, authorization: Authorization) -> int | None:
         question = request(authorization, self.network)
         try:
             answer = await self.ask("POST", "verify", question, CHECK_SECONDS)
@@ -93,6 +93,7 @@ class RemoteFacilitator:
         except Nonsense as error:
             log.error("facilitator.nonsense", network=self.network.id, reason=str(error))
             raise FacilitatorUnavailable(f"the facilitator's answer makes no sense: {error}") from None
+        return None
 
     async def check_again(self, authorization: Authorization) -> None:
         # It verifies again itself before it settles.

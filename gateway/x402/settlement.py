@@ -39,9 +39,9 @@ class Settlements:
         self.facilitators = facilitators
         self.wait_seconds = wait_seconds
 
-    async def check(self, authorization: Authorization) -> None:
+    async def check(self, authorization: Authorization) -> int | None:
         """What the chain says of a payment before anything is done for it; see ``Facilitator.check``."""
-        await self.facilitators[authorization.asset.network].check(authorization)
+        return await self.facilitators[authorization.asset.network].check(authorization)
 
     async def settle(
         self, payment_id: UUID, authorization: Authorization, event: dict[str, Any]

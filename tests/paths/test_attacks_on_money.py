@@ -345,3 +345,22 @@ async def test_a_publisher_deleted_during_a_call_is_still_paid_for_it(farebox: F
     )
     assert earned == QUARTER * 9 // 10
     assert await farebox.is_sound()
+
+
+async def test_a_payer_with_money_for_one_call_gets_one_call_upstream(farebox: Farebox) -> None:
+    """What an upstream did cannot be taken back, and each transfer that reverts costs our gas."""
+    url = await farebox.publish(price_per_call="10") + "/x"
+
+    async def slow(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.5)
+        return web.Response(text="done")
+
+    farebox.upstream.handler = slow
+    challenge = await farebox.agent.ask("POST", url)
+    payments = [{"PAYMENT-SIGNATURE": farebox.agent.sign(challenge)} for _ in range(5)]
+    replies = await asyncio.gather(*(farebox.agent.ask("POST", url, headers=one) for one in payments))
+    assert len(farebox.upstream.seen) <= 1
+    assert {reply.status for reply in replies} <= {200, 402}
+    # Nobody was charged for what was refused, so the money is there for the next one.
+    assert (await farebox.pay("POST", url)).status in (200, 402)
+    assert await farebox.is_sound()

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
-from control import jobs, roles
+from control import roles
 from control.agent.client import Agent, decode, encode
 from gateway.answers import store as kept_answers
 from gateway.kit.sql import Pool
@@ -17,6 +17,8 @@ from tests.paths.conftest import DOLLAR, Account, Farebox, serving, until
 QUARTER = DOLLAR // 4
 MEGABYTE = 1 << 20
 NOW = timedelta(0)
+# These are about the moment of an answer, and not about the call that it answers.
+OF_NOW = {"RateLimit", "RateLimit-Policy", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}
 
 
 def keyed(account: Account, name: str = "order-1") -> dict[str, str]:
@@ -34,9 +36,20 @@ async def whole(
     farebox: Farebox, url: str, headers: dict[str, str], method: str = "GET"
 ) -> tuple[int, dict[str, str], bytes]:
     async with farebox.session.request(method, url, headers=headers) as response:
-        # What is left of a limit is about now, and not about the answer.
-        about = {name: one for name, one in response.headers.items() if "ratelimit" not in name.lower()}
-        return response.status, about, await response.read()
+        kept = {name: value for name, value in response.headers.items() if name not in OF_NOW}
+        return response.status, kept, await response.read()
+
+
+async def test_an_answer_that_is_read_ahead_is_given_to_nobody_before_it_is_charged(
+    farebox: Farebox, account: Account
+) -> None:
+    url = await farebox.publish() + "/x"
+    assert (await farebox.agent.ask("GET", url, headers=keyed(account))).status == 200
+    await farebox.pool.execute("UPDATE holds SET state = 'open', spent = NULL")
+    early = await farebox.agent.ask("GET", url, headers=keyed(account))
+    assert (early.status, early.json["code"]) == (409, "call-in-progress")
+    await farebox.pool.execute("UPDATE holds SET state = 'posted', spent = amount")
+    assert (await farebox.agent.ask("GET", url, headers=keyed(account))).status == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
@@ -54,6 +67,8 @@ async def test_the_same_call_gets_the_same_answer_byte_for_byte(
     first = await whole(farebox, url, keyed(account), method)
     again = await whole(farebox, url, keyed(account), method)
     assert again[1].pop("Idempotent-Replayed") == "true"
+    # Only the first was charged.
+    assert first[1].pop("X-Farebox-Charged") == "0.25 TUSD"
     assert again == first
     assert (first[0], first[2]) == (201, b"" if method == "HEAD" else packed)
     assert len(farebox.upstream.seen) == 1
@@ -285,11 +300,11 @@ async def test_answers_are_kept_across_a_restart_and_pruned_when_old(farebox: Fa
     again = await farebox.agent.ask("GET", f"{shop}/x", headers=keyed(account))
     assert (again.text, again.headers["Idempotent-Replayed"]) == (text, "true")
     async with roles.based(farebox.settings, farebox.origin) as base:
-        await jobs.prune(base)
+        await roles.prune(base)
         assert await rows(farebox.pool) == (1, 1)
         for table in ("idempotency_keys", "answers"):
             await farebox.pool.execute(f"UPDATE {table} SET created_at = now() - interval '25 hours'")
-        await jobs.prune(base)
+        await roles.prune(base)
     assert await rows(farebox.pool) == (0, 0)
     assert (await farebox.agent.ask("GET", f"{shop}/x", headers=keyed(account))).status == 200
     assert len(farebox.upstream.seen) == 2
@@ -441,18 +456,6 @@ async def test_a_stored_answer_of_a_payment_that_failed_is_given_to_nobody(fareb
         reply = await farebox.agent.ask("GET", url, headers=payment)
         assert reply.status == 402
         assert "the secret" not in reply.text
-
-
-async def test_an_answer_that_is_read_ahead_is_given_to_nobody_before_it_is_charged(
-    farebox: Farebox, account: Account
-) -> None:
-    url = await farebox.publish() + "/x"
-    assert (await farebox.agent.ask("GET", url, headers=keyed(account))).status == 200
-    await farebox.pool.execute("UPDATE holds SET state = 'open', spent = NULL")
-    early = await farebox.agent.ask("GET", url, headers=keyed(account))
-    assert (early.status, early.json["code"]) == (409, "call-in-progress")
-    await farebox.pool.execute("UPDATE holds SET state = 'posted', spent = amount")
-    assert (await farebox.agent.ask("GET", url, headers=keyed(account))).status == 200
 
 
 async def test_a_free_call_keeps_nothing(farebox: Farebox, account: Account) -> None:
