@@ -1,7 +1,8 @@
 """A paid call on one screen: the stages, in their order.
 
 Types keep the order: each stage takes what the one before returns, and only ``pay`` makes the hold that
-``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer.
+``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer. A call that
+was made and charged before leaves the line at ``pay``, with the answer that it had then.
 """
 
 from dataclasses import dataclass, replace

@@ -116,6 +116,8 @@ def line_of(watch: Watch, ended: float) -> Line:
         "path": plain(watch.path[:PATH_CHARACTERS_MAX]),
         "outcome": watch.outcome,
     }
+    if watch.first_call_id is not None:
+        line["first_call_id"] = watch.first_call_id
     if watch.status is not None:
         line["status"] = watch.status
     add_route(line, watch)

@@ -60,7 +60,8 @@ class Watch:
     refusal: Refusal | None = None
     error: Exception | None = None
     broken: Literal["hung_up", "cut_short"] | None = None
-    is_repeat: bool = False
+    first_call_id: UUID | None = None
+    """Of the call that was made and charged before, whose answer this one is given."""
 
     def enter(self, stage: Stage) -> None:
         self.entered.append((stage, time.perf_counter()))
@@ -100,7 +101,7 @@ class Watch:
 
     def repeat(self, answer: Answer, receipt: Receipt) -> None:
         """The call was made and charged before: its answer is given again, and nothing is charged."""
-        self.is_repeat, self.head = True, answer.head
+        self.first_call_id, self.head = receipt.call_id, answer.head
         self.enter("relay")
         metrics.REPLAYS.labels(receipt.rail).inc()
 
@@ -135,7 +136,7 @@ class Watch:
         """What became of the call and its money: the usage row's words, and a few for calls without one."""
         if self.error is not None:
             return "failed"
-        if self.is_repeat:
+        if self.first_call_id is not None:
             return "replayed"
         if self.is_served and self.receipt is not None:
             if self.receipt.rail == "free":

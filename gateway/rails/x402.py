@@ -168,10 +168,10 @@ class X402Rail:
             if known.state == "settled":
                 kept = await self.answers.find(known.id)
                 if kept is not None:
-                    return given(known, kept, taken, senders) or told(known, digest, taken, challenge)
+                    return self.given(known, kept, taken, senders) or told(known, digest, taken, challenge)
                 standing = await self.standing(known)
                 if standing == "lost":
-                    return lost(known, None, taken)
+                    return self.lost(known, None, taken)
                 if standing == "unused":
                     break
                 if standing == "running" and not seconds_left:
@@ -192,29 +192,32 @@ class X402Rail:
         # Paid upfront, it is in the balance. The call follows at once, or never when the payment was late.
         return "unused" if state == "void" or is_over else "unknown"
 
+    def given(self, known: Payment, kept: Kept, taken: Intake, senders: frozenset[str]) -> Exception | None:
+        """What was kept, for those who may have it."""
+        name = taken.presented.identifier
+        # What a payer called its payment is not on the chain: who knows it is the payer.
+        is_theirs = name is not None and name == known.identifier
+        if not is_theirs and kept.senders is not None and senders.isdisjoint(kept.senders):
+            return None
+        if kept.body is None:
+            return self.lost(known, kept, taken)
+        call_id = (known.usage or {}).get("call_id")
+        headers = {**receipt_of(known, taken), again.REPLAYED: "true"}
+        first = Receipt(UUID(call_id) if call_id else known.id, "x402", 0, None, headers)
+        return AnsweredBefore(kept.answer, first)
 
-def given(known: Payment, kept: Kept, taken: Intake, senders: frozenset[str]) -> Exception | None:
-    """What was kept, for those who may have it."""
-    name = taken.presented.identifier
-    # What a payer called its payment is not on the chain: who knows it is the payer.
-    is_theirs = name is not None and name == known.identifier
-    if not is_theirs and kept.senders is not None and senders.isdisjoint(kept.senders):
-        return None
-    if kept.body is None:
-        return lost(known, kept, taken)
-    headers = {**receipt_of(known, taken), again.REPLAYED: "true"}
-    call_id = (known.usage or {}).get("call_id")
-    return AnsweredBefore(
-        kept.answer, Receipt(UUID(call_id) if call_id else known.id, "x402", 0, None, headers)
-    )
+    def lost(self, known: Payment, kept: Kept | None, taken: Intake) -> AnswerNotKept:
+        gone = AnswerNotKept(known.id, kept.omitted if kept else None, self.paid(known))
+        gone.headers = receipt_of(known, taken)
+        return gone
 
-
-def lost(known: Payment, kept: Kept | None, taken: Intake) -> AnswerNotKept:
-    asset = taken.authorization.asset
-    paid = f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
-    gone = AnswerNotKept(known.id, kept.omitted if kept else None, paid)
-    gone.headers = receipt_of(known, taken)
-    return gone
+    def paid(self, known: Payment) -> str:
+        """In its own asset: a payment of the same name may be in another."""
+        asset = self.offers.assets.get(known.asset_id)
+        if asset is None:
+            # Its network is configured no more.
+            return f"{known.amount} atomic units of asset {known.asset_id}"
+        return f"{to_text(known.amount, asset.decimals)} {asset.symbol}"
 
 
 def receipt_of(known: Payment, taken: Intake) -> Mapping[str, str]:

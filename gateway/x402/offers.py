@@ -13,6 +13,7 @@ import structlog
 from config.settings import Network
 from gateway.kit.problem import Problem, Refusal
 from gateway.kit.problem import problem as make_problem
+from gateway.ledger import accounts
 from gateway.types import Price
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
@@ -99,6 +100,7 @@ class Offers:
             )
             for network in networks
         }
+        self.assets = accounts.of_networks(networks)
 
     def requirements(
         self,
