@@ -1,11 +1,11 @@
-"""Who is asking, and may they?"""
+"""May they? Who is asking is for ``credentials`` to say."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 from uuid import UUID
 
-from gateway.kit import keys
+from control.api.credentials import Credential
 from gateway.kit.problem import NotFound, Refusal, Unauthorized
 from gateway.kit.sql import Db, Statements
 from gateway.ledger.accounts import PLATFORM
@@ -53,16 +53,16 @@ class Actor:
 ANYONE = Actor(UUID(int=0), UUID(int=0), UUID(int=0), "test", frozenset(), is_scoped=True)
 
 
-async def admit(db: Db, authorization: str, permission: Permission, organization_id: str | None) -> Actor:
-    scheme, _, key = authorization.partition(" ")
-    # A mistyped key fails its checksum here and costs no query.
-    is_key = scheme.lower() == "bearer" and keys.is_well_formed(key)
-    row = await db.fetchrow(SQL.find_actor, keys.fingerprint(key)) if is_key else None
-    if row is None:
-        raise Unauthorized("send a valid API key as a bearer token")
-    home: UUID = row["organization_id"]
-    permissions = permitted(home, row["role"], row["scopes"])
-    actor = Actor(home, row["user_id"], row["id"], row["mode"], permissions, row["scopes"] is not None)
+async def admit(db: Db, credential: Credential, permission: Permission, organization_id: str | None) -> Actor:
+    """``organization_id`` is the one in the request's path, if there is one."""
+    home = credential.organization_id
+    role = await db.fetchval(SQL.find_role, home, credential.user_id)
+    if role is None:
+        raise Unauthorized("this credential's user is not in its organization any more")
+    permissions = permitted(home, role, credential.scopes)
+    actor = Actor(
+        home, credential.user_id, credential.id, credential.mode, permissions, credential.scopes is not None
+    )
     # A foreign organization is as absent as an unknown one, whatever this key may do at home.
     if organization_id is not None and organization_id.lower() not in ("default", str(home)):
         raise NotFound(f"no organization {organization_id}")

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from control.api import access, idempotency
+from control.api import access, credentials, idempotency
 from control.api.idempotency import Claim, Taken
 from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
 from gateway.answers.again import REPLAYED
@@ -114,9 +114,8 @@ def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Buc
 async def admit(operation: Operation, request: web.Request, pool: Pool) -> access.Actor:
     if operation.access is None:
         return access.ANYONE
-    authorization = request.headers.get("Authorization", "")
-    organization_id = request.match_info.get("organization_id")
-    return await access.admit(pool, authorization, operation.access, organization_id)
+    credential = await credentials.present(pool, request.headers)
+    return await access.admit(pool, credential, operation.access, request.match_info.get("organization_id"))
 
 
 async def read(

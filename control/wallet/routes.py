@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from control.api import access
+from control.api import access, credentials
 from control.api.access import Forbidden
 from control.api.fields import Address
 from control.api.operation import Call, Headed, Header, Room
@@ -149,10 +149,11 @@ async def deposit(
     amount = atomic(body.amount, asset)
     organization_id: UUID | None = None
     if authorization is not None:
-        actor = await access.admit(call.db, authorization, "wallet.deposit", None)
+        credential = await credentials.present(call.db, {"Authorization": authorization})
+        actor = await access.admit(call.db, credential, "wallet.deposit", None)
         organization_id = actor.organization_id
     deposits: Deposits = call.ports.cashier
-    credentials = Credentials(None, x_payment, payment_signature)
+    payment = Credentials(None, x_payment, payment_signature)
 
     issued: list[str] = []
 
@@ -161,7 +162,7 @@ async def deposit(
             async with call.transaction() as db:
                 issued.append(await newcomer(db, payer, asset.mode))
 
-    made = await deposits.deposit(credentials, asset, amount, organization_id, adopt)
+    made = await deposits.deposit(payment, asset, amount, organization_id, adopt)
     balance = await accounts.available(call.db, made.organization_id, asset.id)
     answer = OnchainDepositResponse(
         message=f"{to_text(made.amount, asset.decimals)} {asset.symbol} deposited",

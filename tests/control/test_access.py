@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from control.api import access
+from control.api import credentials
 from control.api.access import GRANTS, Permission, Role, permitted
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
@@ -43,7 +43,7 @@ class Untouched:
 async def test_a_mistyped_key_costs_no_query(key: str) -> None:
     nobody: Any = Untouched()
     with pytest.raises(Unauthorized):
-        await access.admit(nobody, f"Bearer {key}", "wallet.read", None)
+        await credentials.present(nobody, {"Authorization": f"Bearer {key}"})
 
 
 async def test_a_key_that_is_no_text_is_401(client: Client) -> None:

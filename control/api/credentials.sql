@@ -1,0 +1,6 @@
+-- name: find_key
+SELECT id, organization_id, user_id, mode, scopes
+FROM api_keys
+WHERE hash = $1
+  AND revoked_at IS NULL
+  AND (expires_at IS NULL OR expires_at > now())
