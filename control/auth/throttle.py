@@ -1,9 +1,9 @@
 """How often somebody may try.
 
 Wrong passwords count for an account at an address, and for an account. The first stops whoever guesses from
-one place, and harms nobody elsewhere. The second slows down those who guess from many; it refuses only addresses
-that the account never signed in from, and never a link in mail. Its name has the password's hash in it, so that
-a new password starts anew. Nothing here depends on whether there is an account.
+one place, and harms nobody elsewhere. The second slows down those who guess from many; it refuses only
+addresses that the account never signed in from, and never a link in mail. Its name has the password's hash in
+it, so that a new password starts anew. Nothing here depends on whether there is an account.
 """
 
 import hashlib
