@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     field_validator,
@@ -137,7 +138,7 @@ class Mail(BaseModel, frozen=True, extra="forbid"):
     username: str | None = None
     password: SecretStr | None = None
     sender: Annotated[str, Field(pattern=r"^[^\r\n]+$")] = "Farebox <farebox@localhost>"
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
 
 
 class Bootstrap(BaseModel, frozen=True, extra="forbid"):

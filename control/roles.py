@@ -151,7 +151,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         crew = Crew()
         stack.push_async_callback(crew.close)
         # Beside the other jobs: a slow mail server holds up nobody's money.
-        crew.start(postman.deliver_forever(base.pool, settings.mail))
+        crew.start(postman.deliver_forever(base.pool, settings.mail, postman.context(settings.mail)))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):

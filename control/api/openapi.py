@@ -51,15 +51,15 @@ def document(rooms: Sequence[Room]) -> Json:
                 "bearer_auth": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key, which `POST /auth/agent` gives to anyone, or an access token, which "
-                    "`POST /auth/login` gives to people.",
+                    "description": "An API key, which `POST /auth/agent` gives to anyone, or an access "
+                    "token, which `POST /auth/login` gives to people.",
                 },
                 "cookie_auth": {
                     "type": "apiKey",
                     "in": "cookie",
                     "name": "__Host-farebox",
-                    "description": "A browser's session; `farebox` where there is no https. A request that changes "
-                    "something has to come from a page of this origin. It pays for no call.",
+                    "description": "A browser's session; `farebox` where there is no https. A request that "
+                    "changes something has to come from a page of this origin. It pays for no call.",
                 },
             },
         },

@@ -30,11 +30,10 @@ LONGEST_WAIT = timedelta(hours=1)
 ERROR_LENGTH_MAX = 500
 
 
-async def deliver_forever(pool: Pool, mail: Mail) -> None:
+async def deliver_forever(pool: Pool, mail: Mail, tls: ssl.SSLContext) -> None:
     if mail.host is None:
         log.warning("mail.unconfigured", detail="set FAREBOX_MAIL__HOST; until then see: farebox outbox")
         return
-    tls = context(mail)
     while True:
         try:
             count = await deliver(pool, mail, tls)
@@ -110,4 +109,5 @@ def written(letter: Claimed, sender: str) -> EmailMessage:
 
 
 def context(mail: Mail) -> ssl.SSLContext:
+    """Made at the start, so that an authority that cannot be read is said then."""
     return ssl.create_default_context(cafile=str(mail.ca_file) if mail.ca_file else None)
