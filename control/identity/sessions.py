@@ -88,9 +88,9 @@ async def find(db: Db, user_id: UUID, session_id: UUID) -> Shown | None:
     return None if row is None else Shown(**dict(row))
 
 
-async def has_signed_in_from(db: Db, user_id: UUID, address: str) -> bool:
-    """Of late: sessions are forgotten a month after their end."""
-    return bool(await db.fetchval(SQL.has_signed_in_from, user_id, address))
+async def addresses_of(db: Db, user_id: UUID) -> list[str]:
+    """Where they signed in from of late: sessions are forgotten a month after their end."""
+    return [row["address"] for row in await db.fetch(SQL.addresses_of, user_id)]
 
 
 async def revoke(db: Db, user_id: UUID, session_id: UUID) -> bool:

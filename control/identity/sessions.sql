@@ -64,8 +64,8 @@ DELETE FROM sessions WHERE id IN (
     SELECT id FROM sessions WHERE expires_at < now() - interval '30 days' ORDER BY expires_at LIMIT 1000
 )
 
--- name: has_signed_in_from
-SELECT EXISTS (SELECT FROM sessions WHERE user_id = $1 AND address = $2)
+-- name: addresses_of
+SELECT address FROM sessions WHERE user_id = $1 AND address IS NOT NULL ORDER BY id DESC LIMIT 200
 
 -- name: open_of
 SELECT id, user_agent, address, created_at, last_active_at, expires_at

@@ -262,3 +262,22 @@ async def test_me_says_which_key_asks(client: Client) -> None:
     assert shown["api_key_id"] == data["id"]
     assert shown["api_key_scopes"] == ["wallet.read"]
     assert shown["agent_identity_id"] == shown["id"]
+
+
+async def test_a_flood_of_logins_is_told_to_come_back(
+    stranger: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "WAITING_MAX", 3)
+    responses = await asyncio.gather(*(log_in(stranger) for _ in range(12)))
+    statuses = {one.status for one in responses}
+    assert statuses == {401, 503}
+    assert all("Retry-After" in one.headers for one in responses if one.status == 503)
+    assert (await log_in(stranger)).status == 401
+
+
+async def test_the_page_behind_links_runs_its_own_script_only(stranger: Client) -> None:
+    page = await stranger.get("/auth/link")
+    assert (page.status, page.headers["Referrer-Policy"]) == (200, "no-referrer")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'sha256-" in policy
+    assert "unsafe-inline" not in policy.partition("style-src")[0]
