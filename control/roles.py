@@ -32,6 +32,7 @@ from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
@@ -134,6 +135,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
+            expect_little_garbage()
             on_ready()
             await asyncio.Event().wait()
         finally:
@@ -227,7 +229,9 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         lifetime = base.call_lifetime
         # Of its own, so that no other query keeps the money of a call waiting.
         size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
-        ledger = await stack.enter_async_context(sql.create_pool(base.dsn, size_max=size, is_planned_once=True))
+        ledger = await stack.enter_async_context(
+            sql.create_pool(base.dsn, size_max=size, is_planned_once=True)
+        )
         reserved = Holds(ledger, lifetime)
         stack.push_async_callback(reserved.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)

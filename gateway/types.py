@@ -277,6 +277,16 @@ class Hold(Protocol):
     def event(self) -> Begun: ...
 
     @property
+    def is_open(self) -> bool:
+        """Until it was asked to post or to void."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether closing it goes to its end by itself once it has begun; otherwise a cancellation may stop
+        it half way, and it needs ``tasks.finish``.
+        """
+
+    @property
     def keeper(self) -> "Keeper | None":
         """None when nobody can ask for the answer again."""
 

@@ -56,8 +56,8 @@ class Statements:
 
 
 class Stateless(Connection):
-    """Nothing here sets a session variable, listens, or takes a session's lock on a pooled connection, so none is
-    given back with a round trip that undoes it. What a transaction does ends with the transaction.
+    """Nothing here sets a session's variable, listens, or takes a session's lock on a pooled connection, so
+    none is given back with a round trip that undoes it. What a transaction does ends with the transaction.
     """
 
     def get_reset_query(self) -> str:
@@ -69,8 +69,8 @@ def create_pool(
 ) -> Pool:
     """Enter the result with ``async with``.
 
-    NUMERIC is ``int`` and JSONB is Python values on its connections. ``is_planned_once`` is for statements that
-    run for every call and find all their rows by a key.
+    NUMERIC is ``int`` and JSONB is Python values on its connections. ``is_planned_once`` is for statements
+    that run for every call and find all their rows by a key.
     """
     return asyncpg.create_pool(
         dsn,
@@ -85,8 +85,8 @@ def create_pool(
 
 
 async def plan_once(connection: Connection) -> None:
-    """Planning takes longer than running these, and statistics only mislead: those of a table that was empty a
-    minute ago say that reading all of it is cheapest.
+    """Planning takes longer than running these, and statistics only mislead: those of a table that was empty
+    a minute ago say that reading all of it is cheapest.
     """
     await speak_python(connection)
     await connection.execute(PLAN_ONCE)

@@ -4,7 +4,7 @@ Each statement decides and acts at once for a whole batch of calls, so a balance
 spent twice, and many calls share one commit. Closing a hold that is already closed changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -97,31 +97,33 @@ class Holds:
         self.lifetime = lifetime
         self.openings = Group(self.open_batch)
         self.postings = Group(self.post_batch)
+        # Apart, so that calls with caps or keys of their own do not make the others' statements longer.
+        self.bound_openings = Group(self.open_batch)
+        self.partial_postings = Group(self.post_batch)
         self.voidings = Group(self.void_batch)
 
     async def open(self, opening: Opening) -> Verdict:
-        return await self.openings.add(opening)
+        return await (self.bound_openings if opening.is_bound else self.openings).add(opening)
 
     async def post(self, posting: Posting) -> bool:
         """True when the hold is posted with this cost: now, or by this call before. False for a void one."""
-        return await self.postings.add(posting)
+        return await (self.partial_postings if posting.is_partial else self.postings).add(posting)
 
     async def void(self, call_id: UUID) -> bool:
         """True for the one who closed the hold."""
         return await self.voidings.add(call_id)
 
     async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
+        # Whether a call is refused for money alone, and others' caps and keys have no part in it.
+        is_plain = not any(one.is_bound for one in batch)
         try:
             verdicts = await self.try_open(batch)
         except asyncpg.UniqueViolationError:
+            is_plain = False
             verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
             verdicts |= await self.opened([one.call_id for one in batch])
-        # In a batch, a call too dear for its owner also stands in the way of the owner's later, cheaper ones.
-        # Asked again alone, each is refused for its own price only.
-        if len(batch) > 1:
-            for one in batch:
-                if verdicts[one.call_id].obstacle not in (None, "repeated"):
-                    verdicts |= await self.try_open([one])
+        for one in unsure(batch, verdicts, is_plain=is_plain):
+            verdicts |= await self.try_open([one])
         repeated = [call_id for call_id, one in verdicts.items() if one.obstacle == "repeated"]
         if repeated:
             # A call may find its key taken by itself, in a commit that nobody heard of.
@@ -205,8 +207,30 @@ class Holds:
         return [call_id in closed for call_id in batch]
 
     async def close(self) -> None:
-        for group in (self.openings, self.postings, self.voidings):
+        groups = (self.openings, self.bound_openings, self.postings, self.partial_postings, self.voidings)
+        for group in groups:
             await group.close()
+
+
+def unsure(
+    batch: Sequence[Opening], verdicts: Mapping[UUID, Verdict], *, is_plain: bool
+) -> Iterator[Opening]:
+    """Those that another's price may have refused: asked again alone, each is refused for its own only.
+
+    In a batch, a call too dear for its owner also stands in the way of the owner's later ones. Where money
+    alone decides, only a cheaper one can fit after it: so a crowd without money is refused as fast as it
+    comes, and keeps nobody waiting.
+    """
+    least: dict[tuple[UUID, UUID], int] = {}
+    for one in batch if len(batch) > 1 else ():
+        if verdicts[one.call_id].obstacle in (None, "repeated"):
+            continue
+        payer = one.owner_id, one.asset_id
+        if not is_plain or one.amount < least.get(payer, 0):
+            yield one
+        # Read after the asking: who was let in after all is no measure.
+        if not verdicts[one.call_id].is_open:
+            least[payer] = min(one.amount, least.get(payer, one.amount))
 
 
 async def find_keyed(db: Db, owner_id: UUID, name: str) -> Record | None:

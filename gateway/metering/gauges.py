@@ -14,9 +14,7 @@ SQL = Statements(__file__)
 LOOK_SECONDS = 2
 
 
-async def look_forever(
-    pools: Sequence[Pool], http: HttpUpstreams, recorder: Recorder, loads: Loads
-) -> None:
+async def look_forever(pools: Sequence[Pool], http: HttpUpstreams, recorder: Recorder, loads: Loads) -> None:
     """This process's own: its connections, what it has not written yet, whom it leaves alone."""
     while True:
         look_at_pools(pools)
