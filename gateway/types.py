@@ -282,9 +282,7 @@ class Hold(Protocol):
 
     @property
     def is_steady(self) -> bool:
-        """Whether closing it goes to its end by itself once it has begun; otherwise a cancellation may stop
-        it half way, and it needs ``tasks.finish``.
-        """
+        """False where a cancellation can stop a closing half way: that one needs ``tasks.finish``."""
 
     @property
     def keeper(self) -> "Keeper | None":
@@ -298,7 +296,4 @@ class Hold(Protocol):
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
-        """Give the money back, and write down why the call cost nothing.
-
-        A receipt says what the chain did charge before that, and where it is now.
-        """
+        """Give the money back, and write down why. A receipt says what the chain charged, and where it is."""
