@@ -34,6 +34,7 @@ from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
@@ -69,6 +70,8 @@ HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
 RECHECK_AGE = timedelta(seconds=60)
+# Connections of the ledger, beside each so many others.
+LEDGER_SHARE = 3
 # One after the other, before the other jobs have their turn again.
 RECHECK_BATCHES = 20
 
@@ -135,6 +138,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
+            expect_little_garbage()
             on_ready()
             await asyncio.Event().wait()
         finally:
@@ -193,7 +197,7 @@ async def prune(base: Base) -> None:
 
 
 async def measure(base: Base) -> None:
-    gauges.look_at_pool(base.pool)
+    gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
 
 
@@ -234,7 +238,12 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         stack.push_async_callback(recorder.close)
         recorder.start()
         lifetime = base.call_lifetime
-        reserved = Holds(pool, lifetime)
+        # Of its own, so that no other query keeps the money of a call waiting.
+        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
+        ledger = await stack.enter_async_context(
+            sql.create_pool(base.dsn, size_max=size, is_planned_once=True)
+        )
+        reserved = Holds(ledger, lifetime)
         stack.push_async_callback(reserved.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
@@ -253,7 +262,7 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
-        await stack.enter_async_context(looking(pool, http, recorder, loads))
+        await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
 
 
