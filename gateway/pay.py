@@ -16,6 +16,7 @@ from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import above_max, free
 from gateway.rails.prepaid import PrepaidRail, Short
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
@@ -35,6 +36,7 @@ class Till:
     x402: X402Rail
     upfront: UpfrontRail
     recorder: Recorder
+    toll: TollRail
 
 
 @asynccontextmanager
@@ -42,7 +44,7 @@ async def pay(
     till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote
 ) -> AsyncIterator[Hold]:
     # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
-    opened = await tasks.finish(hold(till, inbound, caller, match, quote), undo)
+    opened = await tasks.finish(set_aside(till, inbound, caller, match, quote), undo)
     outcome: Outcome = "abandoned"
     try:
         yield opened
@@ -58,6 +60,13 @@ async def pay(
 
 async def undo(opened: Hold) -> None:
     await opened.void("abandoned", None)
+
+
+async def set_aside(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    own = await hold(till, inbound, caller, match, quote)
+    if inbound.upstream_payment is None:
+        return own
+    return await till.toll.over(own, inbound.upstream_payment, inbound, caller, match)
 
 
 def is_for_members(match: Match) -> bool:
