@@ -92,9 +92,7 @@ class HttpUpstreams:
                 )
             reason = response.reason or ""
             # What may not stand in a status line is left out of it: RFC 9112 section 4.
-            head = Head(
-                response.status, reason if reason.isprintable() else "", passed(response.headers)
-            )
+            head = Head(response.status, reason if reason.isprintable() else "", passed(response.headers))
             yield Answer(head, response.content.iter_any())
         finally:
             # A body that was read to its end gives its connection back; any other closes it.

@@ -11,7 +11,8 @@ from gateway.upstream_payment import Bill
 
 PAYER, NONCE = "0x" + "aB" * 20, "0x" + "Cd" * 32
 MESSAGE = {
-    "from": PAYER, "to": "0x" + "11" * 20, "value": "70", "validAfter": "0", "validBefore": "9", "nonce": NONCE,
+    "from": PAYER, "to": "0x" + "11" * 20, "value": "70", "validAfter": "0", "validBefore": "9",
+    "nonce": NONCE,
 }  # fmt: skip
 PAYLOAD = {"signature": "0x00", "authorization": MESSAGE}
 ACCEPTED = {"scheme": "exact", "network": "eip155:1", "amount": "70", "asset": "0xAA", "payTo": "0x11"}
