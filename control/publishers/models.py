@@ -31,8 +31,8 @@ Billing = Annotated[
     Field(
         description="What a call's cost is found by. `x402_per_request` and `prepaid_credits`: the price "
         "list. `pay_per_use`: what the answer says at `upstream_cost_response_path`. `x402_passthrough`: the "
-        "API asks callers for an x402 payment itself. Its 402 is offered on, callers send what they pay it in "
-        "`X-PAYMENT-UPSTREAM`, and the gateway takes its fee: the price list and `gateway_fee_percent`."
+        "API asks callers for an x402 payment itself. Its 402 is offered on, callers send what they pay it "
+        "in `X-PAYMENT-UPSTREAM`, and the gateway takes its fee: the price list and `gateway_fee_percent`."
     ),
 ]
 DatabaseType = Literal["serendb", "neon", "supabase", "mongodb"]
