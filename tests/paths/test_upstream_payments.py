@@ -260,7 +260,9 @@ async def test_one_payment_is_with_the_upstream_once_however_often_it_is_sent_at
         many = replace(near.agent, session=session)
         got = await asyncio.gather(*(
             many.ask(
-                "GET", f"{toll.shop}/a", headers={**agents[n % 3].headers, PAID_CALL: encode(spellings[n // 3])}
+                "GET",
+                f"{toll.shop}/a",
+                headers={**agents[n % 3].headers, PAID_CALL: encode(spellings[n // 3])},
             )
             for n in range(9)
         ))  # fmt: skip

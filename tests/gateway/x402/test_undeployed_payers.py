@@ -3,19 +3,22 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
-from eth_typing import Address, Hash32
+from eth_typing import Hash32
 from vyper.compiler import compile_code
 
 from control.demo.chain import Chain
 from gateway.kit.sql import Pool
 from gateway.x402 import exact, token, undeployed
+from gateway.x402.chain import Chain as Node
 from gateway.x402.facilitator import Authorization, PaymentInvalid
 from gateway.x402.local import LocalFacilitator
+from tests.anvil import Anvil
 from tests.gateway.x402.shop import PRICE, Shop, opened
 from tests.gateway.x402.test_contract_payers import WALLET, bytecode
 from tests.gateway.x402.test_contract_payers import token as token_that_asks
@@ -46,16 +49,18 @@ class Street:
         return replace(one, signature=packed + undeployed.MAGIC)
 
     async def is_deployed(self) -> bool:
-        return bool(self.shop.chain.node.state("latest").get_code(Address(bytes.fromhex(self.wallet[2:]))))
+        return bool(await asked(self.shop.chain, "eth_getCode", self.wallet) != "0x")
 
 
-async def address_of(chain: Chain, factory: str, call: bytes) -> str:
-    request = {"to": factory, "data": "0x" + call.hex(), "from": chain.accounts[0].address}
-    return "0x" + chain.node.call(request, "latest")[12:32].hex()
+async def asked(chain: Chain, method: str, parameter: object) -> str:
+    node = Node(chain.rpc_url)
+    try:
+        return str(await node.ask(method, parameter, "latest"))
+    finally:
+        await node.close()
 
 
-@pytest.fixture
-async def street(chain: Chain, pool: Pool) -> Street:
+async def built(chain: Chain, pool: Pool) -> Street:
     asset = await chain.transact(None, token_that_asks(takes_bytes=True))
     shop = await opened(chain, pool, str(asset["contractAddress"]))
     blueprint = bytes.fromhex(
@@ -63,11 +68,16 @@ async def street(chain: Chain, pool: Pool) -> Street:
     )
     wallets = str((await chain.transact(None, blueprint))["contractAddress"])
     made = await chain.transact(None, bytecode(FACTORY) + bytes.fromhex(wallets[2:]).rjust(32, b"\0"))
-    factory = str(made["contractAddress"]).lower()
-    street = Street(shop, factory, Account.create(), "")
-    street.wallet = await address_of(chain, factory, street.deployment())
+    street = Street(shop, str(made["contractAddress"]).lower(), Account.create(), "")
+    request = {"to": street.factory, "data": "0x" + street.deployment().hex()}
+    street.wallet = "0x" + (await asked(chain, "eth_call", request))[-40:]
     await chain.mint(shop.asset.address, street.wallet, 2 * PRICE)
     return street
+
+
+@pytest.fixture
+async def street(chain: Chain, pool: Pool) -> Street:
+    return await built(chain, pool)
 
 
 @pytest.fixture
@@ -161,3 +171,19 @@ async def test_a_transfer_that_fails_takes_the_deployment_with_it(
     await facilitator.submit(payment_id, first, {})
     settlement = await facilitator.outcome(payment_id, 5)
     assert (settlement.outcome, settlement.failure) == ("failed", "transaction_failed")
+
+
+async def test_another_make_of_node_runs_the_same_program(anvil: Anvil, pool: Pool) -> None:
+    street = await built(cast(Chain, anvil), pool)
+    network = street.shop.network.model_copy(update={"wallet_factories": (street.factory,)})
+    facilitator = LocalFacilitator(pool, network)
+    authorization = street.sign()
+    assert await facilitator.check(authorization) == 2 * PRICE
+    stranger = await refusal(facilitator, street.sign(owner=Account.create()))
+    wasteful = await refusal(facilitator, street.sign(deployment=street.deployment(b"waste")))
+    assert (stranger, wasteful) == ("invalid_exact_evm_payload_signature",) * 2
+    payment_id = await street.shop.claim(authorization)
+    await facilitator.submit(payment_id, authorization, {})
+    assert (await facilitator.outcome(payment_id, 10)).outcome == "settled"
+    await facilitator.close()
+    assert (await street.shop.paid(), await street.is_deployed()) == (PRICE, True)
