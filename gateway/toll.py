@@ -56,6 +56,7 @@ def of_response(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
     kept = CIMultiDict(hygiene.of_response(headers))
     for name, passed in PASSED_ON.items():
         said = headers.getall(name, ())
-        if len(said) == 1:
+        # What no header may say is left out here, or no answer could be written that repeats it.
+        if len(said) == 1 and said[0].isascii() and said[0].isprintable():
             kept[passed] = said[0]
     return CIMultiDictProxy(kept)

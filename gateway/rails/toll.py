@@ -40,8 +40,9 @@ class UpstreamPaymentUsed(Refusal):
 
     def __init__(self, call_id: UUID) -> None:
         super().__init__(
-            f"the payment in X-PAYMENT-UPSTREAM bought the answer to call {call_id}, which was not kept or "
-            "is not yours; sign another for another call"
+            f"the payment in X-PAYMENT-UPSTREAM bought the answer to call {call_id}, which was not kept, or "
+            "is not yours, or waits for the fee that was paid with it: send the same payments again, or sign "
+            "another for another call"
         )
         self.members = {"call_id": str(call_id)}
 

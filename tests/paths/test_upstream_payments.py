@@ -341,6 +341,7 @@ DEEP = json.loads("[" * 200 + "]" * 200)
         ({}, json.dumps({"x402Version": 1, "accepts": [{"network": "a", "asset": "", "e": DEEP}]}).encode()),
         ({"PAYMENT-REQUIRED": "e30="}, b""),
         ({"PAYMENT-REQUIRED": "%"}, b""),
+        ({"PAYMENT-REQUIRED": "é", "PAYMENT-RESPONSE": "é"}, b""),
         ({"PAYMENT-REQUIRED": encode(required({"network": "eip155:5", "asset": "0x", "amount": "1"}))}, b""),
     ],
 )  # fmt: skip
