@@ -46,7 +46,9 @@ from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
+from gateway.rails import toll
 from gateway.rails.prepaid import LowBalance, PrepaidRail
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
@@ -190,6 +192,7 @@ async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
     kept = timedelta(hours=base.settings.idempotency.keep_hours)
     await kept_answers.prune(base.pool, kept)
+    await toll.prune(base.pool, kept)
     await idempotency.prune(base.pool, kept)
     await sessions.prune(base.pool)
     await links.prune(base.pool)
@@ -255,7 +258,8 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
         x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee, answers)
-        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
+        upfront = UpfrontRail(x402, prepaid, adoption(pool))
+        till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
         fetch = guarded_fetch(guard, http.session)

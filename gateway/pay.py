@@ -15,6 +15,7 @@ from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import above_max, free
 from gateway.rails.prepaid import PrepaidRail, Short
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
@@ -34,6 +35,7 @@ class Till:
     x402: X402Rail
     upfront: UpfrontRail
     recorder: Recorder
+    toll: TollRail
 
 
 class Payment:
@@ -45,7 +47,9 @@ class Payment:
         self.asked = till, inbound, caller, match, quote
 
     async def __aenter__(self) -> Hold:
-        self.hold = await hold(*self.asked)
+        _, inbound, *_ = self.asked
+        opening = hold if inbound.upstream_payment is None else hold_both
+        self.hold = await opening(*self.asked)
         return self.hold
 
     async def __aexit__(
@@ -67,6 +71,18 @@ def pay(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote
 
 async def undo(opened: Hold) -> None:
     await opened.void("abandoned", None)
+
+
+async def hold_both(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    """The gateway's fee, and the payment that goes on to the upstream."""
+    # Here too: between one and the other a cancelled call would leave the fee behind.
+    return await tasks.finish(fee_first(till, inbound, caller, match, quote), undo)
+
+
+async def fee_first(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    assert inbound.upstream_payment is not None, "asked only for calls that have one"
+    fee = await hold(till, inbound, caller, match, quote)
+    return await till.toll.over(fee, inbound.upstream_payment, inbound, caller, match)
 
 
 def is_for_members(match: Match) -> bool:

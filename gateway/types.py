@@ -14,8 +14,9 @@ from multidict import CIMultiDictProxy
 
 from gateway.bodies import Body as Body
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership
+from gateway.options import Exchange, Ownership, Toll
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
 from gateway.vouching import Fetch as Fetch
 from gateway.vouching import Outbound as Outbound
@@ -75,6 +76,7 @@ class Inbound:
     """Whether it asks for a connection instead of an answer."""
     idempotency_key: str | None = None
     max_price: MaxPrice | None = None
+    upstream_payment: UpstreamPayment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class Route:
     requires_payment_identifier: bool = False
     exchange: Exchange | None = None
     ownership: Ownership | None = None
+    toll: Toll | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
@@ -163,6 +166,9 @@ class Match:
 
     @property
     def is_upfront(self) -> bool:
+        if self.route.toll is not None:
+            # What is dear or has side effects is paid to the upstream; ours is a fee on that.
+            return False
         own = None if self.endpoint is None else self.endpoint.is_upfront
         return self.route.is_upfront if own is None else own
 
