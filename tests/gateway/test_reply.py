@@ -151,3 +151,24 @@ async def test_a_header_with_a_line_end_in_it_is_a_bug_and_not_two_headers(field
     async with serving(answer) as port:  # type: ignore[arg-type]
         got, was_closed = await talk(port, GET + b"\r\n", 5)
         assert (got.startswith(b"HTTP/1.1 500 "), b"Y: b" in got, was_closed) == (True, False, True)
+
+
+@pytest.mark.parametrize("rest", [b"zz\r\n", b"", b"0\r\n\r\n" + GET + b"\r\n"])
+async def test_an_answer_before_the_end_of_the_body_is_given_and_the_rest_is_read(rest: bytes) -> None:
+    async def answer(request: web.BaseRequest) -> Reply:
+        reply = Reply(request, 200, "OK", CIMultiDict())
+        reply.send_whole(b"ok")
+        return reply
+
+    async with serving(answer) as port:  # type: ignore[arg-type]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n2\r\nxx\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        writer.write(rest)
+        if b"GET" in rest:
+            assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
+        elif rest:
+            # What is not framed as it says ends the connection, and nothing more is said.
+            async with asyncio.timeout(2):
+                assert b"HTTP/1.1 200" not in await reader.read()
+        writer.transport.abort()
