@@ -60,7 +60,8 @@ def create_pool(dsn: str, *, database: str | None = None, size_max: int = 10) ->
     return asyncpg.create_pool(
         dsn,
         database=database,
-        min_size=1,
+        # Nothing to restore when the database is away: the first statement connects, and tells its caller.
+        min_size=0,
         max_size=size_max,
         init=speak_python,
         timeout=TIMEOUT_SECONDS,
