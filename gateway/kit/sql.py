@@ -4,22 +4,16 @@ import json
 import operator
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
-if TYPE_CHECKING:
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-    Pooled: TypeAlias = PoolConnectionProxy[asyncpg.Record]
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-else:  # Only asyncpg's stubs are generic: brackets would raise at run time.
-    Pool, Pooled, Connection = asyncpg.Pool, PoolConnectionProxy, asyncpg.Connection
+from gateway.kit import pools
 
+Pool: TypeAlias = pools.Pool
+Pooled: TypeAlias = pools.Pooled
+Connection: TypeAlias = pools.Connection
 Db: TypeAlias = Pool | Pooled | Connection
-
-# No statement here takes long; one that does waits for a database that is not there.
-TIMEOUT_SECONDS = 10
 
 # What a database that is away, starting or full raises; anything else is a bug.
 OUTAGES = (
@@ -57,22 +51,14 @@ def create_pool(dsn: str, *, database: str | None = None, size_max: int = 10) ->
 
     NUMERIC is ``int`` and JSONB is Python values on its connections.
     """
-    return asyncpg.create_pool(
-        dsn,
-        database=database,
-        # Nothing to restore when the database is away: the first statement connects, and tells its caller.
-        min_size=0,
-        max_size=size_max,
-        init=speak_python,
-        timeout=TIMEOUT_SECONDS,
-        command_timeout=TIMEOUT_SECONDS,
-    )
+    return pools.bounded(dsn, database=database, max_size=size_max, init=speak_python)
 
 
 async def speak_python(connection: Connection) -> None:
     await connection.set_type_codec(
         "numeric", schema="pg_catalog", encoder=digits, decoder=int, format="text"
     )
+    await connection.execute(pools.SESSION)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 

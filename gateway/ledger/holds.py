@@ -5,6 +5,7 @@ spent twice, and many calls share one commit. Closing a hold that is already clo
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -16,8 +17,12 @@ from asyncpg import Record
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import OUTAGES, Db, Pool, Statements
+from gateway.kit.tasks import Crew
 
 SQL = Statements(__file__)
+
+# A PostgreSQL that crashed is back sooner, as a rule.
+PATIENCE_SECONDS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +94,10 @@ class Holds:
         self.pool = pool
         self.lifetime = lifetime
         self.openings = Group(self.open_batch)
-        self.postings = Group(self.post_batch)
+        # What was served is paid for, if the database is back in time. What is not voided, expires.
+        self.postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS)
         self.voidings = Group(self.void_batch)
+        self.crew = Crew()
 
     async def open(self, opening: Opening) -> Verdict:
         return await self.openings.add(opening)
@@ -102,6 +109,15 @@ class Holds:
     async def void(self, call_id: UUID) -> bool:
         """True for the one who closed the hold."""
         return await self.voidings.add(call_id)
+
+    def give_up(self, call_id: UUID) -> None:
+        """Void, if it can be done, a hold that may have been opened, and let nobody wait for it."""
+        self.crew.start(self.try_void(call_id))
+
+    async def try_void(self, call_id: UUID) -> None:
+        # While the database is away there is nothing to void either; what there is, expires.
+        with suppress(*OUTAGES, asyncpg.PostgresError):
+            await self.void(call_id)
 
     async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
         try:
@@ -202,6 +218,7 @@ class Holds:
         return [call_id in closed for call_id in batch]
 
     async def close(self) -> None:
+        await self.crew.close()
         for group in (self.openings, self.postings, self.voidings):
             await group.close()
 

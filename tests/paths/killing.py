@@ -70,6 +70,7 @@ class Installation:
         }
         self.process: Process | None = None
         self.metrics = ""
+        self.missing = ""
         self.all_pids: set[int] = set()
 
     @property
@@ -134,7 +135,11 @@ class Installation:
                 await end(max(self.found(victim)))
         # The background jobs tell that they run by having run, every few seconds.
         since = wall_clock if victim in ("jobs", "up") else 0
-        await until(lambda: self.is_whole(since), READY_SECONDS_MAX)
+        try:
+            await until(lambda: self.is_whole(since), READY_SECONDS_MAX)
+        except TimeoutError as error:
+            error.add_note(f"{victim}: {self.missing}")
+            raise
         return Killed(victim, time.monotonic() - begin)
 
     async def is_started(self, victim: Victim) -> bool:
@@ -156,19 +161,20 @@ class Installation:
 
     async def is_whole(self, since: float) -> bool:
         """Every process is there and serves, and the background jobs have run since."""
-        if any(len(self.found(name)) != count for name, count in COUNTS.items()):
-            return False
+        running = {name: len(self.found(name)) for name in COUNTS}
         answers = await asyncio.gather(*(self.probe() for _ in range(PROBES)))
-        return all(answers) and (not since or await self.jobs_ran_at() > since)
+        ran_at = await self.jobs_ran_at() if since else 0
+        self.missing = f"running {running}, answers {answers}, jobs ran {ran_at - since:.1f} s later"
+        return running == COUNTS and set(answers) == {"ok"} and ran_at >= since
 
-    async def probe(self) -> bool:
+    async def probe(self) -> str:
         """Over a new connection, which any worker may get."""
         try:
             async with one_connection() as session, session.get(f"{self.origin}/readyz") as response:
                 found = await response.json()
-        except (ClientError, OSError, TimeoutError):
-            return False
-        return response.status == 200 and set(found["dependencies"].values()) == {"ok"}
+        except (ClientError, OSError, TimeoutError) as error:
+            return type(error).__name__
+        return "ok" if set(found["dependencies"].values()) == {"ok"} else str(found["dependencies"])
 
     async def jobs_ran_at(self) -> float:
         try:

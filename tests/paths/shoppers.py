@@ -84,9 +84,12 @@ class Shoppers:
                 self.told.keyed[name] = None
                 for _ in range(20):
                     reply = await self.ask_by_key(session, name)
-                    if self.is_over or (reply is not None and reply.status not in (409, 503, 504)):
+                    if self.is_enough(reply):
                         break
                     await asyncio.sleep(PAUSE_SECONDS)
+
+    def is_enough(self, reply: Reply | None) -> bool:
+        return self.is_over or (reply is not None and reply.status not in (409, 503, 504))
 
     async def ask_by_key(self, session: ClientSession, name: str) -> Reply | None:
         headers = {"Authorization": f"Bearer {self.key}", "Idempotency-Key": name}
@@ -107,7 +110,7 @@ class Shoppers:
                 self.told.paid[payment] = None
                 for _ in range(20):
                     reply = await self.ask_by_payment(session, payment)
-                    if self.is_over or (reply is not None and reply.status not in (409, 503, 504)):
+                    if self.is_enough(reply):
                         break
                     await asyncio.sleep(PAUSE_SECONDS)
 

@@ -6,6 +6,7 @@ The short form runs with the other tests. The long one is ``pytest -m soak tests
 import asyncio
 import random
 import statistics
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,13 +19,12 @@ import pytest
 from aiohttp import ClientSession, web
 
 from control.agent.client import Agent
-from control.demo import token
 from control.demo.chain import Chain
 from gateway.kit.sql import Pool, create_pool
 from tests.gateway.conftest import Ledger
 from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, settings_of, until
 from tests.paths.killing import VICTIMS, Installation, Killed, installed
-from tests.paths.shoppers import Shoppers, Told, is_final, shopping
+from tests.paths.shoppers import Shoppers, is_final, shopping
 
 PRICE = DOLLAR // 100
 FUNDS = 1000 * DOLLAR
@@ -143,7 +143,7 @@ async def settle_down(siege: Siege, *, is_waiting: bool) -> None:
 
 
 async def is_quiet(pool: Pool) -> bool:
-    return await pool.fetchval(UNDER_WAY) == 0
+    return bool(await pool.fetchval(UNDER_WAY) == 0)
 
 
 async def audit(siege: Siege) -> None:
@@ -193,12 +193,12 @@ async def money_adds_up(siege: Siege, charged: Counter[str]) -> None:
 
 
 def report(siege: Siege, killed: Sequence[Killed]) -> None:
-    seconds = [one.seconds for one in killed]
-    print(f"\n{len(killed)} kills; ready again: {spread(seconds)}")
+    lines = [f"{len(killed)} kills; ready again: {spread([one.seconds for one in killed])}"]
     for victim in VICTIMS:
         if some := [one.seconds for one in killed if one.victim == victim]:
-            print(f"  {victim:8} {len(some):3}  {spread(some)}")
-    print("what callers were told:", dict(siege.shoppers.told.count().most_common()))
+            lines.append(f"  {victim:8} {len(some):3}  {spread(some)}")
+    lines.append(f"what callers were told: {dict(siege.shoppers.told.count().most_common())}")
+    sys.stdout.write("\n" + "\n".join(lines) + "\n")
 
 
 def spread(seconds: Sequence[float]) -> str:
