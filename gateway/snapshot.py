@@ -131,7 +131,8 @@ class Snapshot:
                 log.warning("snapshot.behind", reason=f"{type(error).__name__}: {error}")
 
     async def catch_up(self) -> None:
-        latest = await version(self.pool)
+        # Asked all the time, this is who finds out first that the pool's connections are dead.
+        latest = await version(self.pool, timeout_seconds=ACQUIRE_SECONDS)
         if latest == self.version:
             return
         changes = await self.pool.fetch(SQL.changes, self.version)
@@ -177,9 +178,9 @@ class Snapshot:
             connection.terminate()
 
 
-async def version(db: Db) -> int:
+async def version(db: Db, timeout_seconds: float | None = None) -> int:
     """Of what is published; also a question that every database with our schema can answer."""
-    return int(await db.fetchval(SQL.version))
+    return int(await db.fetchval(SQL.version, timeout=timeout_seconds))
 
 
 async def prune(db: Db) -> None:
