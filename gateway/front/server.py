@@ -22,6 +22,8 @@ HEADER_BYTES_MAX = 1 << 16
 # An idle connection may have a request under way to us, so it is not closed at once when the process is to
 # end: the request is answered, and the answer says that the connection ends with it.
 IDLE_DRAIN_SECONDS = 3.0
+# For what is cut off at the end to part with its callers.
+PARTING_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -113,7 +115,13 @@ class Front(web.Server):
                 for connection in self.open():
                     connection.close_if_idle()
             await asyncio.wait(tasks, timeout=LOOK_SECONDS)
-        await self.shutdown(max(seconds - (loop.time() - started), 0.1))
+        left = [one._task_handler for one in self.open() if one._task_handler is not None]
+        for task in left:
+            task.cancel()
+        if left:
+            # WebSockets say goodbye, for which aiohttp leaves them no time.
+            await asyncio.wait(left, timeout=PARTING_SECONDS)
+        await self.shutdown(0.1)
 
     def open(self) -> list[Connection]:
         return [one for one in self.connections if isinstance(one, Connection)]
