@@ -173,7 +173,7 @@ class Snapshot:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(closed.wait(), HEARTBEAT_SECONDS)
                 # A network that lost the connection does not say so; waiting for a notice would never end.
-                await connection.fetchval("SELECT 1")
+                await version(connection)
         finally:
             connection.terminate()
 
