@@ -277,6 +277,14 @@ class Hold(Protocol):
     def event(self) -> Begun: ...
 
     @property
+    def is_open(self) -> bool:
+        """Until it was asked to post or to void."""
+
+    @property
+    def is_steady(self) -> bool:
+        """False where a cancellation can stop a closing half way: that one needs ``tasks.finish``."""
+
+    @property
     def keeper(self) -> "Keeper | None":
         """None when nobody can ask for the answer again."""
 
@@ -288,7 +296,4 @@ class Hold(Protocol):
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
-        """Give the money back, and write down why the call cost nothing.
-
-        A receipt says what the chain did charge before that, and where it is now.
-        """
+        """Give the money back, and write down why. A receipt says what the chain charged, and where it is."""
