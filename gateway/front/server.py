@@ -23,6 +23,8 @@ HEADER_BYTES_MAX = 1 << 16
 # An idle connection may have a request under way to us, so it is not closed at once when the process is to
 # end: the request is answered, and the answer says that the connection ends with it.
 IDLE_DRAIN_SECONDS = 3.0
+# For what is cut off at the end to part with its callers.
+PARTING_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Reply]]
@@ -114,9 +116,18 @@ class Front(web.Server):
             if spent >= IDLE_DRAIN_SECONDS:
                 for connection in left:
                     connection.close_if_idle()
-            tasks = [one._task_handler for one in left if one._task_handler is not None]
+            tasks = self.serving()
             await (asyncio.wait(tasks, timeout=LOOK_SECONDS) if tasks else asyncio.sleep(LOOK_SECONDS))
-        await self.shutdown(max(seconds - (loop.time() - started), 0.1))
+        cut_off = self.serving()
+        for task in cut_off:
+            task.cancel()
+        if cut_off:
+            # WebSockets say goodbye, for which aiohttp leaves them no time.
+            await asyncio.wait(cut_off, timeout=PARTING_SECONDS)
+        await self.shutdown(0.1)
 
     def open(self) -> list[Connection]:
         return [one for one in self.connections if isinstance(one, Connection)]
+
+    def serving(self) -> list[asyncio.Task[None]]:
+        return [one._task_handler for one in self.open() if one._task_handler is not None]
