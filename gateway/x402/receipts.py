@@ -62,11 +62,16 @@ class Evidence:
         mined = text(receipt.get("transactionHash")).lower()
         if self.proves(receipt):
             return Settlement("settled", mined)
-        [spent] = await self.chain.ask_all(self.state_at(confirmed))
+        one = self.stored
+        spent, balance = await self.chain.ask_all(
+            self.state_at(confirmed), call(one.asset, token.balance_of(one.payer), block=hex(confirmed))
+        )
         if is_true(spent):
             return await self.spent_by(confirmed)
-        is_reverted = number(receipt.get("status")) == 0
-        return Settlement("failed", mined, "transaction_failed" if is_reverted else EVENT_MISMATCH)
+        if number(receipt.get("status")) != 0:
+            return Settlement("failed", mined, EVENT_MISMATCH)
+        is_drained = not isinstance(balance, NodeRefused) and number(balance) < one.amount
+        return Settlement("failed", mined, "insufficient_funds" if is_drained else "transaction_failed")
 
     async def without_us(self, confirmed: int) -> Settlement | None:
         """What became of an authorization whose transaction is not mined: spent, expired, or neither yet."""
