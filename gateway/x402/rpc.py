@@ -93,6 +93,10 @@ class Node:
         self.session: ClientSession | None = None
 
     async def close(self) -> None:
+        """Whoever still waits is told that there will be no answer."""
+        waiting, self.waiting = self.waiting, {}
+        for question in waiting.values():
+            question.fail("the node is asked no more")
         await self.crew.close()
         if self.session is not None:
             await self.session.close()
@@ -143,6 +147,10 @@ class Node:
             self.size_max = max(len(batch) // 2, 1)
             self.requeue(batch)
             return
+        except asyncio.CancelledError:
+            for question in batch:
+                question.fail("the node is asked no more")
+            raise
         except UNANSWERED as error:
             # Not its text: that has the RPC URL in it, and many of those have a key in them.
             for question in batch:
