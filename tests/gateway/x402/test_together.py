@@ -106,7 +106,8 @@ async def test_a_commit_that_nobody_heard_of_is_sent_as_it_was_stored(
     signed = [shop.sign() for _ in range(5)]
     claimed = [await shop.claim(one) for one in signed]
     [submissions] = facilitator.submissions.values()
-    store, lost = submissions.group.run, []
+    store = submissions.group.run
+    lost: list[Any] = []
 
     async def committed_and_lost(batch: Any) -> Any:
         stored = await store(batch)
@@ -129,7 +130,8 @@ async def test_a_batch_that_is_rolled_back_gives_its_nonces_back(
     """The process loses its database between the nonces and the commit, once."""
     signed = [shop.sign() for _ in range(5)]
     claimed = [await shop.claim(one) for one in signed]
-    store, failed = transactions.store, []
+    store = transactions.store
+    failed: list[Any] = []
 
     async def lost(*more: Any) -> None:
         if not failed:
