@@ -42,11 +42,11 @@ class Checked:
 
     funds: int | None
     """What the payer has; None where nobody can tell."""
-    at: float
+    known_at: float
 
     @property
     def is_fresh(self) -> bool:
-        return time.monotonic() < self.at + FRESH_SECONDS
+        return time.monotonic() < self.known_at + FRESH_SECONDS
 
 
 class Settlements:

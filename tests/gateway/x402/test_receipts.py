@@ -26,7 +26,7 @@ async def test_a_payer_who_drains_the_wallet_after_the_check_has_not_paid(
     await drain(shop)
     await facilitator.submit(payment_id, authorization, {})
     settlement = await facilitator.outcome(payment_id, 5)
-    assert (settlement.outcome, settlement.failure) == ("failed", "transaction_failed")
+    assert (settlement.outcome, settlement.failure) == ("failed", "insufficient_funds")
     assert await shop.paid() == 0
 
 
