@@ -139,15 +139,15 @@ class LocalFacilitator:
         return min(rich or self.signers, key=lambda signer: signer.busy)
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
-        deadline = time.monotonic() + wait_seconds
         sent = self.sent.pop(payment_id, None)
         if sent is None:
-            return await self.watched(payment_id, deadline)
+            return await self.watched(payment_id, wait_seconds)
+        began = time.monotonic()
         try:
             # Nearly always it is mined as it was sent, and all that its receipt has to prove is at hand.
             if wait_seconds and (settled := await self.proven(sent, wait_seconds)):
                 return settled
-            return await self.watched(payment_id, deadline)
+            return await self.watched(payment_id, max(wait_seconds - (time.monotonic() - began), 0))
         finally:
             sent.signer.busy -= 1
 
@@ -161,7 +161,8 @@ class LocalFacilitator:
             return None
         return Settlement("settled", name)
 
-    async def watched(self, payment_id: UUID, deadline: float) -> Settlement:
+    async def watched(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        deadline = time.monotonic() + wait_seconds
         stored = await transactions.of_payment(self.pool, payment_id)
         if stored is None or stored.state in ("claimed", "void"):
             raise LookupError(f"payment {payment_id} has nothing to ask the chain about")

@@ -84,21 +84,21 @@ class Mined:
         finally:
             self.is_following = False
 
-    async def turn(self, pause: float) -> float:
+    async def turn(self, pause_seconds: float) -> float:
         """Look once, and return how long to wait unless somebody new comes."""
         before = self.height
         try:
             await self.look([one for one in self.waiting if one.is_new])
             if self.height != before:
                 await self.look([one for one in self.waiting if not one.found.done()])
-                return self.pause_after_block()
+                return self.seconds_between_looks()
         except (FacilitatorUnavailable, NodeRefused) as error:
             log.warning("receipts.unknown", reason=str(error))
             # Whoever is new must not make the loop ask a node that is away again and again.
-            await asyncio.sleep(pause)
-        return min(pause * 1.5, PAUSE_SECONDS_MAX)
+            await asyncio.sleep(pause_seconds)
+        return min(pause_seconds * 1.5, PAUSE_SECONDS_MAX)
 
-    def pause_after_block(self) -> float:
+    def seconds_between_looks(self) -> float:
         now = time.monotonic()
         took, self.grown_at = now - self.grown_at, now
         return min(max(took / LOOKS_PER_BLOCK, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
