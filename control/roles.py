@@ -21,6 +21,8 @@ from config.settings import Settings
 from control import app, health, migrate
 from control.api import idempotency
 from control.api.operation import Ports
+from control.identity import links, sessions
+from control.mail import outbox, postman
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
@@ -32,17 +34,21 @@ from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.kit.stack import stay_shallow
+from gateway.kit.tasks import Crew
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
+from gateway.rails import toll
 from gateway.rails.prepaid import LowBalance, PrepaidRail
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
@@ -67,6 +73,8 @@ HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
 RECHECK_AGE = timedelta(seconds=60)
+# Connections of the ledger, beside each so many others.
+LEDGER_SHARE = 3
 # One after the other, before the other jobs have their turn again.
 RECHECK_BATCHES = 20
 
@@ -133,6 +141,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
+            expect_little_garbage()
             on_ready()
             await asyncio.Event().wait()
         finally:
@@ -144,7 +153,12 @@ async def serve(
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     """Close what dead processes left open and finish what is pending, until cancelled."""
-    async with based(settings, settings.public_url or "http://localhost") as base:
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
+        crew = Crew()
+        stack.push_async_callback(crew.close)
+        # Beside the other jobs: a slow mail server holds up nobody's money.
+        crew.start(postman.deliver_forever(base.pool, settings.mail, postman.context(settings.mail)))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):
@@ -179,11 +193,15 @@ async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
     kept = timedelta(hours=base.settings.idempotency.keep_hours)
     await kept_answers.prune(base.pool, kept)
+    await toll.prune(base.pool, kept)
     await idempotency.prune(base.pool, kept)
+    await sessions.prune(base.pool)
+    await links.prune(base.pool)
+    await outbox.prune(base.pool)
 
 
 async def measure(base: Base) -> None:
-    gauges.look_at_pool(base.pool)
+    gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
 
 
@@ -225,7 +243,12 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         stack.push_async_callback(recorder.close)
         recorder.start()
         lifetime = base.call_lifetime
-        reserved = Holds(pool, lifetime)
+        # Of its own, so that no other query keeps the money of a call waiting.
+        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
+        ledger = await stack.enter_async_context(
+            sql.create_pool(base.dsn, size_max=size, is_planned_once=True)
+        )
+        reserved = Holds(ledger, lifetime)
         stack.push_async_callback(reserved.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
@@ -236,17 +259,18 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
-        claims = Claims(pool)
+        claims = Claims(ledger)
         stack.push_async_callback(claims.close)
         x402 = X402Rail(pool, base.offers, base.settlements, claims, recorder, fee, answers)
-        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
+        upfront = UpfrontRail(x402, prepaid, adoption(pool))
+        till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
         fetch = guarded_fetch(guard, http.session)
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
-        await stack.enter_async_context(looking(pool, http, recorder, loads))
+        await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
 
 

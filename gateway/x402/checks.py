@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.x402 import exact, token
+from config.settings import Network
+from gateway.x402 import exact, token, undeployed
 from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.gas_money import GasMoney
@@ -13,13 +14,17 @@ from gateway.x402.rpc import Request
 @dataclass(frozen=True, slots=True)
 class Checks:
     chain: Chain
+    network: Network
     gas_money: GasMoney
     sender: str
     """One of the signers: tokens do not care which of them sends a transfer."""
-    gas_limit: int
 
     async def check(self, authorization: Authorization) -> int | None:
         """See ``Facilitator.check``."""
+        if undeployed.is_wrapped(authorization):
+            payers = await undeployed.check(self.chain, self.network, authorization, self.sender)
+            await self.gas_money.check()
+            return payers
         code, funds, used, simulated = await self.chain.ask_all(
             ("eth_getCode", [authorization.payer, "latest"]),
             call(authorization.asset.address, token.balance_of(authorization.payer)),
@@ -34,6 +39,9 @@ class Checks:
         """Its money may be elsewhere since, or the authorization used: asking costs less than a transaction
         that reverts. What was signed has not changed, and the balance shows in the simulation.
         """
+        if undeployed.is_wrapped(authorization):
+            await undeployed.check(self.chain, self.network, authorization, self.sender)
+            return
         used, simulated = await self.chain.ask_all(*self.transfer(authorization))
         await self.judge(authorization, used, simulated)
 
@@ -44,7 +52,7 @@ class Checks:
         # With the gas that the transaction will have, so that too little shows here.
         return (
             call(asset, token.authorization_state(authorization.payer, authorization.nonce)),
-            call(asset, data, sender=self.sender, gas=hex(self.gas_limit)),
+            call(asset, data, sender=self.sender, gas=hex(self.network.gas_limit)),
         )
 
     async def judge(self, authorization: Authorization, used: Any, simulated: Any) -> None:
@@ -60,7 +68,7 @@ class Checks:
         if has_code:
             question = token.is_valid_signature(exact.digest(authorization), authorization.signature)
             # What the wallet runs is somebody else's program; it may use as much gas as the transfer.
-            asked = call(authorization.payer, question, gas=hex(self.gas_limit))
+            asked = call(authorization.payer, question, gas=hex(self.network.gas_limit))
             [answer] = await self.chain.ask_all(asked)
             if isinstance(answer, NodeRefused) and not answer.is_execution:
                 raise FacilitatorUnavailable(f"the node did not ask the wallet: {answer}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from config.settings import Network
+from gateway.x402 import undeployed
 from gateway.x402.chain import Chain, number
 from gateway.x402.facilitator import FacilitatorUnavailable
 from gateway.x402.gas import FEES_SECONDS, GasPrices
@@ -31,7 +32,7 @@ class GasMoney:
         balances = await self.chain.ask_all(
             *(("eth_getBalance", [signer.address, "latest"]) for signer in self.signers)
         )
-        needed = self.network.gas_limit * (await self.gas.fees()).per_gas
+        needed = undeployed.gas_limit(self.network) * (await self.gas.fees()).per_gas
         for signer, answer in zip(self.signers, balances, strict=True):
             balance = number(answer)
             if signer.has_gas_money and balance < needed:

@@ -64,7 +64,7 @@ class LocalFacilitator:
         self.signers = tuple(Signer(key) for key in network.keys)
         self.assets = tuple(accounts.of_networks([network]).values())
         self.gas_money = GasMoney(self.chain, network, self.signers, self.gas)
-        self.checks = Checks(self.chain, self.gas_money, self.signers[0].address, network.gas_limit)
+        self.checks = Checks(self.chain, network, self.gas_money, self.signers[0].address)
         self.submissions = {one.address: Submissions(pool, network, one) for one in self.signers}
         self.mined = Mined(self.chain)
         self.sent: dict[UUID, Sent] = {}

@@ -13,7 +13,7 @@ from uuid import UUID
 from config.settings import Network
 from gateway.kit.groups import Group
 from gateway.kit.sql import Db, Pool
-from gateway.x402 import payments, transactions
+from gateway.x402 import payments, transactions, undeployed
 from gateway.x402.facilitator import Authorization
 from gateway.x402.gas import Fees
 from gateway.x402.signers import Signer
@@ -62,12 +62,15 @@ class Submissions:
 
     async def sign(self, db: Db, taken: Sequence[Submission]) -> Sequence[Signed]:
         """Sign them with the signer's next nonces, and store what was signed."""
-        network, signer = self.network, self.signer
-        first = await transactions.take_nonces(db, network.id, signer.address, len(taken))
-        signed = [
-            signer.transfer(one.authorization, network.chain_id, first + place, network.gas_limit, one.fees)
-            for place, one in enumerate(taken)
-        ]
+        network, signer = self.network.id, self.signer.address
+        first = await transactions.take_nonces(db, network, signer, len(taken))
+        signed = [self.sign_one(one, first + place) for place, one in enumerate(taken)]
         ids = [one.payment_id for one in taken]
-        await transactions.store(db, network.id, signer.address, first, ids, signed)
+        await transactions.store(db, network, signer, first, ids, signed)
         return signed
+
+    def sign_one(self, one: Submission, nonce: int) -> Signed:
+        network = self.network
+        if undeployed.is_wrapped(one.authorization):
+            return self.signer.sign(undeployed.transaction(one.authorization, network, nonce), one.fees)
+        return self.signer.transfer(one.authorization, network.chain_id, nonce, network.gas_limit, one.fees)
