@@ -33,7 +33,7 @@ from tests import anvil
 
 SIGNER = "0x" + "51" * 32
 PAY_TO = "0x" + "b1" * 20
-PAYMENTS_PER_SECOND = 1000
+PAYMENTS_PER_SECOND = 3000
 BASE = "plain aiohttp proxy"
 NGINX = """
 daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log /dev/null;

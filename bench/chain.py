@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
+import msgspec
+import rlp  # type: ignore[import-untyped]
 from aiohttp import web
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
-from hexbytes import HexBytes
 
 from config.settings import AssetSettings, Network
 from gateway.ledger import accounts
@@ -21,18 +21,23 @@ def asset_of(network: Network) -> Asset:
 
 
 class Stub:
+    """One account sends all there is to mine, in the order of its nonces, and the blocks have one of them."""
+
     def __init__(self, domain: str) -> None:
         self.domain = domain
         self.receipts: dict[str, dict[str, Any]] = {}
         self.height = 1
-        self.nonces: dict[str, int] = {}
+        self.queued: dict[int, tuple[str, bytes]] = {}
+        """Sent with a nonce that is not the next one yet."""
+
+    @property
+    def nonce(self) -> int:
+        return len(self.receipts)
 
     def answer(self, method: str, parameters: list[Any]) -> Any:
         if method == "eth_sendRawTransaction":
-            return self.mine(parameters[0])
-        if method == "eth_getTransactionReceipt":
-            return self.receipts.get(parameters[0])
-        if method == "eth_getTransactionByHash":
+            return self.send(bytes.fromhex(parameters[0][2:]))
+        if method in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
             return self.receipts.get(parameters[0])
         if method == "eth_call":
             return self.call(bytes.fromhex(parameters[0]["data"][2:]))
@@ -45,7 +50,7 @@ class Stub:
             "eth_gasPrice": "0x2",
             "eth_maxPriorityFeePerGas": "0x1",
             "eth_getBalance": hex(10**30),
-            "eth_getTransactionCount": hex(len(self.receipts)),
+            "eth_getTransactionCount": hex(self.nonce),
         }[method]
 
     def call(self, data: bytes) -> str:
@@ -54,41 +59,48 @@ class Stub:
         # Every payer has enough for all of its payments, and none of them was used before.
         return hex(10**30) if data.startswith(token.BALANCE_OF) else "0x0"
 
-    def mine(self, raw: str) -> str:
-        octets = bytes.fromhex(raw[2:])
-        sent = "0x" + exact.keccak(octets).hex()
-        fields = TypedTransaction.from_bytes(HexBytes(octets)).as_dict()
-        data = bytes(fields["data"])
-        words = [data[at : at + 32] for at in range(4, 100, 32)]
+    def send(self, raw: bytes) -> str:
+        _, nonce, *_, data, _, _, _, _ = rlp.decode(raw[1:])
+        sent = "0x" + exact.keccak(raw).hex()
+        number = int.from_bytes(nonce, "big")
+        if number < self.nonce and sent not in self.receipts:
+            raise ValueError("nonce too low")
+        self.queued[number] = sent, data
+        while self.nonce in self.queued:
+            self.mine(*self.queued.pop(self.nonce))
+        return sent
+
+    def mine(self, sent: str, data: bytes) -> None:
         self.height += 1
         place = {"blockNumber": hex(self.height), "transactionHash": sent}
+        payer, pay_to, amount = (data[at : at + 32].hex() for at in range(4, 100, 32))
         log = {
             "address": TOKEN.address,
-            "topics": [token.TRANSFERRED, "0x" + words[0].hex(), "0x" + words[1].hex()],
-            "data": "0x" + words[2].hex(),
+            "topics": [token.TRANSFERRED, "0x" + payer, "0x" + pay_to],
+            "data": "0x" + amount,
             **place,
         }
         self.receipts[sent] = {"status": "0x1", "logs": [log], **place}
-        return sent
 
 
 async def chain(port: int, domain: str) -> None:
     stub = Stub(domain)
 
     def one(question: dict[str, Any]) -> dict[str, Any]:
-        answer = stub.answer(question["method"], question["params"])
-        return {"jsonrpc": "2.0", "id": question["id"], "result": answer}
+        try:
+            found = {"result": stub.answer(question["method"], question["params"])}
+        except ValueError as error:
+            found = {"error": {"code": -32000, "message": str(error)}}
+        return {"jsonrpc": "2.0", "id": question["id"], **found}
 
-    async def answer(request: web.Request) -> web.Response:
-        asked = await request.json()
-        return web.json_response([one(each) for each in asked] if isinstance(asked, list) else one(asked))
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked = msgspec.json.decode(await request.read())
+        answers = [one(each) for each in asked] if isinstance(asked, list) else one(asked)
+        return web.Response(body=msgspec.json.encode(answers), content_type="application/json")
 
-    app = web.Application(client_max_size=1 << 24)
-    app.router.add_post("/", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    await asyncio.Event().wait()
+    server = web.Server(answer)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
+    await listener.serve_forever()
 
 
 def domain_of(network: Network) -> str:

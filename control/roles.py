@@ -56,6 +56,7 @@ from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.load import Loads
 from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402 import finality, payments
+from gateway.x402.claims import Claims
 from gateway.x402.deposits import Deposits
 from gateway.x402.facilitating import FacilitatorForOthers
 from gateway.x402.facilitator import ChainMismatch
@@ -224,6 +225,7 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
                 raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
         settlements = Settlements(pool, facilitators, waits)
+        stack.push_async_callback(settlements.close)
         yield Base(settings, dsn, pool, settlements, Offers(settings.networks), origin)
 
 
@@ -256,7 +258,9 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
-        x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee, answers)
+        claims = Claims(ledger)
+        stack.push_async_callback(claims.close)
+        x402 = X402Rail(pool, base.offers, base.settlements, claims, recorder, fee, answers)
         upfront = UpfrontRail(x402, prepaid, adoption(pool))
         till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])

@@ -1,38 +1,50 @@
--- name: book_payment
+-- name: book
 -- Money that arrived on chain: from the clearing account to whoever it was for, less the platform's fee.
-WITH legs AS (
-    SELECT chain.id AS account_id, -$4::numeric AS amount FROM accounts AS chain
-    WHERE chain.asset_id = $3 AND chain.kind = 'chain'
+WITH arrived AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::numeric[], $6::numeric[], $7::text[])
+        AS arrived (id, kind, credit_id, asset_id, amount, fee, description)
+), legs AS (
+    SELECT arrived.id AS transfer_id, chain.id AS account_id, -amount AS amount
+    FROM arrived JOIN accounts AS chain ON chain.asset_id = arrived.asset_id AND chain.kind = 'chain'
     UNION ALL
-    SELECT $2::uuid, $4 - $5::numeric
+    SELECT id, credit_id, amount - fee FROM arrived
     UNION ALL
-    SELECT fees.id, $5 FROM accounts AS fees WHERE fees.asset_id = $3 AND fees.kind = 'fees' AND $5 > 0
+    SELECT arrived.id, fees.id, fee
+    FROM arrived JOIN accounts AS fees ON fees.asset_id = arrived.asset_id AND fees.kind = 'fees'
+    WHERE fee > 0
 ), locked AS (
     SELECT id FROM accounts WHERE id IN (SELECT account_id FROM legs) ORDER BY id FOR NO KEY UPDATE OF accounts
 ), changed AS (
-    UPDATE accounts SET posted = posted + legs.amount
-    FROM legs JOIN locked ON locked.id = legs.account_id
-    WHERE accounts.id = legs.account_id
+    UPDATE accounts SET posted = posted + sums.amount
+    FROM (
+        SELECT locked.id, sum(amount) AS amount FROM legs JOIN locked ON locked.id = legs.account_id GROUP BY locked.id
+    ) AS sums
+    WHERE accounts.id = sums.id
 ), moved AS (
-    INSERT INTO transfers (id, kind, cause_id, description) VALUES ($1, $6, $1, $7)
+    INSERT INTO transfers (id, kind, cause_id, description) SELECT id, kind, id, description FROM arrived
 )
 INSERT INTO entries (transfer_id, account_id, amount)
-SELECT $1, account_id, amount FROM legs WHERE amount <> 0
+SELECT transfer_id, account_id, amount FROM legs WHERE amount <> 0
 
 -- name: book_paid_out
 -- The payer paid the publisher's wallet itself, so what was just earned has been paid out as well.
-WITH legs AS (
-    SELECT chain.id AS account_id, $5::numeric AS amount FROM accounts AS chain
-    WHERE chain.asset_id = $4 AND chain.kind = 'chain'
+WITH paid AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[])
+        AS paid (id, payment_id, credit_id, asset_id, amount, description)
+), legs AS (
+    SELECT paid.id AS transfer_id, chain.id AS account_id, amount
+    FROM paid JOIN accounts AS chain ON chain.asset_id = paid.asset_id AND chain.kind = 'chain'
     UNION ALL
-    SELECT $3::uuid, -$5
+    SELECT id, credit_id, -amount FROM paid
 ), locked AS (
     SELECT id FROM accounts WHERE id IN (SELECT account_id FROM legs) ORDER BY id FOR NO KEY UPDATE OF accounts
 ), changed AS (
-    UPDATE accounts SET posted = posted + legs.amount
-    FROM legs JOIN locked ON locked.id = legs.account_id
-    WHERE accounts.id = legs.account_id
+    UPDATE accounts SET posted = posted + sums.amount
+    FROM (
+        SELECT locked.id, sum(amount) AS amount FROM legs JOIN locked ON locked.id = legs.account_id GROUP BY locked.id
+    ) AS sums
+    WHERE accounts.id = sums.id
 ), moved AS (
-    INSERT INTO transfers (id, kind, cause_id, description) VALUES ($1, 'payout', $2, $6)
+    INSERT INTO transfers (id, kind, cause_id, description) SELECT id, 'payout', payment_id, description FROM paid
 )
-INSERT INTO entries (transfer_id, account_id, amount) SELECT $1, account_id, amount FROM legs
+INSERT INTO entries (transfer_id, account_id, amount) SELECT transfer_id, account_id, amount FROM legs

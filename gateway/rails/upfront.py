@@ -17,9 +17,10 @@ from gateway.rails.prepaid import PrepaidHold, PrepaidRail, Short
 from gateway.rails.x402 import X402Rail
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Keeper, Match, Metering, Mode, Outcome, Quote, Receipt
-from gateway.x402 import deposits, intake, payments
+from gateway.x402 import deposits, intake
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress
 from gateway.x402.payments import Claim
+from gateway.x402.settlement import Checked
 
 Adopt: TypeAlias = Callable[[str, Mode], Awaitable[str | None]]
 """Make an organization for a payer's address that nobody knows yet, and return its key; None to all but the
@@ -79,7 +80,7 @@ class UpfrontRail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
         challenge = self.x402.challenge(inbound, match, quote)
-        taken, digest, _ = await self.x402.take(inbound, caller, match, challenge)
+        taken, digest, checked = await self.x402.take(inbound, caller, match, challenge)
         issued: dict[str, str] = {}
 
         async def adopt(payer: str) -> None:
@@ -90,7 +91,7 @@ class UpfrontRail:
         owner_id = await deposits.whose(pool, payer, caller.organization_id, adopt)
         payment_id = ids.new()
         try:
-            transaction = await self.settle(payment_id, inbound, owner_id, taken, digest, challenge)
+            transaction = await self.settle(payment_id, inbound, owner_id, taken, digest, challenge, checked)
             # What was just paid in is the payer's: no cap of a key is on it, and no other key than its nonce.
             owner = replace(
                 caller, organization_id=owner_id, mode=taken.authorization.asset.mode, is_capped=False
@@ -112,20 +113,21 @@ class UpfrontRail:
         taken: Intake,
         digest: bytes,
         challenge: Challenge,
+        checked: Checked,
     ) -> str:
         """Put the payment into the owner's balance and return its transaction."""
         pool, paid, name = self.x402.pool, taken.authorization, taken.presented.identifier
         credit_id = await accounts.ensure(pool, owner_id, paid.asset.id, "funded")
         # Not the call's id: the deposit and the charge are two transfers.
         claim = Claim(payment_id, "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
-        if not await payments.claim(pool, claim):
+        if await self.x402.claims.claim(claim, None) != "claimed":
             raise PaymentInProgress("this payment is being used by another request")
         event = {
             "description": f"Payment by {paid.payer} ahead of {challenge.resource.description}",
             # For whoever sends the payment again: the answer is this call's.
             "call_id": str(inbound.call_id),
         }
-        settlement = await self.x402.settlements.settle(claim.id, paid, event)
+        settlement = await self.x402.settlements.settle(claim.id, paid, event, checked)
         if settlement.outcome != "settled":
             raise intake.unsettled(settlement, claim.id, taken, challenge)
         return settlement.transaction

@@ -25,11 +25,12 @@ from gateway.metering.usage import Recorder, begun
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
+from gateway.x402.claims import Claims
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable, SettlementPending
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
-from gateway.x402.settlement import Settlements
+from gateway.x402.settlement import Checked, Settlements
 from gateway.x402.wire import Resource, identifier_extension
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class X402Hold:
     rail: "X402Rail"
     intake: Intake
     challenge: Challenge
+    checked: Checked
     event: Usage
     keeper: Keeper
     is_open: bool = True
@@ -62,7 +64,7 @@ class X402Hold:
             "description": self.challenge.resource.description,
         }
         try:
-            settlement = await self.rail.settlements.settle(event.call_id, paid, used)
+            settlement = await self.rail.settlements.settle(event.call_id, paid, used, self.checked)
         except OUTAGES as error:
             # It may have been sent, and the background jobs find out: the payer must not sign another.
             log.warning("settlement.unknown", call_id=str(event.call_id), reason=repr(error))
@@ -91,6 +93,7 @@ class X402Rail:
     pool: Pool
     offers: Offers
     settlements: Settlements
+    claims: Claims
     recorder: Recorder
     fee_basis_points: int
     answers: Answers
@@ -107,7 +110,7 @@ class X402Rail:
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
-        taken, digest, funds = await self.take(inbound, caller, match, challenge)
+        taken, digest, checked = await self.take(inbound, caller, match, challenge)
         paid = taken.authorization
         payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
         is_owed = self.offers.is_owed(paid.asset.network)
@@ -115,27 +118,27 @@ class X402Rail:
         claim = Claim(
             inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
         )
-        if not await payments.claim(self.pool, claim):
+        claimed = await self.claims.claim(claim, checked.funds)
+        if claimed == "taken":
             # Another request claimed it, or its name, since it was looked for.
             raise PaymentInProgress("this payment is being used by another request")
-        if funds is not None and await payments.promised(self.pool, paid) > funds:
-            # Asked once the claim is there, so that of two that are made at once, one sees the other: what
-            # an upstream has done cannot be taken back, and each transfer that reverts costs gas.
-            await payments.void(self.pool, inbound.call_id, "insufficient_funds")
+        if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
         event = begun(inbound, caller, match, "x402", paid.payer)
-        return X402Hold(self, taken, challenge, event, self.keeping(inbound.call_id, inbound, caller))
+        return X402Hold(
+            self, taken, challenge, checked, event, self.keeping(inbound.call_id, inbound, caller)
+        )
 
     def keeping(self, payment_id: UUID, inbound: Inbound, caller: Caller) -> Keeper:
         return Keeping(self.answers, payment_id, again.senders(inbound, caller)).copied
 
     async def take(
         self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
-    ) -> tuple[Intake, bytes, int | None]:
-        """A new payment that would settle now, what it is bound to, and what its payer has."""
+    ) -> tuple[Intake, bytes, Checked]:
+        """A new payment that would settle now, what it is bound to, and what the chain said of it."""
         taken = intake.read(inbound.credentials, challenge)
         paid, senders = taken.authorization, again.senders(inbound, caller)
-        if known := await payments.find(self.pool, paid):
+        if known := await self.claims.find(paid):
             intake.recognise(known, taken, challenge)
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders)
@@ -145,7 +148,7 @@ class X402Rail:
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         intake.check(taken, challenge)
         try:
-            funds = await self.settlements.check(paid)
+            checked = await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
@@ -154,7 +157,7 @@ class X402Rail:
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         # Read only now: somebody without money must not make the gateway keep a large body.
-        return taken, await again.fingerprint(inbound, match), funds
+        return taken, await again.fingerprint(inbound, match), checked
 
     async def stands(
         self,

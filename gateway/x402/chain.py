@@ -1,27 +1,14 @@
 """Questions to a chain's node over JSON-RPC, and answers that are either trustworthy or an exception."""
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
-
-import aiohttp
-from aiohttp import ClientSession, ClientTimeout
-from web3 import AsyncHTTPProvider
-from web3.types import RPCEndpoint
+from typing import Any
 
 from gateway.x402.facilitator import FacilitatorUnavailable
-
-TIMEOUT = ClientTimeout(total=10, sock_connect=3)
-
-Request: TypeAlias = tuple[str, list[Any]]
-"""A method and its parameters."""
+from gateway.x402.rpc import Node, Request
 
 # What nodes of different makes call a transfer that the EVM ran and did not like. Every other error is the
 # node's own and says nothing about the payment.
 EXECUTION_FAILURES = ("revert", "invalid opcode", "out of gas")
-
-UNANSWERED = (aiohttp.ClientError, TimeoutError, OSError)
-# What the provider raises on its way through an answer that is not JSON-RPC.
-NONSENSE = (ValueError, TypeError, AttributeError, KeyError)
 
 
 class NodeRefused(Exception):
@@ -47,13 +34,10 @@ class Chain:
 
     def __init__(self, rpc_url: str) -> None:
         # Asked again where it makes sense, by whoever waits for the answer, and not behind their back.
-        self.provider = AsyncHTTPProvider(
-            rpc_url, request_kwargs={"timeout": TIMEOUT}, exception_retry_configuration=None
-        )
-        self.session: ClientSession | None = None
+        self.node = Node(rpc_url)
 
     async def close(self) -> None:
-        await self.provider.disconnect()
+        await self.node.close()
 
     async def ask(self, method: str, *params: Any) -> Any:
         """Return the result; ``NodeRefused`` when it is an error."""
@@ -64,35 +48,26 @@ class Chain:
 
     async def ask_all(self, *requests: Request) -> list[Any]:
         """Ask all at once; each result is in its request's place, and an error there is a ``NodeRefused``."""
-        await self.open()
-        batch = [(RPCEndpoint(method), params) for method, params in requests]
-        try:
-            answers = await self.provider.make_batch_request(batch)
-        except (*UNANSWERED, *NONSENSE) as error:
-            # Not its text: that has the RPC URL in it, and many of those have a key in them.
-            raise FacilitatorUnavailable(f"the node does not answer: {kind(error)}") from None
-        if not isinstance(answers, list) or len(answers) != len(requests):
-            raise FacilitatorUnavailable(f"the node does not answer batches: {answers!r:.200}")
-        # The provider numbers the requests of a batch in order and sorts the answers by number.
-        numbers: list[Any] = [answer.get("id") for answer in answers]
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-            raise FacilitatorUnavailable(f"the node answered other questions: {numbers!r:.200}")
-        return [result(answer) for answer in answers]
+        return [result(answer) for answer in await self.node.ask(requests)]
 
-    async def open(self) -> None:
-        """Keep connections: the provider's own session opens one for each request."""
-        if self.session is None or self.session.closed:
-            self.session = await self.provider.cache_async_session(ClientSession())
+    async def ask_each(self, *requests: Request) -> list[Any]:
+        """The same for questions that have nothing to do with each other: what is nonsense is None."""
+        return [result_or_none(answer) for answer in await self.node.ask(requests)]
 
 
-def kind(error: Exception) -> str:
-    status = f" {error.status}" if isinstance(error, aiohttp.ClientResponseError) else ""
-    return type(error).__name__ + status
+def result_or_none(answer: Mapping[str, Any]) -> Any:
+    try:
+        return result(answer)
+    except FacilitatorUnavailable:
+        return None
 
 
 def result(answer: Mapping[str, Any]) -> Any:
-    if answer.get("error") is not None:
-        return NodeRefused(answer["error"])
+    error = answer.get("error")
+    if error is not None:
+        if not isinstance(error, dict):
+            raise FacilitatorUnavailable(f"the node answered nonsense: {error!r:.200}")
+        return NodeRefused(error)
     if "result" not in answer:
         raise FacilitatorUnavailable("the node's answer has neither a result nor an error")
     return answer["result"]

@@ -17,7 +17,7 @@ from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
-from gateway.x402.settlement import Settlements
+from gateway.x402.settlement import Checked, Settlements
 from gateway.x402.wire import Resource
 
 SQL = Statements(__file__)
@@ -73,7 +73,7 @@ class Deposits:
             raise intake.stands(known, digest, taken, challenge)
         intake.check(taken, challenge)
         try:
-            await self.settlements.check(paid)
+            checked = await self.settlements.check(paid)
         except PaymentInvalid as error:
             raise challenge.refuse(error.code, error.message) from None
         except FacilitatorUnavailable as error:
@@ -83,7 +83,7 @@ class Deposits:
         claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
         if not await payments.claim(self.pool, claim):
             raise PaymentInProgress("this payment is being used by another request")
-        return await tasks.finish(self.settle(claim, taken, challenge))
+        return await tasks.finish(self.settle(claim, taken, challenge, checked))
 
     def challenge(self, asset: Asset, amount: int) -> Challenge:
         # A deposit has no publisher, so it can only go to the platform's own wallet.
@@ -93,10 +93,10 @@ class Deposits:
             raise DepositsNotOffered(f"this gateway has no wallet of its own on {asset.network}")
         return Challenge(Resource(self.url, f"Deposit {asset.symbol}"), requirements)
 
-    async def settle(self, claim: Claim, taken: Intake, challenge: Challenge) -> Deposit:
+    async def settle(self, claim: Claim, taken: Intake, challenge: Challenge, checked: Checked) -> Deposit:
         paid = taken.authorization
         event = {"description": f"Deposit of {paid.asset.symbol} from {paid.payer}"}
-        settlement = await self.settlements.settle(claim.id, paid, event)
+        settlement = await self.settlements.settle(claim.id, paid, event, checked)
         if settlement.outcome != "settled":
             raise intake.unsettled(settlement, claim.id, taken, challenge)
         known = await payments.get(self.pool, claim.id)

@@ -99,6 +99,10 @@ def recover(authorization: Authorization) -> str | None:
         )
     except Exception:
         return None
+    return address_of(key)
+
+
+def address_of(key: PublicKey) -> str:
     return "0x" + keccak(key.format(compressed=False)[1:])[12:].hex()
 
 

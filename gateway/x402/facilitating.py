@@ -23,7 +23,7 @@ from gateway.x402 import exact, intake, payments, undeployed, wire
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid, Settlement
 from gateway.x402.intake import PaymentsUnavailable
 from gateway.x402.payments import Claim, Payment
-from gateway.x402.settlement import Settlements
+from gateway.x402.settlement import Checked, Settlements
 from gateway.x402.wire import Presented, Requirement
 
 SQL = Statements(__file__)
@@ -136,9 +136,9 @@ class FacilitatorForOthers:
         names = (asset.network, self.networks[asset.network].v1_name)
         return offer.network in names and offer.asset.lower() == asset.address
 
-    async def check(self, authorization: Authorization) -> None:
+    async def check(self, authorization: Authorization) -> Checked:
         try:
-            await self.settlements.check(authorization)
+            return await self.settlements.check(authorization)
         except FacilitatorUnavailable as error:
             raise PaymentsUnavailable(str(error)) from None
 
@@ -147,7 +147,7 @@ class FacilitatorForOthers:
         digest = hashlib.sha256(f"facilitated {one.pay_to} {one.amount}".encode()).digest()
         if known := await payments.find(self.pool, one):
             return await self.stands(known, digest, one)
-        await self.check(one)
+        checked = await self.check(one)
         network = self.networks[one.asset.network]
         if network.pay_to is not None and one.pay_to == network.pay_to.lower():
             # It would arrive in the platform's wallet and be owed to nobody.
@@ -161,7 +161,7 @@ class FacilitatorForOthers:
                 return Settlement("pending", "")
             # In the claim's transaction: a payment costs its gas once, and a spent budget claims nothing.
             await self.spend(connection, organization_id, network.gas_limit)
-        return await tasks.finish(self.settlements.settle(claim.id, one, {}))
+        return await tasks.finish(self.settlements.settle(claim.id, one, {}, checked))
 
     async def stands(self, known: Payment, digest: bytes, one: Authorization) -> Settlement:
         """How a payment stands that was brought before."""

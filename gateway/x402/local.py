@@ -7,6 +7,7 @@ its outcome is asked for. Whoever asks later, in whatever process, sends it agai
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -16,21 +17,24 @@ import structlog
 from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import exact, finality, payments, token, transactions, undeployed
-from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
+from gateway.x402 import finality, payments, receipts, token, transactions
+from gateway.x402.chain import Chain, NodeRefused, number
+from gateway.x402.checks import Checks
 from gateway.x402.contradictions import compare
 from gateway.x402.facilitator import (
     Authorization,
     ChainMismatch,
     FacilitatorUnavailable,
-    PaymentInvalid,
     PaymentNotClaimed,
     Settlement,
 )
-from gateway.x402.gas import Fees, GasPrices
+from gateway.x402.gas import GasPrices
+from gateway.x402.gas_money import GasMoney
+from gateway.x402.mined import Mined
 from gateway.x402.receipts import Watch
-from gateway.x402.signers import Signed, Signer
-from gateway.x402.transactions import Stored
+from gateway.x402.signers import Signer
+from gateway.x402.submissions import Submission, Submissions
+from gateway.x402.transactions import Signed, Stored
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +43,13 @@ POLL_SECONDS_MIN = 0.02
 POLL_SECONDS_MAX = 1.0
 # Each is an eighth dearer than the one before, so a transaction that nobody mines has a bounded price.
 REPLACEMENTS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    signer: Signer
+    authorization: Authorization
+    signed: Signed
 
 
 class LocalFacilitator:
@@ -52,7 +63,12 @@ class LocalFacilitator:
         self.gas = GasPrices(self.chain)
         self.signers = tuple(Signer(key) for key in network.keys)
         self.assets = tuple(accounts.of_networks([network]).values())
-        self.working: dict[UUID, Signer] = {}
+        self.gas_money = GasMoney(self.chain, network, self.signers, self.gas)
+        self.checks = Checks(self.chain, network, self.gas_money, self.signers[0].address)
+        self.submissions = {one.address: Submissions(pool, network, one) for one in self.signers}
+        self.mined = Mined(self.chain)
+        self.sent: dict[UUID, Sent] = {}
+        """Submitted here, and not waited for yet."""
         self.is_ready = False
         self.retry_at = 0.0
         self.trouble = FacilitatorUnavailable("the chain was not asked yet")
@@ -70,86 +86,24 @@ class LocalFacilitator:
             log.warning("facilitator.unavailable", network=self.network.id, reason=str(error))
 
     async def close(self) -> None:
+        for submissions in self.submissions.values():
+            await submissions.close()
+        await self.mined.close()
         await self.chain.close()
 
     async def check(self, authorization: Authorization) -> int | None:
         await self.prepare()
-        if undeployed.is_wrapped(authorization):
-            funds = await undeployed.check(self.chain, self.network, authorization, self.signers[0].address)
-            await self.check_gas_money(await self.gas_money())
-            return funds
-        asset = authorization.asset.address
-        # With the gas that the transaction will have, so that too little shows here.
-        data = token.transfer_with_authorization(authorization)
-        gas = hex(self.network.gas_limit)
-        code, used, simulated, funds, *balances = await self.chain.ask_all(
-            ("eth_getCode", [authorization.payer, "latest"]),
-            call(asset, token.authorization_state(authorization.payer, authorization.nonce)),
-            call(asset, data, sender=self.signers[0].address, gas=gas),
-            call(asset, token.balance_of(authorization.payer)),
-            *(("eth_getBalance", [signer.address, "latest"]) for signer in self.signers),
-        )
-        await self.check_signature(authorization, has_code=text(code) != "0x")
-        if is_true(used):
-            raise PaymentInvalid("invalid_exact_evm_nonce_already_used", "the authorization was used before")
-        await self.check_gas_money([number(one) for one in balances])
-        if isinstance(simulated, NodeRefused):
-            raise await self.explain(authorization, simulated)
-        return None if isinstance(funds, NodeRefused) else number(funds)
+        return await self.checks.check(authorization)
 
     async def check_again(self, authorization: Authorization) -> None:
-        # The payer may have moved its money since; asking costs less than a transaction that reverts.
-        await self.check(authorization)
-
-    async def check_signature(self, authorization: Authorization, *, has_code: bool) -> None:
-        """A plain account signs with its key. One with code, by EIP-7702 too, says itself what its signature
-        is (ERC-1271): its key alone does not speak for it.
-        """
-        if has_code:
-            question = token.is_valid_signature(exact.digest(authorization), authorization.signature)
-            # What the wallet runs is somebody else's program; it may use as much gas as the transfer.
-            asked = call(authorization.payer, question, gas=hex(self.network.gas_limit))
-            [answer] = await self.chain.ask_all(asked)
-            if isinstance(answer, NodeRefused) and not answer.is_execution:
-                raise FacilitatorUnavailable(f"the node did not ask the wallet: {answer}")
-            is_signed = not isinstance(answer, NodeRefused) and text(answer) == token.IS_VALID
-        else:
-            is_signed = exact.is_signed_by_key(authorization)
-        if not is_signed:
-            raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
-
-    async def gas_money(self) -> list[int]:
-        asked = (("eth_getBalance", [signer.address, "latest"]) for signer in self.signers)
-        return [number(one) for one in await self.chain.ask_all(*asked)]
-
-    async def check_gas_money(self, balances: list[int]) -> None:
-        needed = undeployed.gas_limit(self.network) * (await self.gas.fees()).per_gas
-        for signer, balance in zip(self.signers, balances, strict=True):
-            if signer.has_gas_money and balance < needed:
-                log.error("facilitator.out_of_gas_money", network=self.network.id, signer=signer.address)
-            signer.has_gas_money = balance >= needed
-        if not any(signer.has_gas_money for signer in self.signers):
-            raise FacilitatorUnavailable("the facilitator's account is out of gas money")
-
-    async def explain(self, authorization: Authorization, simulated: NodeRefused) -> Exception:
-        """Why the transfer would not succeed, or that the node could not say."""
-        if not simulated.is_execution:
-            return FacilitatorUnavailable(f"the node did not simulate the transfer: {simulated}")
-        [balance] = await self.chain.ask_all(
-            call(authorization.asset.address, token.balance_of(authorization.payer))
-        )
-        if number(balance) < authorization.amount:
-            return PaymentInvalid("insufficient_funds", "the payer has less of the asset than the price")
-        return PaymentInvalid(
-            "invalid_exact_evm_transaction_simulation_failed",
-            f"the transfer would not succeed: {simulated!s:.200}",
-        )
+        await self.prepare()
+        await self.checks.check_again(authorization)
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
         await self.prepare()
-        raw = await self.store(payment_id, authorization, usage)
+        sent = await self.store(payment_id, authorization, usage)
         try:
-            await self.send(raw)
+            await self.send(sent.signed.raw)
         except (NodeRefused, FacilitatorUnavailable) as error:
             # Stored is as good as sent: whoever asks for the outcome sends it again.
             log.warning("transaction.not_sent", payment_id=str(payment_id), reason=str(error))
@@ -160,51 +114,61 @@ class LocalFacilitator:
         except NodeRefused as error:
             if error.says("nonce too low"):
                 await self.catch_up()
+            if error.says("insufficient funds"):
+                self.gas_money.forget()
             raise
 
-    async def store(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> bytes:
+    async def store(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> Sent:
         """Sign the transfer and commit it with the payment's new state; return what there is to send."""
-        fees = await self.gas.fees()
-        network, signer = self.network, self.least_busy()
-        # Others of this process wait here rather than in the database, each with a connection in its hands.
-        async with signer.signing, self.pool.acquire() as connection, connection.transaction():
-            if not await payments.submit(connection, payment_id, usage):
-                raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
-            nonce = await transactions.take_nonce(connection, network.id, signer.address)
-            signed = self.sign(signer, authorization, nonce, fees)
-            await transactions.store(
-                connection, signed.hash, payment_id, network.id, signer.address, nonce, signed.raw
-            )
+        submission = Submission(payment_id, authorization, usage, await self.gas.fees())
+        signer = self.least_busy()
         signer.busy += 1
-        self.working[payment_id] = signer
-        return signed.raw
-
-    def sign(self, signer: Signer, authorization: Authorization, nonce: int, fees: Fees) -> Signed:
-        network = self.network
-        if undeployed.is_wrapped(authorization):
-            return signer.sign({"nonce": nonce, **undeployed.transaction(authorization, network)}, fees)
-        return signer.transfer(authorization, network.chain_id, nonce, network.gas_limit, fees)
+        try:
+            signed = await self.submissions[signer.address].add(submission)
+        except BaseException:
+            signer.busy -= 1
+            raise
+        if signed is None:
+            signer.busy -= 1
+            raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
+        sent = self.sent[payment_id] = Sent(signer, authorization, signed)
+        return sent
 
     def least_busy(self) -> Signer:
         rich = [signer for signer in self.signers if signer.has_gas_money]
-        return min(rich or self.signers, key=lambda signer: (signer.busy, signer.signing.locked()))
+        return min(rich or self.signers, key=lambda signer: signer.busy)
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
-        try:
+        sent = self.sent.pop(payment_id, None)
+        if sent is None:
             return await self.watched(payment_id, wait_seconds)
+        began = time.monotonic()
+        try:
+            # Nearly always it is mined as it was sent, and all that its receipt has to prove is at hand.
+            if wait_seconds and (settled := await self.proven(sent, wait_seconds)):
+                return settled
+            return await self.watched(payment_id, max(wait_seconds - (time.monotonic() - began), 0))
         finally:
-            if signer := self.working.pop(payment_id, None):
-                signer.busy -= 1
+            sent.signer.busy -= 1
+
+    async def proven(self, sent: Sent, wait_seconds: float) -> Settlement | None:
+        one, name = sent.authorization, "0x" + sent.signed.hash.hex()
+        depth = self.network.depth(one.amount, one.asset.decimals)
+        receipt = await self.mined.receipt([name], depth, min(wait_seconds, receipts.RESEND_SECONDS))
+        if receipt is None or not token.is_proof(
+            receipt, one.asset.address, one.payer, one.pay_to, one.amount
+        ):
+            return None
+        return Settlement("settled", name)
 
     async def watched(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        deadline = time.monotonic() + wait_seconds
         stored = await transactions.of_payment(self.pool, payment_id)
         if stored is None or stored.state in ("claimed", "void"):
             raise LookupError(f"payment {payment_id} has nothing to ask the chain about")
         if stored.state == "settled" or stored.state == "failed":
             return Settlement(stored.state, stored.hash_text, stored.failure)
-        depth = self.network.depth(stored.amount, stored.decimals)
-        watch = Watch(self.chain, self.pool, stored, depth, self.unstick)
-        deadline = time.monotonic() + wait_seconds
+        watch = self.watch(stored)
         pause = POLL_SECONDS_MIN
         while True:
             settlement = await self.look(watch)
@@ -213,16 +177,22 @@ class LocalFacilitator:
                 return settlement
             if remaining <= 0:
                 return Settlement("pending", watch.stored.hash_text)
-            await asyncio.sleep(min(pause, remaining))
-            pause = min(pause * 1.5, POLL_SECONDS_MAX)
+            seconds = min(remaining, receipts.RESEND_SECONDS)
+            if await self.mined.receipt(watch.stored.candidates, watch.confirmations, seconds) is not None:
+                # It says something else than that it is settled, and more than one look may be needed for it.
+                await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+                pause = min(pause * 1.5, POLL_SECONDS_MAX)
+
+    def watch(self, stored: Stored) -> Watch:
+        depth = self.network.depth(stored.amount, stored.decimals)
+        return Watch(self.chain, self.pool, stored, depth, self.unstick)
 
     async def recheck(self, settled: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
         await self.prepare()
         return await finality.look(self.chain, settled, self.network.final_blocks, self.again)
 
     async def again(self, vanished: Stored) -> Settlement | None:
-        depth = self.network.depth(vanished.amount, vanished.decimals)
-        found = await Watch(self.chain, self.pool, vanished, depth, self.unstick).look()
+        found = await self.watch(vanished).look()
         if found is not None and found.outcome == "settled":
             await payments.rename(self.pool, vanished.id, found.transaction)
         return found

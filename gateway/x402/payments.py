@@ -5,7 +5,7 @@ stored transaction; then ``settled`` or ``failed``. A claim is never taken back,
 most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
@@ -18,6 +18,11 @@ SQL = Statements(__file__)
 
 Purpose: TypeAlias = Literal["call", "deposit", "facilitated"]
 State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
+
+
+# In the order of ``claim``'s parameters.
+CLAIMED = "id", "purpose", "request_digest", "credit_id", "is_owed", "fee", "identifier"
+SIGNED = "payer", "nonce", "pay_to", "amount", "valid_after", "valid_before", "signature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +65,41 @@ class Payment:
 
 async def claim(db: Db, new: Claim) -> bool:
     """False when this authorization, or its payer's name for it, was claimed before by whatever request."""
-    one = new.authorization
-    values = (
-        new.id, new.purpose, one.asset.id, one.payer, one.nonce, one.pay_to, one.amount,
-        one.valid_after, one.valid_before, one.signature,
-        new.request_digest, new.credit_id, new.is_owed, new.fee, new.identifier,
-    )  # fmt: skip
-    return await db.fetchval(SQL.claim, *values) is not None
+    return new.id in await claim_all(db, [new])
 
 
-async def promised(db: Db, authorization: Authorization) -> int:
-    """What the payer has signed away to requests that are running, this one among them."""
-    return int(await db.fetchval(SQL.promised, authorization.asset.id, authorization.payer))
+async def claim_all(db: Db, batch: Sequence[Claim]) -> set[UUID]:
+    """Those that were claimed; of two with the same nonce or name, the first."""
+    signed = [one.authorization for one in batch]
+    columns = (
+        *([getattr(one, name) for one in batch] for name in CLAIMED),
+        [one.asset.id for one in signed],
+        *([getattr(one, name) for one in signed] for name in SIGNED),
+    )
+    return {row["id"] for row in await db.fetch(SQL.claim, *columns)}
+
+
+async def states(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, State]:
+    """Of those that are there."""
+    return {row["id"]: row["state"] for row in await db.fetch(SQL.states, payment_ids)}
+
+
+async def promised(db: Db, payers: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], int]:
+    """What each payer has signed away, in one asset, to requests that are running."""
+    rows = await db.fetch(SQL.promised, [asset_id for asset_id, _ in payers], [payer for _, payer in payers])
+    return {(row["asset_id"], row["payer"]): row["promised"] for row in rows}
 
 
 async def find(db: Db, authorization: Authorization) -> Payment | None:
     """The payment that claimed this authorization's nonce, whatever else it said."""
-    return stored(
-        await db.fetchrow(SQL.find, authorization.asset.id, authorization.payer, authorization.nonce)
-    )
+    [found] = await find_all(db, [authorization])
+    return found
+
+
+async def find_all(db: Db, batch: Sequence[Authorization]) -> Sequence[Payment | None]:
+    columns = ([one.asset.id for one in batch], [one.payer for one in batch], [one.nonce for one in batch])
+    found = {row["place"]: stored(row) for row in await db.fetch(SQL.find, *columns)}
+    return [found.get(place) for place in range(1, len(batch) + 1)]
 
 
 async def find_identified(db: Db, payer: str, identifier: str) -> Payment | None:
@@ -94,15 +115,16 @@ async def void(db: Db, payment_id: UUID, reason: str) -> bool:
     return await db.fetchval(SQL.void, payment_id, reason) is not None
 
 
-async def submit(db: Db, payment_id: UUID, usage: dict[str, Any]) -> bool:
-    """False when the payment is not claimed any more: nothing may be sent for it."""
-    return await db.fetchval(SQL.submit, payment_id, usage) is not None
+async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
+    """Those that were claimed till now; nothing may be sent for any other."""
+    return {row["id"] for row in await db.fetch(SQL.submit, list(usage), list(usage.values()))}
 
 
-async def settle(db: Db, payment_id: UUID, transaction: str = "") -> Payment | None:
-    """Return the payment to the one who settled it; None to everybody after."""
-    known = bytes.fromhex(transaction.removeprefix("0x")) or None
-    return stored(await db.fetchrow(SQL.settle, payment_id, known))
+async def settle(db: Db, transactions: Mapping[UUID, str]) -> Sequence[Payment]:
+    """Return payments to the one who settled them, and none of them to anybody after."""
+    hashes = [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
+    rows = await db.fetch(SQL.settle, list(transactions), hashes)
+    return [payment for row in rows if (payment := stored(row)) is not None]
 
 
 async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:

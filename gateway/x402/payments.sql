@@ -1,19 +1,30 @@
 -- name: claim
-INSERT INTO payments (id, purpose, asset_id, payer, nonce, pay_to, amount, valid_after, valid_before, signature,
-    request_digest, credit_id, is_owed, fee, identifier)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+    pay_to, amount, valid_after, valid_before, signature)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
+    $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[])
 -- Its nonce was claimed, or what it calls itself.
 ON CONFLICT DO NOTHING
 RETURNING id
 
+-- name: states
+SELECT id, state FROM payments WHERE id = ANY ($1::uuid[])
+
 -- name: promised
-SELECT coalesce(sum(amount), 0) FROM payments WHERE asset_id = $1 AND payer = $2 AND state = 'claimed'
+SELECT asset_id, payer, sum(amount) AS promised
+FROM unnest($1::uuid[], $2::text[]) AS asked (asset_id, payer) JOIN payments USING (asset_id, payer)
+WHERE state = 'claimed' GROUP BY asset_id, payer
 
 -- name: find
-SELECT payments.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+SELECT place, known.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions WHERE payment_id = known.id ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
-FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
+FROM unnest($1::uuid[], $2::text[], $3::bytea[]) WITH ORDINALITY AS asked (asset_id, payer, nonce, place)
+-- Looked up one by one: a plan that was made while the table was small would go on to read all of it.
+CROSS JOIN LATERAL (
+    SELECT * FROM payments
+    WHERE asset_id = asked.asset_id AND payer = asked.payer AND nonce = asked.nonce LIMIT 1
+) AS known
 
 -- name: find_identified
 SELECT payments.*, coalesce(known_hash, (
@@ -33,14 +44,16 @@ WHERE id = $1 AND state = 'claimed'
 RETURNING id
 
 -- name: submit
-UPDATE payments SET state = 'submitted', usage = $2, asked_at = now()
-WHERE id = $1 AND state = 'claimed'
-RETURNING id
+UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now()
+FROM unnest($1::uuid[], $2::jsonb[]) AS asked (id, usage)
+WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'claimed'
+RETURNING payments.id
 
 -- name: settle
-UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce($2, known_hash)
-WHERE id = $1 AND state = 'submitted'
-RETURNING *
+UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash)
+FROM unnest($1::uuid[], $2::bytea[]) AS asked (id, hash)
+WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'submitted'
+RETURNING payments.*
 
 -- name: fail
 UPDATE payments SET state = 'failed', failure = $2, closed_at = now()

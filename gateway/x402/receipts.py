@@ -12,8 +12,9 @@ import structlog
 
 from gateway.kit.sql import Pool
 from gateway.x402 import token, transactions
-from gateway.x402.chain import Chain, NodeRefused, Request, call, entry, is_true, number
+from gateway.x402.chain import Chain, NodeRefused, call, entry, is_true, number, text
 from gateway.x402.facilitator import Settlement
+from gateway.x402.rpc import Request
 from gateway.x402.transactions import Stored
 
 log = structlog.get_logger(__name__)
@@ -56,16 +57,21 @@ class Evidence:
 
     async def judge(self, receipt: Mapping[str, Any], confirmed: int) -> Settlement | None:
         """What a receipt says, once its block is deep enough."""
-        if number(receipt["blockNumber"]) > confirmed:
+        if number(receipt.get("blockNumber")) > confirmed:
             return None
-        mined = str(receipt["transactionHash"]).lower()
+        mined = text(receipt.get("transactionHash")).lower()
         if self.proves(receipt):
             return Settlement("settled", mined)
-        [spent] = await self.chain.ask_all(self.state_at(confirmed))
+        one = self.stored
+        spent, balance = await self.chain.ask_all(
+            self.state_at(confirmed), call(one.asset, token.balance_of(one.payer), block=hex(confirmed))
+        )
         if is_true(spent):
             return await self.spent_by(confirmed)
-        is_reverted = number(receipt["status"]) == 0
-        return Settlement("failed", mined, "transaction_failed" if is_reverted else EVENT_MISMATCH)
+        if number(receipt.get("status")) != 0:
+            return Settlement("failed", mined, EVENT_MISMATCH)
+        is_drained = not isinstance(balance, NodeRefused) and number(balance) < one.amount
+        return Settlement("failed", mined, "insufficient_funds" if is_drained else "transaction_failed")
 
     async def without_us(self, confirmed: int) -> Settlement | None:
         """What became of an authorization whose transaction is not mined: spent, expired, or neither yet."""
@@ -130,9 +136,7 @@ class Evidence:
 
     def proves(self, receipt: Mapping[str, Any]) -> bool:
         one = self.stored
-        return number(receipt["status"]) == 1 and token.has_transfer(
-            receipt, one.asset, one.payer, one.pay_to, one.amount
-        )
+        return token.is_proof(receipt, one.asset, one.payer, one.pay_to, one.amount)
 
     def failed(self, code: str) -> Settlement:
         return Settlement("failed", self.stored.hash_text, code)

@@ -102,7 +102,7 @@ class RemoteFacilitator:
         return
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
-        if not await payments.submit(self.pool, payment_id, usage):
+        if not await payments.submit(self.pool, {payment_id: usage}):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
         self.unasked.add(payment_id)
 

@@ -4,15 +4,19 @@ A call settles its own payment. What it could not see the end of, the reconciler
 transaction: same functions, same statements.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
 
-from gateway.kit.sql import Pool
+from gateway.kit.groups import Group
+from gateway.kit.sql import Db, Pool
 from gateway.ledger import transfers, usage
+from gateway.ledger.transfers import Arrival
 from gateway.ledger.usage import Usage
 from gateway.metering import metrics
 from gateway.x402 import payments
@@ -28,6 +32,22 @@ from gateway.x402.payments import Payment
 
 log = structlog.get_logger(__name__)
 
+# A check that is younger is not made again before settling; see the README.
+FRESH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the chain said of a payment, and when it was asked, by the monotonic clock."""
+
+    funds: int | None
+    """What the payer has; None where nobody can tell."""
+    known_at: float
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.monotonic() < self.known_at + FRESH_SECONDS
+
 
 class Settlements:
     """Every network's facilitator, and how long a caller waits for one."""
@@ -38,19 +58,34 @@ class Settlements:
         self.pool = pool
         self.facilitators = facilitators
         self.wait_seconds = wait_seconds
+        # One lane: every batch locks the same clearing account, so a second one would only wait.
+        self.bookings = Group(self.book_batch, lanes=1)
 
-    async def check(self, authorization: Authorization) -> int | None:
+    async def close(self) -> None:
+        await self.bookings.close()
+
+    async def check(self, authorization: Authorization) -> Checked:
         """What the chain says of a payment before anything is done for it; see ``Facilitator.check``."""
-        return await self.facilitators[authorization.asset.network].check(authorization)
+        began = time.monotonic()
+        funds = await self.facilitators[authorization.asset.network].check(authorization)
+        return Checked(funds, began)
 
     async def settle(
-        self, payment_id: UUID, authorization: Authorization, event: dict[str, Any]
+        self,
+        payment_id: UUID,
+        authorization: Authorization,
+        event: dict[str, Any],
+        checked: Checked | None = None,
     ) -> Settlement:
-        """Settle a claimed payment on chain and book it. ``event`` is what its usage row will say."""
+        """Settle a claimed payment on chain and book it. ``event`` is what its usage row will say.
+
+        What was checked a moment ago is not asked again.
+        """
         network = authorization.asset.network
         facilitator = self.facilitators[network]
         try:
-            await facilitator.check_again(authorization)
+            if checked is None or not checked.is_fresh:
+                await facilitator.check_again(authorization)
             await facilitator.submit(payment_id, authorization, event)
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
@@ -68,16 +103,19 @@ class Settlements:
     async def finish(self, payment_id: UUID, network: str, settlement: Settlement) -> None:
         """Write the outcome down; the first to do so books the money, and nobody after."""
         if settlement.outcome == "settled":
-            async with self.pool.acquire() as connection, connection.transaction():
-                payment = await payments.settle(connection, payment_id, settlement.transaction)
-                if payment is not None:
-                    await book(connection, payment)
+            await self.bookings.add((payment_id, settlement.transaction))
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
         metrics.SETTLEMENTS.labels(network, settlement.outcome).inc()
         log.info(
             "payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction
         )
+
+    async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
+        async with self.pool.acquire() as connection, connection.transaction():
+            # Whoever was first has booked the others.
+            await book(connection, await payments.settle(connection, dict(batch)))
+        return [None] * len(batch)
 
     async def reconcile(self, age: timedelta) -> int:
         """Finish payments that nobody waits for any more; return how many reached an end."""
@@ -100,27 +138,33 @@ class Settlements:
         return finished
 
 
-async def book(connection: Any, payment: Payment) -> None:
-    """Move the money and write the usage row, in the transaction that settles the payment."""
-    if payment.purpose == "facilitated":
-        # Somebody else's money on its way to somebody else.
+async def book(connection: Db, settled: Sequence[Payment]) -> None:
+    """Move the money and write the usage rows, in the transaction that settles the payments."""
+    # The others are somebody else's money on its way to somebody else.
+    ours = [(one, arrival(one)) for one in settled if one.purpose != "facilitated"]
+    if not ours:
         return
-    event = payment.usage or {}
-    description = str(event.get("description", payment.purpose))
+    await transfers.book(connection, [arrived for _, arrived in ours])
+    calls = [(one, arrived) for one, arrived in ours if one.purpose == "call"]
+    await transfers.book_paid_out(connection, [arrived for one, arrived in calls if not one.is_owed])
+    if calls:
+        await usage.record(connection, [used(one) for one, _ in calls])
+
+
+def arrival(payment: Payment) -> Arrival:
     kind: Literal["charge", "deposit"] = "charge" if payment.purpose == "call" else "deposit"
-    money = (payment.credit_id, payment.asset_id, payment.amount, payment.fee)
-    await transfers.book_payment(connection, payment.id, kind, *money, description)
-    if payment.purpose == "deposit":
-        return
-    if not payment.is_owed:
-        await transfers.book_paid_out(
-            connection, payment.id, payment.credit_id, payment.asset_id, payment.amount, description
-        )
-    used = Usage(
+    description = str((payment.usage or {}).get("description", payment.purpose))
+    return Arrival(
+        payment.id, kind, payment.credit_id, payment.asset_id, payment.amount, payment.fee, description
+    )
+
+
+def used(payment: Payment) -> Usage:
+    event = payment.usage or {}
+    return Usage(
         payment.id, UUID(event["publisher_id"]), optional(event["organization_id"]), payment.payer, "x402",
         event["method"], event["path"], "charged", event["status"], payment.asset_id, payment.amount,
     )  # fmt: skip
-    await usage.record(connection, [used])
 
 
 def optional(text: str | None) -> UUID | None:

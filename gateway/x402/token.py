@@ -73,12 +73,16 @@ def word(address: str) -> bytes:
     return bytes.fromhex(address[2:]).rjust(32, b"\0")
 
 
-def has_transfer(receipt: Mapping[str, Any], asset: str, payer: str, pay_to: str, amount: int) -> bool:
+def is_proof(receipt: Mapping[str, Any], asset: str, payer: str, pay_to: str, amount: int) -> bool:
     """Whether the transaction did exactly what the payer signed, by the asset's own word."""
     wanted = [TRANSFERRED, "0x" + word(payer).hex(), "0x" + word(pay_to).hex()]
-    return any(
-        log["address"].lower() == asset
-        and [topic.lower() for topic in log["topics"]] == wanted
-        and int(log["data"], 16) == amount
-        for log in receipt["logs"]
-    )
+    try:
+        return int(receipt["status"], 16) == 1 and any(
+            log["address"].lower() == asset
+            and [topic.lower() for topic in log["topics"]] == wanted
+            and int(log["data"], 16) == amount
+            for log in receipt["logs"]
+        )
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # A node that cannot write a receipt has not proved anything with it.
+        return False

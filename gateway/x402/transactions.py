@@ -16,6 +16,12 @@ SQL = Statements(__file__)
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    hash: bytes
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A payment with its transactions, and what one of them has to prove."""
 
@@ -60,17 +66,25 @@ async def register(db: Db, network: str, signer: str, chain_nonce: int) -> None:
     await db.execute(SQL.register, network, signer, chain_nonce)
 
 
-async def take_nonce(db: Db, network: str, signer: str) -> int:
-    """Only within the transaction that stores what uses the nonce."""
-    nonce = await db.fetchval(SQL.take_nonce, network, signer)
+async def take_nonces(db: Db, network: str, signer: str, count: int) -> int:
+    """The first of so many; only within the transaction that stores what uses them."""
+    nonce = await db.fetchval(SQL.take_nonces, network, signer, count)
     assert isinstance(nonce, int), "the signer was registered before it signed"
     return nonce
 
 
 async def store(
-    db: Db, hash: bytes, payment_id: UUID, network: str, signer: str, nonce: int, raw: bytes
+    db: Db, network: str, signer: str, first_nonce: int, payment_ids: Sequence[UUID], signed: Sequence[Signed]
 ) -> None:
-    await db.execute(SQL.store, hash, payment_id, network, signer, nonce, raw)
+    """What was signed for these payments, with one nonce after the other."""
+    hashes, raws = [one.hash for one in signed], [one.raw for one in signed]
+    await db.execute(SQL.store, network, signer, first_nonce, hashes, payment_ids, raws)
+
+
+async def signed(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, Signed]:
+    """What was signed for these payments first, of those that have anything."""
+    rows = await db.fetch(SQL.signed, payment_ids)
+    return {row["payment_id"]: Signed(row["hash"], row["raw"]) for row in rows}
 
 
 async def replace(db: Db, replaced: bytes, hash: bytes, raw: bytes) -> bool:

@@ -2,13 +2,18 @@
 INSERT INTO signers (network, address, next_nonce) VALUES ($1, $2, $3)
 ON CONFLICT (network, address) DO UPDATE SET next_nonce = greatest(signers.next_nonce, excluded.next_nonce)
 
--- name: take_nonce
--- The row stays locked until the transaction ends, so a rolled back nonce is handed out again before any later one.
-UPDATE signers SET next_nonce = next_nonce + 1 WHERE network = $1 AND address = $2
-RETURNING next_nonce - 1
+-- name: take_nonces
+-- The row stays locked until the transaction ends, so rolled back nonces are handed out again before any later one.
+UPDATE signers SET next_nonce = next_nonce + $3 WHERE network = $1 AND address = $2
+RETURNING next_nonce - $3
 
 -- name: store
-INSERT INTO chain_transactions (hash, payment_id, network, signer, nonce, raw) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO chain_transactions (hash, payment_id, network, signer, nonce, raw)
+SELECT hash, payment_id, $1, $2, $3::bigint + place - 1, raw
+FROM unnest($4::bytea[], $5::uuid[], $6::bytea[]) WITH ORDINALITY AS signed (hash, payment_id, raw, place)
+
+-- name: signed
+SELECT payment_id, hash, raw FROM chain_transactions WHERE payment_id = ANY ($1::uuid[]) AND replaces IS NULL
 
 -- name: replace
 -- Of two processes that replace a transaction, one does.

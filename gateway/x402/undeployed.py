@@ -11,15 +11,16 @@ Source: ERC-6492; x402 scheme_exact_evm, smart wallets.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 
 from config.settings import Network
 from gateway.x402 import exact, token
-from gateway.x402.chain import Chain, NodeRefused, Request, call, is_true, number, text
+from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid
+from gateway.x402.rpc import Request
+from gateway.x402.signers import Fields
 
 MAGIC = b"\x64\x92" * 16
 
@@ -114,11 +115,11 @@ def answers(ran: object) -> tuple[bool, str, bool]:
     return int(asked, 16) == 1, word, int(charged, 16) == 1
 
 
-def transaction(authorization: Authorization, network: Network) -> dict[str, Any]:
+def transaction(authorization: Authorization, network: Network, nonce: int) -> Fields:
     """What creates no contract, but deploys the payer and charges it on the way."""
     wrapped = read(authorization, network.wallet_factories)
     code = program(wrapped, network, [charged(wrapped)], is_transaction=True)
-    return {"chainId": network.chain_id, "to": b"", "data": code, "value": 0, "gas": gas_limit(network)}
+    return Fields(network.chain_id, nonce, gas_limit(network), b"", code)
 
 
 def gas_limit(network: Network) -> int:

@@ -11,6 +11,7 @@ from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, transfers
 from gateway.ledger.holds import Holds, Opening, Posting
+from gateway.ledger.transfers import Arrival
 from gateway.types import Asset
 
 NETWORK = Network.model_validate(
@@ -72,9 +73,8 @@ class Ledger:
     async def deposit(self, owner: UUID, amount: int, asset: Asset = USDC) -> UUID:
         account_id = await accounts.ensure(self.pool, owner, asset.id, "funded")
         if amount:
-            await transfers.book_payment(
-                self.pool, ids.new(), "deposit", account_id, asset.id, amount, 0, "test deposit"
-            )
+            arrival = Arrival(ids.new(), "deposit", account_id, asset.id, amount, 0, "test deposit")
+            await transfers.book(self.pool, [arrival])
         return account_id
 
     async def balance(self, owner: UUID, asset: Asset = USDC, kind: str = "funded") -> tuple[int, int]:

@@ -10,7 +10,7 @@ from gateway.x402 import local, receipts
 from gateway.x402.facilitator import FacilitatorUnavailable
 from gateway.x402.gas import Fees
 from gateway.x402.local import LocalFacilitator
-from gateway.x402.signers import Signer
+from gateway.x402.signers import Fields, Signer
 from tests.gateway.x402.shop import PRICE, Open, Shop, as_secret
 
 
@@ -145,3 +145,30 @@ def test_a_replacement_offers_enough_for_nodes_to_take_it(
         before.gas,
     )
     assert after.sender == before.sender
+
+
+@pytest.mark.parametrize(
+    ("nonce", "data_bytes", "tip"),
+    [
+        (0, 0, 1),           # nothing at all is an empty string
+        (1, 1, 0),           # a single small byte stands for itself
+        (127, 55, 10**6),    # the longest short string
+        (128, 56, 10**6),    # the shortest long one
+        (256, 292, 10**12),  # what a settlement looks like, with a tip above the fee
+        (300, 292, None),    # a chain without a base fee
+    ],
+)  # fmt: skip
+def test_a_transaction_is_signed_byte_for_byte_as_eth_account_signs_it(
+    nonce: int, data_bytes: int, tip: int | None
+) -> None:
+    account = Account.create()
+    per_gas, to, data = 10**9, b"\x01" * 20, b"\x7f" * data_bytes
+    signed = Signer(as_secret(account).get_secret_value()).sign(
+        Fields(84532, nonce, 200_000, to, data), Fees(per_gas, tip, 0)
+    )
+    fields = {"chainId": 84532, "nonce": nonce, "to": to, "data": data, "value": 0, "gas": 200_000}
+    offer = {"gasPrice": per_gas} if tip is None else {
+        "type": 2, "maxFeePerGas": per_gas, "maxPriorityFeePerGas": min(tip, per_gas),
+    }  # fmt: skip
+    theirs = account.sign_transaction({**fields, **offer})
+    assert (signed.hash, signed.raw) == (bytes(theirs.hash), bytes(theirs.raw_transaction))

@@ -1,0 +1,93 @@
+"""What a node says of a payment before it is sent: whether the transfer would succeed now."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from config.settings import Network
+from gateway.x402 import exact, token, undeployed
+from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
+from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid
+from gateway.x402.gas_money import GasMoney
+from gateway.x402.rpc import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    chain: Chain
+    network: Network
+    gas_money: GasMoney
+    sender: str
+    """One of the signers: tokens do not care which of them sends a transfer."""
+
+    async def check(self, authorization: Authorization) -> int | None:
+        """See ``Facilitator.check``."""
+        if undeployed.is_wrapped(authorization):
+            payers = await undeployed.check(self.chain, self.network, authorization, self.sender)
+            await self.gas_money.check()
+            return payers
+        code, funds, used, simulated = await self.chain.ask_all(
+            ("eth_getCode", [authorization.payer, "latest"]),
+            call(authorization.asset.address, token.balance_of(authorization.payer)),
+            *self.transfer(authorization),
+        )
+        await self.check_signature(authorization, has_code=text(code) != "0x")
+        await self.gas_money.check()
+        await self.judge(authorization, used, simulated)
+        return None if isinstance(funds, NodeRefused) else number(funds)
+
+    async def check_again(self, authorization: Authorization) -> None:
+        """Its money may be elsewhere since, or the authorization used: asking costs less than a transaction
+        that reverts. What was signed has not changed, and the balance shows in the simulation.
+        """
+        if undeployed.is_wrapped(authorization):
+            await undeployed.check(self.chain, self.network, authorization, self.sender)
+            return
+        used, simulated = await self.chain.ask_all(*self.transfer(authorization))
+        await self.judge(authorization, used, simulated)
+
+    def transfer(self, authorization: Authorization) -> tuple[Request, Request]:
+        """What to ask to know whether the transfer would succeed."""
+        asset = authorization.asset.address
+        data = token.transfer_with_authorization(authorization)
+        # With the gas that the transaction will have, so that too little shows here.
+        return (
+            call(asset, token.authorization_state(authorization.payer, authorization.nonce)),
+            call(asset, data, sender=self.sender, gas=hex(self.network.gas_limit)),
+        )
+
+    async def judge(self, authorization: Authorization, used: Any, simulated: Any) -> None:
+        if is_true(used):
+            raise PaymentInvalid("invalid_exact_evm_nonce_already_used", "the authorization was used before")
+        if isinstance(simulated, NodeRefused):
+            raise await self.explain(authorization, simulated)
+
+    async def check_signature(self, authorization: Authorization, *, has_code: bool) -> None:
+        """A plain account signs with its key. One with code, by EIP-7702 too, says itself what its signature
+        is (ERC-1271): its key alone does not speak for it.
+        """
+        if has_code:
+            question = token.is_valid_signature(exact.digest(authorization), authorization.signature)
+            # What the wallet runs is somebody else's program; it may use as much gas as the transfer.
+            asked = call(authorization.payer, question, gas=hex(self.network.gas_limit))
+            [answer] = await self.chain.ask_all(asked)
+            if isinstance(answer, NodeRefused) and not answer.is_execution:
+                raise FacilitatorUnavailable(f"the node did not ask the wallet: {answer}")
+            is_signed = not isinstance(answer, NodeRefused) and text(answer) == token.IS_VALID
+        else:
+            is_signed = exact.is_signed_by_key(authorization)
+        if not is_signed:
+            raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
+
+    async def explain(self, authorization: Authorization, simulated: NodeRefused) -> Exception:
+        """Why the transfer would not succeed, or that the node could not say."""
+        if not simulated.is_execution:
+            return FacilitatorUnavailable(f"the node did not simulate the transfer: {simulated}")
+        [balance] = await self.chain.ask_all(
+            call(authorization.asset.address, token.balance_of(authorization.payer))
+        )
+        if number(balance) < authorization.amount:
+            return PaymentInvalid("insufficient_funds", "the payer has less of the asset than the price")
+        return PaymentInvalid(
+            "invalid_exact_evm_transaction_simulation_failed",
+            f"the transfer would not succeed: {simulated!s:.200}",
+        )

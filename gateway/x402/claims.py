@@ -1,0 +1,90 @@
+"""Claims of the payments of many calls: looked up and made together, each for itself.
+
+A claim is committed before its call goes upstream. Of payments that one payer cannot have money for all at
+once, the first ones stand.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from gateway.kit.groups import Group
+from gateway.kit.sql import Pool
+from gateway.x402 import payments
+from gateway.x402.facilitator import Authorization
+from gateway.x402.payments import Claim, Payment
+
+Claimed: TypeAlias = Literal["claimed", "taken", "promised"]
+"""Whether the payment is this call's now, was another's before, or promises what its payer has not got."""
+
+Payer: TypeAlias = tuple[UUID, str]
+"""An asset and an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    claim: Claim
+    funds: int | None
+    """What the chain says that the payer has; None where nobody can tell."""
+
+    @property
+    def payer(self) -> Payer:
+        return self.claim.authorization.asset.id, self.claim.authorization.payer
+
+
+class Claims:
+    """Those of one process. Close it before its pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.finding = Group(self.find_batch)
+        self.claiming = Group(self.claim_batch)
+
+    async def close(self) -> None:
+        await self.finding.close()
+        await self.claiming.close()
+
+    async def find(self, authorization: Authorization) -> Payment | None:
+        """The payment that claimed this authorization's nonce, whatever else it said."""
+        return await self.finding.add(authorization)
+
+    async def claim(self, claim: Claim, funds: int | None) -> Claimed:
+        return await self.claiming.add(Asked(claim, funds))
+
+    async def find_batch(self, batch: Sequence[Authorization]) -> Sequence[Payment | None]:
+        return await payments.find_all(self.pool, batch)
+
+    async def claim_batch(self, batch: Sequence[Asked]) -> Sequence[Claimed]:
+        made = await payments.claim_all(self.pool, [one.claim for one in batch])
+        if len(made) < len(batch):
+            # It may have been made a moment ago, in a commit that nobody heard of.
+            states = await payments.states(self.pool, [one.claim.id for one in batch])
+            made = {payment_id for payment_id, state in states.items() if state == "claimed"}
+        refused = await self.refused([one for one in batch if one.claim.id in made])
+        return [verdict(one, made, refused) for one in batch]
+
+    async def refused(self, made: Sequence[Asked]) -> set[UUID]:
+        """Void what goes beyond its payer's money, and return it.
+
+        Asked once the claims are there, so that of two that are made at once, one sees the other: what an
+        upstream has done cannot be taken back, and each transfer that reverts costs gas.
+        """
+        payers = {one.payer for one in made if one.funds is not None}
+        if not payers:
+            return set()
+        promised = await payments.promised(self.pool, list(payers))
+        refused = set()
+        # The last to come is the first to go.
+        for one in reversed(made):
+            if one.funds is not None and promised.get(one.payer, 0) > one.funds:
+                await payments.void(self.pool, one.claim.id, "insufficient_funds")
+                promised[one.payer] -= one.claim.authorization.amount
+                refused.add(one.claim.id)
+        return refused
+
+
+def verdict(one: Asked, made: set[UUID], refused: set[UUID]) -> Claimed:
+    if one.claim.id in refused:
+        return "promised"
+    return "claimed" if one.claim.id in made else "taken"

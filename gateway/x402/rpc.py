@@ -1,0 +1,206 @@
+"""JSON-RPC to a node: what many calls ask at a time goes out together, over connections that are kept.
+
+A batch starts as soon as a lane is free and takes what has queued up meanwhile, so a lone question does not
+wait for company and a crowd shares one request. A question that is waiting already is not asked twice: it has
+not been answered, so its answer will be as fresh for whoever comes later.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import aiohttp
+import msgspec
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+
+from gateway.kit.tasks import Crew
+from gateway.x402.facilitator import FacilitatorUnavailable
+
+Request: TypeAlias = tuple[str, list[Any]]
+"""A method and its parameters."""
+
+TIMEOUT_SECONDS = 10
+TIMEOUT = ClientTimeout(total=TIMEOUT_SECONDS, sock_connect=3)
+HEADERS = {"Content-Type": "application/json"}
+
+# As many requests under way at once. One that a node is slow with leaves the others free.
+LANES = 4
+# Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
+BATCH_MAX = 100
+
+UNANSWERED = (
+    aiohttp.ClientError, TimeoutError, OSError, ValueError, msgspec.MsgspecError, RecursionError,
+)  # fmt: skip
+# What a node says instead of reading a batch, with an error of its own or with none.
+TOO_MUCH = (400, 413)
+
+
+class BatchRefused(Exception):
+    """The node did not take the questions together; perhaps it takes fewer at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Asker:
+    """Somebody's questions: done when each has its answer, or one cannot be had."""
+
+    done: "asyncio.Future[list[dict[str, Any]]]"
+    answers: list[dict[str, Any]]
+    missing: int
+
+    def take(self, position: int, answer: dict[str, Any]) -> None:
+        self.answers[position] = answer
+        self.missing -= 1
+        if not self.missing and not self.done.done():
+            self.done.set_result(self.answers)
+
+    def fail(self, reason: str) -> None:
+        if not self.done.done():
+            self.done.set_exception(FacilitatorUnavailable(reason))
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    text: bytes
+    """Its method and parameters as JSON members."""
+    askers: list[tuple[Asker, int]] = field(default_factory=list)
+    """Who asks, and in which place the answer is wanted."""
+
+    def numbered(self, number: int) -> bytes:
+        return b'{"jsonrpc":"2.0","id":%d,%b}' % (number, self.text)
+
+    def answer(self, answer: object) -> None:
+        """What is no answer fails this question only, when somebody looks for the result in it."""
+        for asker, position in self.askers:
+            asker.take(position, answer if isinstance(answer, dict) else {})
+
+    def fail(self, reason: str) -> None:
+        for asker, _ in self.askers:
+            asker.fail(reason)
+
+
+class Node:
+    """``FacilitatorUnavailable`` comes out of ``ask`` when it does not answer, or answers nonsense."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.waiting: dict[bytes, Question] = {}
+        self.lanes_free = LANES
+        self.size_max = BATCH_MAX
+        self.number = 0
+        self.is_scheduled = False
+        self.crew = Crew()
+        self.session: ClientSession | None = None
+
+    async def close(self) -> None:
+        """Whoever still waits is told that there will be no answer."""
+        waiting, self.waiting = self.waiting, {}
+        for question in waiting.values():
+            question.fail("the node is asked no more")
+        await self.crew.close()
+        if self.session is not None:
+            await self.session.close()
+
+    async def ask(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+        """Return each request's answer in its place: the JSON object that has its number."""
+        loop = asyncio.get_running_loop()
+        asker = Asker(loop.create_future(), [{}] * len(requests), len(requests))
+        for position, (method, params) in enumerate(requests):
+            text = b'"method":%b,"params":%b' % (msgspec.json.encode(method), msgspec.json.encode(params))
+            question = self.waiting.get(text)
+            if question is None:
+                question = self.waiting[text] = Question(text)
+            question.askers.append((asker, position))
+        if self.lanes_free and not self.is_scheduled:
+            # At the end of this tick of the loop, when everybody who is ready now has asked.
+            self.is_scheduled = True
+            loop.call_soon(self.kick)
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                return await asker.done
+        except TimeoutError:
+            raise FacilitatorUnavailable("the node does not answer: TimeoutError") from None
+
+    def kick(self) -> None:
+        self.is_scheduled = False
+        while self.waiting and self.lanes_free:
+            texts = list(self.waiting)[: self.size_max]
+            batch = [self.waiting.pop(text) for text in texts]
+            self.lanes_free -= 1
+            self.crew.start(self.carry(batch))
+
+    async def carry(self, batch: Sequence[Question]) -> None:
+        try:
+            await self.put(batch)
+        finally:
+            self.lanes_free += 1
+            self.kick()
+
+    async def put(self, batch: Sequence[Question]) -> None:
+        """Ask, and hand out what is answered."""
+        first = self.number
+        self.number += len(batch)
+        numbered = [question.numbered(first + place) for place, question in enumerate(batch)]
+        try:
+            answers = await self.post(numbered)
+        except BatchRefused:
+            self.size_max = max(len(batch) // 2, 1)
+            self.requeue(batch)
+            return
+        except asyncio.CancelledError:
+            for question in batch:
+                question.fail("the node is asked no more")
+            raise
+        except UNANSWERED as error:
+            # Not its text: that has the RPC URL in it, and many of those have a key in them.
+            for question in batch:
+                question.fail(f"the node does not answer: {kind(error)}")
+            return
+        if len(batch) == self.size_max < BATCH_MAX:
+            # It may have been short of breath.
+            self.size_max += 1
+        by_number = {number_of(one): one for one in answers}
+        for place, question in enumerate(batch):
+            question.answer(by_number.get(first + place))
+
+    def requeue(self, batch: Sequence[Question]) -> None:
+        """Before all others, in smaller batches."""
+        later, self.waiting = self.waiting, {question.text: question for question in batch}
+        for text, question in later.items():
+            if (same := self.waiting.get(text)) is not None:
+                same.askers += question.askers
+            else:
+                self.waiting[text] = question
+
+    async def post(self, numbered: Sequence[bytes]) -> list[Any]:
+        # One question goes without the brackets of a batch: some nodes read no others.
+        is_batch = len(numbered) > 1
+        body = b"[%b]" % b",".join(numbered) if is_batch else numbered[0]
+        async with self.opened().post(self.url, data=body, allow_redirects=False) as response:
+            if is_batch and response.status in TOO_MUCH:
+                raise BatchRefused
+            response.raise_for_status()
+            answer = msgspec.json.decode(await response.read())
+        if not is_batch:
+            return [answer]
+        if isinstance(answer, dict) and "error" in answer:
+            raise BatchRefused
+        if not isinstance(answer, list):
+            raise ValueError("neither answers nor an error")
+        return answer
+
+    def opened(self) -> ClientSession:
+        if self.session is None or self.session.closed:
+            self.session = ClientSession(headers=HEADERS, timeout=TIMEOUT, cookie_jar=DummyCookieJar())
+        return self.session
+
+
+def number_of(answer: object) -> int | None:
+    number = answer.get("id") if isinstance(answer, dict) else None
+    # True is 1 as the key of a dict, and no number of ours.
+    return number if type(number) is int else None
+
+
+def kind(error: Exception) -> str:
+    status = f" {error.status}" if isinstance(error, aiohttp.ClientResponseError) else ""
+    return type(error).__name__ + status
