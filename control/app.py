@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from control.api import openapi, serve
+from control.api import audit, openapi, serve
 from control.api.operation import Ports, Room
 from control.rooms import ROOMS
 from gateway.kit import ids
@@ -82,6 +82,7 @@ async def problems(
     # Answers carry keys and balances, and a browser must not take JSON for anything else.
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers[audit.REQUEST_ID] = audit.request_id(request)
     return response
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
+from control.api import permissions
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.kit.sql import Db, Statements
@@ -24,6 +25,9 @@ class Credential:
     mode: Literal["live", "test"]
     scopes: frozenset[str] | None
     """None where it may do whatever its user may."""
+    kind: Literal["key", "session"] = "key"
+    project_id: UUID | None = None
+    """The only one that it acts in, for a project's key."""
 
 
 async def present(db: Db, headers: Mapping[str, str]) -> Credential:
@@ -35,4 +39,8 @@ async def present(db: Db, headers: Mapping[str, str]) -> Credential:
     if row is None:
         raise Unauthorized("send a valid API key as a bearer token")
     scopes = None if row["scopes"] is None else frozenset(row["scopes"])
-    return Credential(row["user_id"], row["id"], row["organization_id"], row["mode"], scopes)
+    if row["project_role"] is not None:
+        scopes = permissions.of_project(row["project_role"])
+    return Credential(
+        row["user_id"], row["id"], row["organization_id"], row["mode"], scopes, "key", row["project_id"]
+    )

@@ -14,14 +14,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import UUID
 
 from asyncpg.pool import Pool as AnyPool
 from pydantic import TypeAdapter
 
 from config.settings import Settings
 from control.api import idempotency
-from control.api.access import Actor, Forbidden, Permission
+from control.api.access import Actor, Forbidden, Suspended
+from control.api.audit import Entry
 from control.api.idempotency import Claim
+from control.api.permissions import CATALOGUE
 from gateway.auth_mode import AuthMode
 from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
@@ -103,15 +106,33 @@ class Call:
     ports: Ports
     claim: Claim | None = None
     """The request's idempotency key, if it has one."""
+    entry: Entry | None = None
+    """The audit log's row to be, for an operation that changes something."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Db]:
-        """For an operation that is not one itself, because it asks somebody outside before or after."""
+        """For an operation that is not one itself, because it asks somebody outside before or after.
+
+        The first one has the audit log's row, too: what follows may fail, and this was done.
+        """
         assert isinstance(self.db, AnyPool), "this operation is a transaction already"
         async with self.db.acquire() as connection, connection.transaction():
             if self.claim is not None:
                 await self.claim.take(connection)
             yield connection
+            if self.entry is not None:
+                await self.entry.write(connection, "success")
+
+    def about(self, resource_id: UUID, *, organization_id: UUID | None = None) -> None:
+        """Tell the audit log what the operation was about, where neither the path nor the answer shows it."""
+        if self.entry is not None:
+            self.entry.resource_id = resource_id
+            self.entry.organization_id = organization_id or self.entry.organization_id
+
+    def by(self, user_id: UUID) -> None:
+        """Tell the audit log who it was, in an operation for anyone."""
+        if self.entry is not None:
+            self.entry.actor_id = user_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +156,7 @@ class Operation:
     method: str
     path: str
     handler: Handler
-    access: Permission | None
+    access: str | None
     fails: tuple[type[Refusal], ...]
     is_transaction: bool
     inputs: tuple[Input, ...]
@@ -144,6 +165,8 @@ class Operation:
     returns: TypeAdapter[Any] | None
     is_signup: bool = False
     """Makes an account for a stranger: limited more closely than anything else."""
+    is_change: bool = True
+    """Written to the audit log."""
 
     @property
     def is_idempotent(self) -> bool:
@@ -169,20 +192,25 @@ class Room:
         method: str,
         path: str = "",
         *,
-        access: Permission | None,
+        access: str | None,
         at: str | None = None,
         id: str | None = None,
         fails: Sequence[type[Refusal]] = (),
         is_transaction: bool = True,
         is_signup: bool = False,
+        is_change: bool | None = None,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
         ``access`` is the permission a caller needs, None for an operation that anyone may call. ``at`` is a
         whole path, for a room that is found under several; ``id`` is the operation's id where clients know it
         by one. An operation is one transaction; one that must commit before it asks somebody outside opts
-        out, gets the pool as ``call.db``, and opens its own.
+        out, gets the pool as ``call.db``, and opens its own. Whatever is no GET is taken for a change, unless
+        ``is_change`` knows better.
         """
+
+        if access is not None and access not in CATALOGUE:
+            raise ValueError(f"{self.name}: {access} is not in the catalogue of permissions")
 
         def register(handler: HandlerT) -> HandlerT:
             where = self.prefix + path if at is None else at
@@ -194,7 +222,7 @@ class Room:
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns, is_signup,
+                    inputs, body, status, returns, is_signup, method != "GET" if is_change is None else is_change,
                 )
             )  # fmt: skip
             return handler
@@ -202,7 +230,7 @@ class Room:
         return register
 
 
-def is_creating(method: str, access: Permission | None, status: int) -> bool:
+def is_creating(method: str, access: str | None, status: int) -> bool:
     return method == "POST" and access is not None and status == 201
 
 
@@ -238,7 +266,7 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
 
 
 def implied(
-    path: str, access: Permission | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
+    path: str, access: str | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
 ) -> list[type[Refusal]]:
     """What the layer itself refuses, so that no handler has to list it."""
     refusals: list[type[Refusal]] = [TooManyCalls, Unavailable]
@@ -247,7 +275,7 @@ def implied(
     if body:
         refusals.append(TooLarge)
     if access:
-        refusals += [Unauthorized, Forbidden]
-    if access and "{organization_id}" in path:
+        refusals += [Unauthorized, Forbidden, Suspended]
+    if access and ("{organization_id}" in path or "{project_id}" in path):
         refusals.append(NotFound)
     return refusals

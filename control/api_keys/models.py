@@ -6,8 +6,8 @@ from uuid import UUID
 from asyncpg import Record
 from pydantic import BaseModel, Field
 
-from control.api.access import Permission
 from control.api.fields import Name
+from control.api.permissions import Permission
 from gateway.kit.money import to_text
 from gateway.ledger import caps
 from gateway.ledger.caps import Spending

@@ -70,12 +70,12 @@ async def holder(call: Call, organization_id: UUID, body: NewApiKey) -> tuple[UU
     member = await store.find_member(call.db, organization_id, user_id)
     if member is None:
         raise invalid("body/agent_identity_id", "is not a member of this organization")
-    role, is_agent = member
+    granted, is_agent = member
     if body.agent_identity_id and not is_agent:
         raise invalid("body/agent_identity_id", "is not an agent")
     if body.key_type == "agent" and not is_agent:
         raise invalid("body/agent_identity_id", "is required for a key of type agent")
-    if excess := rules.excess(call.actor, organization_id, role, body.scopes):
+    if excess := rules.excess(call.actor, granted, body.scopes):
         raise PermissionNotHeld(f"this key cannot grant {', '.join(excess)}")
     return user_id, body.key_type or ("agent" if is_agent else "user")
 

@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from control.api.access import Role
+from control.api import access
 from control.api_keys.models import ApiKey, from_row
 from gateway.kit.sql import Db, Statements
 from gateway.ledger import caps
@@ -23,7 +23,9 @@ async def is_key(db: Db, organization_id: UUID, key_id: UUID) -> bool:
     return bool(await db.fetchval(SQL.is_key, organization_id, key_id))
 
 
-async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[Role, bool] | None:
-    """The member's role, and whether it is an agent."""
+async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[frozenset[str], bool] | None:
+    """What the member is granted, and whether it is an agent."""
     row = await db.fetchrow(SQL.find_member, organization_id, user_id)
-    return (row["role"], row["kind"] == "agent") if row else None
+    if row is None:
+        return None
+    return access.granted(organization_id, row["role"], row["custom"]), row["kind"] == "agent"

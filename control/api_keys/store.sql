@@ -9,8 +9,8 @@ ORDER BY id
 LIMIT $2 OFFSET $3
 
 -- name: find_member
-SELECT members.role, users.kind
-FROM members JOIN users ON users.id = members.user_id
+SELECT members.role, roles.permissions AS custom, users.kind
+FROM members JOIN users ON users.id = members.user_id LEFT JOIN roles ON roles.id = members.role_id
 WHERE members.organization_id = $1 AND members.user_id = $2
 
 -- name: is_key

@@ -150,7 +150,7 @@ async def deposit(
     organization_id: UUID | None = None
     if authorization is not None:
         credential = await credentials.present(call.db, {"Authorization": authorization})
-        actor = await access.admit(call.db, credential, "wallet.deposit", None)
+        actor = await access.admit(call.db, credential, "wallet.deposit")
         organization_id = actor.organization_id
     deposits: Deposits = call.ports.cashier
     payment = Credentials(None, x_payment, payment_signature)

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import get_args
 from uuid import uuid4
 
 import pytest
@@ -12,8 +11,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
 from control.api import openapi
-from control.api.access import Permission
 from control.api.operation import Operation
+from control.api.permissions import CATALOGUE
 from control.rooms import ROOMS
 from gateway.kit.sql import Pool
 from tests.control.conftest import NETWORKS, Client, ports_with
@@ -88,5 +87,11 @@ def test_an_operation_says_what_it_does(operation: Operation) -> None:
 
 
 def test_permissions_are_a_resource_and_an_action() -> None:
-    assert [one for one in get_args(Permission) if not re.fullmatch(r"[a-z_]+\.[a-z]+", one)] == []
-    assert list(get_args(Permission)) == sorted(get_args(Permission))
+    assert [one for one in CATALOGUE if not re.fullmatch(r"[a-z_]+\.[a-z]+", one)] == []
+    assert list(CATALOGUE) == sorted(CATALOGUE)
+
+
+def test_every_permission_is_asked_for() -> None:
+    # The gateway asks for wallet.spend, and a deposit that comes with a key for wallet.deposit.
+    elsewhere = {"wallet.deposit", "wallet.spend"}
+    assert set(CATALOGUE) == {operation.access for operation in OPERATIONS if operation.access} | elsewhere

@@ -57,6 +57,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "agent_wallets": {"gateway/x402"},
         "answers": {"gateway/answers"},
         "api_keys": {"control/identity"},
+        "audit_logs": {"control/api"},
         "assets": {"gateway/ledger"},
         "call_counts": {"gateway/ledger"},
         "chain_transactions": {"gateway/x402"},
