@@ -1,7 +1,8 @@
 """May they? Who is asking is for ``credentials`` to say, and what there is to be allowed for ``permissions``.
 
-The organization is the one in the path, or that of the project in the path, or else the asker's own. A session acts
-wherever its user is a member; a key in its own organization only, and a project's key in its project only.
+The organization is the one in the path, or that of the project in the path, or else the asker's own. A
+session acts wherever its user is a member; a key in its own organization only, and a project's key in its
+project only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from asyncpg import Record
 
 from control.api import permissions, wire_ids
 from control.api.credentials import Credential
-from control.api.permissions import FOR_EVERYBODY, GRANTS, OPERATE, BuiltIn
+from control.api.permissions import FOR_EVERYBODY, GRANTS, OPERATE, OWN_ACCOUNT, BuiltIn
 from gateway.kit.problem import NotFound, Refusal, Unauthorized
 from gateway.kit.sql import Db, Statements
 from gateway.ledger.accounts import PLATFORM
@@ -23,6 +24,10 @@ SQL = Statements(__file__)
 
 class Forbidden(Refusal):
     status, slug, title = 403, "forbidden", "Forbidden"
+
+
+class PermissionNotHeld(Refusal):
+    status, slug, title = 403, "permission-not-held", "Permission not held"
 
 
 class Suspended(Refusal):
@@ -67,7 +72,10 @@ def require(actor: Actor, permission: str) -> None:
 
 
 async def place(db: Db, credential: Credential, permission: str, path: Mapping[str, str]) -> Actor:
-    """Where a request acts, and what the asker may do there. A foreign place is as absent as an unknown one."""
+    """Where a request acts, and what the asker may do there.
+
+    A foreign place is as absent as an unknown one.
+    """
     if credential.project_id is not None:
         return await place_project_key(db, credential, credential.project_id, path)
     home = credential.organization_id
@@ -139,6 +147,12 @@ async def elsewhere(db: Db, actor: Actor, organization_id: UUID, permission: str
     return await admit(db, credential, permission, {"organization_id": str(organization_id)})
 
 
+def may_grant(actor: Actor, wanted: Iterable[str]) -> None:
+    """Nobody grants, or takes from somebody, what they do not have themselves."""
+    if excess := sorted(set(wanted) - actor.permissions):
+        raise PermissionNotHeld(f"this {actor.kind} lacks {', '.join(excess)}")
+
+
 def acting(credential: Credential, standing: Record, *, is_at_home: bool = True) -> Actor:
     organization_id: UUID = standing["organization_id"]
     held = granted(organization_id, standing["role"], standing["custom"])
@@ -161,7 +175,7 @@ def acting(credential: Credential, standing: Record, *, is_at_home: bool = True)
 
 def granted(organization_id: UUID, role: BuiltIn | None, custom: Iterable[str] | None) -> frozenset[str]:
     """What a role grants to a member: a built-in one, or a custom one with the permissions it has."""
-    held = frozenset(custom or ()) & GRANTS["owner"] if role is None else GRANTS[role]
+    held = frozenset(custom or ()) & GRANTS["owner"] | OWN_ACCOUNT if role is None else GRANTS[role]
     if organization_id == PLATFORM and role in ("owner", "admin"):
         held |= {OPERATE}
     return held

@@ -91,9 +91,7 @@ class Entry:
         return {**{name: value for name, value in known.items() if value is not None}, "fields": self.fields}
 
 
-def begin(
-    request: web.Request, action: str, resource_type: str, permission: str | None, path: str
-) -> Entry:
+def begin(request: web.Request, action: str, resource_type: str, permission: str | None, path: str) -> Entry:
     named = [value for name, value in request.match_info.items() if name != "organization_id"]
     found = [one for one in map(wire_ids.read_any, named) if one is not None]
     agent = request.headers.get("User-Agent")

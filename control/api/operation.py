@@ -218,11 +218,12 @@ class Room:
             possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
             if is_creating(method, access, status):
                 possible |= dict.fromkeys([*idempotency.REFUSALS, Invalid])
+            is_told = method != "GET" if is_change is None else is_change
             name = id or f"{self.name}.{handler.__name__}"
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns, is_signup, method != "GET" if is_change is None else is_change,
+                    inputs, body, status, returns, is_signup, is_told,
                 )
             )  # fmt: skip
             return handler

@@ -1,7 +1,7 @@
 """What there is to be allowed: every permission, and what the built-in roles grant.
 
-A permission is a resource and an action. Each operation of the API names the one that it needs, in ``access=``;
-the table in ``control/README.md`` shows them all.
+A permission is a resource and an action. Each operation of the API names the one that it needs, in
+``access=``; the table in ``control/README.md`` shows them all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -38,6 +38,8 @@ CATALOGUE: Mapping[str, str] = {
 
 # Whoever may do anything at all may ask what: a narrow key has to be able to find out that it is narrow.
 FOR_EVERYBODY = frozenset({"permissions.read"})
+# An account is everybody's own, whatever their role in an organization is.
+OWN_ACCOUNT = frozenset({"account.read", "account.write"})
 # Only the platform's own organization can grant it.
 OPERATE = "platform.operate"
 
@@ -45,8 +47,7 @@ BuiltIn: TypeAlias = Literal["owner", "admin", "editor", "viewer"]
 BUILT_IN: tuple[BuiltIn, ...] = get_args(BuiltIn)
 
 VIEWER = frozenset(one for one in CATALOGUE if one.endswith(".read")) - {"audit_logs.read"}
-# An account is everybody's own, whatever they may do in an organization.
-VIEWER |= {"account.write"}
+VIEWER |= OWN_ACCOUNT
 EDITOR = VIEWER | {
     "facilitator.use",
     "projects.write",

@@ -70,7 +70,7 @@ async def admitted(
 
 
 def is_told(operation: Operation, refusal: Refusal) -> bool:
-    """Whether the audit log hears of a refusal: of a lacking permission, and of an outcome that is not known."""
+    """Whether the audit log hears of a refusal: of a lacking permission, and of an unknown outcome."""
     is_unsure = operation.is_change and not operation.is_transaction and refusal.status >= 500
     return refusal.status == 403 or is_unsure
 

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from control.api.access import PermissionNotHeld
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Created, Done, Room
 from control.api.paging import Data, Limit, Offset, Page, page
@@ -15,16 +16,12 @@ from control.api_keys.models import (
     shown,
 )
 from control.identity import keys
-from gateway.kit.problem import NotFound, Refusal, invalid
+from gateway.kit.problem import NotFound, invalid
 from gateway.ledger import caps
 from gateway.ledger.caps import NO_CAPS
 
 room = Room("api_keys", "/organizations/{organization_id}/api-keys")
 DEFAULT = "/organizations/default/api-keys"
-
-
-class PermissionNotHeld(Refusal):
-    status, slug, title = 403, "permission-not-held", "Permission not held"
 
 
 @room.get(access="api_keys.read", id="list_org_api_keys")

@@ -42,6 +42,15 @@ async def revoke(db: Db, organization_id: UUID, key_id: UUID) -> bool:
     return await db.fetchval(SQL.revoke, organization_id, key_id) is not None
 
 
+async def revoke_of_project(db: Db, project_id: UUID) -> None:
+    await db.execute(SQL.revoke_of_project, project_id)
+
+
+async def revoke_of_member(db: Db, organization_id: UUID, user_id: UUID) -> None:
+    """They would work again if their user was invited again, and nobody would think of them."""
+    await db.execute(SQL.revoke_of_member, organization_id, user_id)
+
+
 async def lock_unless_issued(db: Db, organization_id: UUID) -> bool:
     """False when the organization ever had a key.
 

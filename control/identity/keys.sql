@@ -13,3 +13,9 @@ SELECT FROM organizations WHERE id = $1 FOR UPDATE
 
 -- name: was_issued
 SELECT EXISTS (SELECT FROM api_keys WHERE organization_id = $1)
+
+-- name: revoke_of_project
+UPDATE api_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL
+
+-- name: revoke_of_member
+UPDATE api_keys SET revoked_at = now() WHERE organization_id = $1 AND user_id = $2 AND revoked_at IS NULL

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from control.api import access, credentials
-from control.api.permissions import CATALOGUE, GRANTS, OWNER, BuiltIn
+from control.api.permissions import CATALOGUE, GRANTS, OWN_ACCOUNT, OWNER, BuiltIn
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.kit.sql import Pool
@@ -143,4 +143,4 @@ def test_only_the_platform_operates_the_platform() -> None:
 
 def test_a_custom_role_grants_what_it_lists_and_never_the_platform() -> None:
     custom = ["wallet.read", "platform.operate", "gone.permission"]
-    assert access.granted(PLATFORM, None, custom) == {"wallet.read"}
+    assert access.granted(PLATFORM, None, custom) == {"wallet.read"} | OWN_ACCOUNT
