@@ -29,6 +29,7 @@ from gateway.buckets import Buckets
 from gateway.call import Gate
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
+from gateway.key_uses import KeyUses, noting
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_ask, guarded_fetch
@@ -118,11 +119,12 @@ async def serve(
         keyring = Keyring.parse([key.get_secret_value() for key in settings.secrets.keys])
         buckets = Buckets(shared(settings))
         stack.push_async_callback(buckets.close)
+        uses = await stack.enter_async_context(noting(base.pool))
         gate = management = None
         if is_gateway:
-            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets))
+            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets, uses))
         if is_control:
-            management = await stack.enter_async_context(managed(base, guard, keyring, buckets))
+            management = await stack.enter_async_context(managed(base, guard, keyring, buckets, uses))
         front = server.create(
             gate,
             management,
@@ -211,11 +213,13 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
 
 
 @asynccontextmanager
-async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[Gate]:
+async def gated(
+    base: Base, guard: Guard, keyring: Keyring, buckets: Buckets, uses: KeyUses
+) -> AsyncIterator[Gate]:
     settings, pool = base.settings, base.pool
     async with AsyncExitStack() as stack:
         published = Snapshot(
-            pool, base.dsn, accounts.of_networks(settings.networks), auth_mode.installed(), keyring
+            pool, base.dsn, accounts.of_networks(settings.networks), auth_mode.installed(), keyring, uses
         )
         stack.push_async_callback(published.close)
         await published.start()
@@ -257,11 +261,14 @@ def adoption(pool: Pool) -> Adopt:
 
 
 @asynccontextmanager
-async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[web.Server]:
+async def managed(
+    base: Base, guard: Guard, keyring: Keyring, buckets: Buckets, uses: KeyUses
+) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
-    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin, buckets)
+    modes = auth_mode.installed()
+    ports = Ports(guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:

@@ -27,6 +27,7 @@ from control.api.idempotency import Claim
 from control.api.permissions import CATALOGUE
 from gateway.auth_mode import AuthMode
 from gateway.buckets import Buckets, TooManyCalls
+from gateway.key_uses import KeyUses
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
@@ -84,6 +85,8 @@ class Ports:
     """The origin that this process listens on, where the settings leave the port to the system."""
     buckets: Buckets | None = None
     """What addresses are limited by; None limits nobody."""
+    uses: KeyUses = field(default_factory=KeyUses)
+    """Which keys were used."""
 
     @property
     def origin(self) -> str:

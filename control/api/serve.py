@@ -61,6 +61,8 @@ async def admitted(
 ) -> web.Response:
     # Before parsing, so that a stranger learns nothing from how a request is malformed.
     actor = await admit(operation, request, pool, entry)
+    if operation.access is not None and actor.kind == "key":
+        ports.uses.note(actor.key_id)
     positional, keywords = await read(operation, request, actor)
     entry.sent(keywords.get("body"))
     claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None

@@ -1,7 +1,7 @@
 from uuid import UUID
 
 from control.api import access
-from control.api_keys.models import ApiKey, from_row
+from control.api_keys.models import ApiKey, V1Key, from_row, v1_from_row
 from gateway.kit.sql import Db, Statements
 from gateway.ledger import caps
 
@@ -16,6 +16,16 @@ async def page(db: Db, organization_id: UUID, limit: int, offset: int) -> list[A
     rows = await db.fetch(SQL.page, organization_id, limit, offset)
     spending = await caps.find(db, [row["id"] for row in rows])
     return [from_row(row, spending) for row in rows]
+
+
+async def get(db: Db, organization_id: UUID, key_id: UUID) -> ApiKey:
+    row = await db.fetchrow(SQL.get, organization_id, key_id)
+    assert row is not None, "it was changed in this transaction"
+    return from_row(row, await caps.find(db, [key_id]))
+
+
+async def of_project(db: Db, project_id: UUID, key_id: UUID | None = None) -> list[V1Key]:
+    return [v1_from_row(row) for row in await db.fetch(SQL.of_project, project_id, key_id)]
 
 
 async def is_key(db: Db, organization_id: UUID, key_id: UUID) -> bool:

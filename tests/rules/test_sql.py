@@ -69,6 +69,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "idempotency_keys": {"gateway/ledger"},
         "invites": {"control/identity"},
         "key_caps": {"gateway/ledger"},
+        "key_uses": {"gateway"},
         "idempotent_requests": {"control/api"},
         "low_balances": {"gateway/ledger"},
         "members": {"control/identity"},
