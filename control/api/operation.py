@@ -3,7 +3,7 @@
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
 query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
 model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
-``None`` is 204, ``Done`` is 200 without a body.
+``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere.
 """
 
 import inspect
@@ -51,6 +51,15 @@ class Created(Generic[T]):
 class Headed(Generic[T]):
     value: T
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An image: the one kind of answer that is no JSON."""
+
+    content: bytes = field(repr=False)
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,10 @@ class Operation:
     """Written to the audit log."""
 
     @property
+    def is_image(self) -> bool:
+        return bool(typing.get_type_hints(self.handler)["return"] == Blob | Found)
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
         return is_creating(self.method, self.access, self.status)
@@ -263,6 +276,8 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
     bodiless = {type(None): 204, Done: 200, Found: 302}
     if annotation in bodiless:
         return bodiless[annotation], None
+    if annotation == Blob | Found:
+        return 200, None
     origin = typing.get_origin(annotation)
     if origin in (Created, Headed):
         return 201 if origin is Created else 200, TypeAdapter(typing.get_args(annotation)[0])

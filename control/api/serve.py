@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
+from control.api.operation import Blob, Call, Created, Found, Headed, Input, Operation, Ports, Room
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
 from gateway.kit.addresses import unit
@@ -261,7 +261,9 @@ def flaws_in(value: Any, pointer: str) -> Iterator[FieldProblem]:
 
 def answer(operation: Operation, result: Any) -> web.Response:
     if isinstance(result, Found):
-        return web.Response(status=operation.status, headers={"Location": result.location})
+        return web.Response(status=302, headers={"Location": result.location})
+    if isinstance(result, Blob):
+        return web.Response(body=result.content, headers=result.headers, content_type=result.content_type)
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result

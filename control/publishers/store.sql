@@ -130,3 +130,29 @@ SELECT organization_id, auth_sealed FROM publishers WHERE id = $1 AND auth_seale
 
 -- name: replace_sealed
 UPDATE publishers SET auth_sealed = $2 WHERE id = $1
+
+-- name: put_logo
+INSERT INTO publisher_logos (publisher_id, content_type, content) VALUES ($1, $2, $3)
+ON CONFLICT (publisher_id) DO UPDATE
+SET content_type = excluded.content_type, content = excluded.content, updated_at = now()
+
+-- name: show_logo_at
+UPDATE publishers SET details = details || jsonb_build_object('logo_url', $3::text), updated_at = now()
+WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
+RETURNING id
+
+-- name: logo
+SELECT slug, details ->> 'logo_url' AS logo_url, content_type, content
+FROM publishers LEFT JOIN publisher_logos ON publisher_id = id
+WHERE (slug = $1 OR id = $2) AND deleted_at IS NULL AND suspended_at IS NULL AND is_active
+
+-- name: slug
+SELECT slug FROM publishers WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
+
+-- name: set_standing
+UPDATE publishers
+SET is_verified = coalesce($2, is_verified),
+    suspended_at = CASE WHEN $3::boolean IS NULL THEN suspended_at WHEN $3 THEN coalesce(suspended_at, now()) END,
+    updated_at = now()
+WHERE id = $1 AND deleted_at IS NULL
+RETURNING id, slug, organization_id, is_active, is_verified, suspended_at

@@ -44,20 +44,23 @@ async def create_key(client: Client, **more: Any) -> dict[str, Any]:
 async def test_a_change_is_told_with_its_circumstances(client: Client, member: Member) -> None:
     made = await create_key(client, scopes=["wallet.read"])
     (one,) = await entries(client)
-    assert one.items() >= {
-        "organization_id": member.organization_id,
-        "actor_id": str(member.id.user_id),
-        "actor_type": "api_key",
-        "action": "create_default_org_api_key",
-        "action_category": "create",
-        "resource_type": "api_keys",
-        "resource_id": made["id"],
-        "status": "success",
-        "error_message": None,
-        "ip_address": "127.0.0.1",
-        "user_agent": "curl/9",
-        "request_id": "mine-1",
-    }.items()
+    assert (
+        one.items()
+        >= {
+            "organization_id": member.organization_id,
+            "actor_id": str(member.id.user_id),
+            "actor_type": "api_key",
+            "action": "create_default_org_api_key",
+            "action_category": "create",
+            "resource_type": "api_keys",
+            "resource_id": made["id"],
+            "status": "success",
+            "error_message": None,
+            "ip_address": "127.0.0.1",
+            "user_agent": "curl/9",
+            "request_id": "mine-1",
+        }.items()
+    )
     assert one["metadata"]["fields"] == ["name", "scopes"]
     assert (await (await client.get(f"{LOGS}/{one['id']}")).json())["data"] == one
     assert (await client.get(f"{LOGS}/{uuid4()}")).status == 404
@@ -76,7 +79,9 @@ async def test_what_was_refused_did_not_happen(client: Client) -> None:
 
 async def test_a_lacking_permission_is_told(client: Client, pool: Pool, member: Member) -> None:
     who, headers = await colleague(pool, member, "viewer")
-    assert (await client.post("/organizations/default/api-keys", json={"name": "k"}, headers=headers)).status == 403
+    assert (
+        await client.post("/organizations/default/api-keys", json={"name": "k"}, headers=headers)
+    ).status == 403
     _, admin = await colleague(pool, member, "admin")
     role = {"role_name": "owner"}
     at = f"/organizations/default/members/{who.user_id}/role"
@@ -204,7 +209,13 @@ async def test_no_secret_is_in_the_log(client: Client, pool: Pool, member: Membe
     rows = await pool.fetch("SELECT audit_logs::text AS everything FROM audit_logs")
     assert len(rows) == 7
     everything = "\n".join(row["everything"] for row in rows)
-    for secret in (made["api_key"], issued["plaintext"], agent["api_key"], narrow["Authorization"][7:], SECRET):
+    for secret in (
+        made["api_key"],
+        issued["plaintext"],
+        agent["api_key"],
+        narrow["Authorization"][7:],
+        SECRET,
+    ):
         assert secret not in everything
     # Whoever signs up is told about, too.
     assert str(UUID(agent["id"])) in everything

@@ -158,7 +158,11 @@ async def test_v1_invites_to_one_project_only(
 ) -> None:
     project = (await (await client.post("/v1/projects", json={"name": "P"})).json())["project"]
     at = f"/v1/projects/{project['id']}/invitations"
-    body = {"email": "ada@example.com", "role": "developer", "callbackURL": "https://gateway.example/join?a=1"}
+    body = {
+        "email": "ada@example.com",
+        "role": "developer",
+        "callbackURL": "https://gateway.example/join?a=1",
+    }
     invited = await client.post(at, json=body)
     assert invited.status == 201, await invited.text()
     assert letters[0]["link"].startswith("https://gateway.example/join?a=1&token=")
@@ -229,7 +233,5 @@ async def test_the_token_is_stored_as_its_hash(
 
 async def test_invitations_of_others_are_not_found(client: Client, pool: Pool) -> None:
     other = await join(pool)
-    made = await (
-        await client.post(INVITES, json={"email": "ada@example.com"}, headers=other.headers)
-    ).json()
+    made = await (await client.post(INVITES, json={"email": "ada@example.com"}, headers=other.headers)).json()
     assert (await client.delete(f"{INVITES}/{made['data']['id']}")).status == 404

@@ -28,7 +28,10 @@ async def test_what_one_may_is_told(client: Client, pool: Pool, member: Member) 
     at = "/organizations/default/permissions"
     assert await (await client.get(f"{at}/mine")).json() == sorted(GRANTS["owner"])
     narrow = await bearer(pool, member.id, ["wallet.read"])
-    assert await (await client.get(f"{at}/mine", headers=narrow)).json() == ["permissions.read", "wallet.read"]
+    assert await (await client.get(f"{at}/mine", headers=narrow)).json() == [
+        "permissions.read",
+        "wallet.read",
+    ]
     for permission, may in [("wallet.read", True), ("wallet.spend", False), ("no.such", False)]:
         answer = await client.get(f"{at}/check/{permission}", headers=narrow)
         assert (await answer.json())["data"] is may

@@ -76,7 +76,8 @@ async def test_a_project_that_cannot_be(client: Client, body: dict[str, Any], st
 
 
 @pytest.mark.parametrize(
-    "change", [{"compute_unit_min": 5}, {"enable_logical_replication": False}, {"history_retention_seconds": 1}]
+    "change",
+    [{"compute_unit_min": 5}, {"enable_logical_replication": False}, {"history_retention_seconds": 1}],
 )
 async def test_settings_that_contradict_each_other_are_400(client: Client, change: dict[str, Any]) -> None:
     body = {"name": "N", "region": "local", "enable_logical_replication": True}
@@ -118,7 +119,9 @@ async def test_a_project_key_acts_in_its_project_only(client: Client, pool: Pool
     assert (await client.get(f"/v1/projects/{other['id']}", headers=headers)).status == 404
     for path in ("/wallet/balance", "/organizations", "/v1/projects", "/organizations/default/members"):
         assert (await client.get(path, headers=headers)).status == 403
-    assert (await client.get(f"/organizations/{member.organization_id}/members", headers=headers)).status == 403
+    assert (
+        await client.get(f"/organizations/{member.organization_id}/members", headers=headers)
+    ).status == 403
 
 
 async def test_a_project_key_is_listed_renamed_and_revoked(client: Client) -> None:
@@ -174,7 +177,9 @@ async def test_a_moved_project_leaves_its_keys_behind(client: Client, pool: Pool
     assert (await same.json())["project"]["orgId"] == project["orgId"]
 
 
-async def test_an_organization_with_a_project_is_not_deleted(client: Client, pool: Pool, member: Member) -> None:
+async def test_an_organization_with_a_project_is_not_deleted(
+    client: Client, pool: Pool, member: Member
+) -> None:
     await pool.execute("UPDATE organizations SET is_personal = false")
     project = await create(client)
     at = f"/v1/orgs/{project['orgId']}"

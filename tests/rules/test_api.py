@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
-from control.api import openapi
+from control.api import openapi, table
 from control.api.operation import Operation
 from control.api.permissions import CATALOGUE
 from control.rooms import ROOMS
@@ -26,6 +26,7 @@ FOR_ANYONE = {
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window
+    "get_store_publisher_logo",  # a shop window
     "facilitator_supported",   # what a server asks before it sends payments
     "get_supported",           # what a payer asks before it pays
     "onchain_deposit",         # a payment says whose money it is
@@ -61,6 +62,11 @@ def test_openapi_is_current() -> None:
     assert json.loads(CHECKED_IN.read_text()) == openapi.document(ROOMS), (
         "run the command in control/__main__"
     )
+
+
+def test_the_table_of_operations_is_current() -> None:
+    readme = (CHECKED_IN.parent / "README.md").read_text()
+    assert readme == table.put_into(readme, ROOMS), "run: python -m control table"
 
 
 def test_openapi_is_valid() -> None:

@@ -77,6 +77,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "payments": {"gateway/x402"},
         "project_members": {"control/identity"},
         "projects": {"control/projects"},
+        "publisher_logos": {"control/publishers"},
         "publisher_prices": {"control/publishers"},
         "publishers": {"control/publishers"},
         "resources": {"gateway"},
