@@ -21,6 +21,8 @@ from config.settings import Settings
 from control import app, health, migrate
 from control.api import idempotency
 from control.api.operation import Ports
+from control.identity import links, sessions
+from control.mail import outbox, postman
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
 from gateway import auth_mode, server, snapshot
@@ -37,6 +39,7 @@ from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.kit.stack import stay_shallow
+from gateway.kit.tasks import Crew
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
@@ -145,7 +148,12 @@ async def serve(
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     """Close what dead processes left open and finish what is pending, until cancelled."""
-    async with based(settings, settings.public_url or "http://localhost") as base:
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
+        crew = Crew()
+        stack.push_async_callback(crew.close)
+        # Beside the other jobs: a slow mail server holds up nobody's money.
+        crew.start(postman.deliver_forever(base.pool, settings.mail, postman.context(settings.mail)))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):
@@ -181,6 +189,9 @@ async def prune(base: Base) -> None:
     kept = timedelta(hours=base.settings.idempotency.keep_hours)
     await kept_answers.prune(base.pool, kept)
     await idempotency.prune(base.pool, kept)
+    await sessions.prune(base.pool)
+    await links.prune(base.pool)
+    await outbox.prune(base.pool)
 
 
 async def measure(base: Base) -> None:

@@ -14,7 +14,18 @@ from pydantic_core import from_json
 from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.operation import Blob, Call, Created, Found, Headed, Input, Operation, Ports, Room
+from control.api.operation import (
+    Blob,
+    Call,
+    Created,
+    Found,
+    Headed,
+    Input,
+    Operation,
+    Ports,
+    Room,
+    Visitor,
+)  # fmt: skip
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
 from gateway.kit.addresses import unit
@@ -60,13 +71,14 @@ async def admitted(
     operation: Operation, request: web.Request, pool: Pool, ports: Ports, entry: Entry
 ) -> web.Response:
     # Before parsing, so that a stranger learns nothing from how a request is malformed.
-    actor = await admit(operation, request, pool, entry)
+    actor = await admit(operation, request, pool, ports, entry)
     if operation.access is not None and actor.kind == "key":
         ports.uses.note(actor.key_id)
     positional, keywords = await read(operation, request, actor)
     entry.sent(keywords.get("body"))
     claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
-    call = Call(pool, actor, ports, claim, entry if operation.is_change else None)
+    told = entry if operation.is_change else None
+    call = Call(pool, actor, ports, claim, visitor_of(request), told)
     work = partial(carry_out, operation, pool, call, positional, keywords)
     return await work() if claim is None else await once(claim, pool, work)
 
@@ -143,14 +155,23 @@ def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Buc
     return (management, Bucket("signup", owner, limits.signups_per_minute / 60, limits.signup_burst))
 
 
-async def admit(operation: Operation, request: web.Request, pool: Pool, entry: Entry) -> access.Actor:
+async def admit(
+    operation: Operation, request: web.Request, pool: Pool, ports: Ports, entry: Entry
+) -> access.Actor:
     if operation.access is None:
         return access.ANYONE
-    credential = await credentials.present(pool, request.headers)
+    credential = await credentials.present(pool, ports.asking(request.method, request.headers))
     actor = await access.place(pool, credential, operation.access, request.match_info)
     entry.admitted(actor)
     access.require(actor, operation.access)
     return actor
+
+
+def visitor_of(request: web.Request) -> Visitor:
+    agent = request.headers.get("User-Agent")
+    # Shown to its owner later: what cannot be stored or printed says nothing to them.
+    agent = "".join(filter(str.isprintable, SURROGATE.sub("", agent))) if agent else None
+    return Visitor(request.remote or "::", agent or None, request.headers.get("Origin"))
 
 
 async def read(
@@ -261,7 +282,7 @@ def flaws_in(value: Any, pointer: str) -> Iterator[FieldProblem]:
 
 def answer(operation: Operation, result: Any) -> web.Response:
     if isinstance(result, Found):
-        return web.Response(status=302, headers={"Location": result.location})
+        return web.Response(status=302, headers={"Location": result.location, **result.headers})
     if isinstance(result, Blob):
         return web.Response(body=result.content, headers=result.headers, content_type=result.content_type)
     if operation.returns is None:

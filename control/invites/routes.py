@@ -10,9 +10,9 @@ from control.api.operation import Call, Created, Room
 from control.api.paging import Data
 from control.api.permissions import FROM_V1, TO_V1
 from control.api.wire_ids import InvitationId, OrgId, ProjectId
-from control.identity import invitations, mail
+from control.identity import invitations
 from control.identity.invitations import Accepted, NewInvitation
-from control.invites import store
+from control.invites import letters, store
 from control.invites.models import (
     AcceptedInvite,
     Invite,
@@ -28,6 +28,7 @@ from control.invites.models import (
     V1ProjectAccepted,
     V1Revoked,
 )
+from control.mail import outbox
 from gateway.kit.problem import NotFound, Refusal, invalid
 
 room = Room("invites", "/organizations/{organization_id}/invites")
@@ -186,33 +187,30 @@ async def invite(
     call: Call, email: str, grant: Grant, project_id: UUID | None, callback: str | None
 ) -> dict[str, Any]:
     access.may_grant(call.actor, grant.permissions)
-    page = link_to(call, callback)
     organization_id = call.actor.organization_id
     new = NewInvitation(organization_id, email, grant.role, grant.role_id, call.actor.user_id, project_id)
     row, token = await invitations.invite(call.db, new)
     call.about(row["id"])
-    values = {
-        "name": await store.name_of(call.db, organization_id, project_id),
-        "role": grant.name,
-        "link": page + ("&" if "?" in page else "?") + urlencode({"token": token}),
-    }
-    await mail.queue(
-        call.db, email, "project_invitation" if project_id else "organization_invitation", values
+    inviter, what = await store.names(call.db, call.actor.user_id, organization_id, project_id)
+    url = link_to(call, callback, token, "project" if project_id else "invite")
+    await outbox.post(
+        call.db, email, letters.invitation(inviter, what, grant.name, url), invitations.LIFETIME
     )
     return dict(row)
 
 
-def link_to(call: Call, callback: str | None) -> str:
+def link_to(call: Call, callback: str | None, token: str, kind: str) -> str:
     """Where the link in the mail leads: our mail must not send people with their token to anybody's site."""
     if callback is None:
-        return f"{call.ports.origin}/invitations"
+        return letters.link(call.ports.origin, kind, token)
     try:
         parts = urlsplit(callback)
     except ValueError:
         raise invalid("body/callbackURL", "is not a URL") from None
     if f"{parts.scheme}://{parts.netloc}".lower() != call.ports.origin.lower():
         raise invalid("body/callbackURL", f"is not a page of {call.ports.origin}")
-    return urlunsplit(parts._replace(fragment=""))
+    query = "&".join(filter(None, [parts.query, urlencode({"token": token})]))
+    return urlunsplit(parts._replace(query=query, fragment=""))
 
 
 async def accepted_by(call: Call, token: str, *, is_project: bool) -> Accepted | None:

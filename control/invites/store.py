@@ -36,7 +36,8 @@ async def mine(db: Db, user_id: UUID) -> list[V1Mine]:
     return [V1Mine(**{**dict(row), "role": TO_V1[row["role"]]}) for row in rows]
 
 
-async def name_of(db: Db, organization_id: UUID, project_id: UUID | None) -> str:
-    if project_id is not None:
-        return str(await db.fetchval(SQL.project_name, project_id))
-    return str(await db.fetchval(SQL.organization_name, organization_id))
+async def names(db: Db, user_id: UUID, organization_id: UUID, project_id: UUID | None) -> tuple[str, str]:
+    """Who invites, and to what."""
+    row = await db.fetchrow(SQL.names, user_id, organization_id, project_id)
+    assert row is not None, "the actor was admitted there"
+    return row["inviter"], row["what"]

@@ -17,8 +17,7 @@ WHERE accepted_at IS NULL AND revoked_at IS NULL AND expires_at > now()
 ORDER BY invites.id DESC
 LIMIT 500
 
--- name: organization_name
-SELECT name FROM organizations WHERE id = $1
-
--- name: project_name
-SELECT name FROM projects WHERE id = $1
+-- name: names
+SELECT users.name AS inviter, coalesce(projects.name, organizations.name) AS what
+FROM users CROSS JOIN organizations LEFT JOIN projects ON projects.id = $3
+WHERE users.id = $1 AND organizations.id = $2
