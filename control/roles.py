@@ -35,6 +35,7 @@ from gateway.key_uses import KeyUses, noting
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
@@ -46,7 +47,9 @@ from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
+from gateway.rails import toll
 from gateway.rails.prepaid import LowBalance, PrepaidRail
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
@@ -70,6 +73,8 @@ HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
 RECHECK_AGE = timedelta(seconds=60)
+# Connections of the ledger, beside each so many others.
+LEDGER_SHARE = 3
 # One after the other, before the other jobs have their turn again.
 RECHECK_BATCHES = 20
 
@@ -137,6 +142,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
+            expect_little_garbage()
             on_ready()
             await asyncio.Event().wait()
         finally:
@@ -188,6 +194,7 @@ async def prune(base: Base) -> None:
     await snapshot.prune(base.pool)
     kept = timedelta(hours=base.settings.idempotency.keep_hours)
     await kept_answers.prune(base.pool, kept)
+    await toll.prune(base.pool, kept)
     await idempotency.prune(base.pool, kept)
     await sessions.prune(base.pool)
     await links.prune(base.pool)
@@ -195,7 +202,7 @@ async def prune(base: Base) -> None:
 
 
 async def measure(base: Base) -> None:
-    gauges.look_at_pool(base.pool)
+    gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
 
 
@@ -238,7 +245,12 @@ async def gated(
         stack.push_async_callback(recorder.close)
         recorder.start()
         lifetime = base.call_lifetime
-        reserved = Holds(pool, lifetime)
+        # Of its own, so that no other query keeps the money of a call waiting.
+        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
+        ledger = await stack.enter_async_context(
+            sql.create_pool(base.dsn, size_max=size, is_planned_once=True)
+        )
+        reserved = Holds(ledger, lifetime)
         stack.push_async_callback(reserved.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
@@ -250,14 +262,15 @@ async def gated(
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
         x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee, answers)
-        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
+        upfront = UpfrontRail(x402, prepaid, adoption(pool))
+        till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
         fetch = guarded_fetch(guard, http.session)
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
-        await stack.enter_async_context(looking(pool, http, recorder, loads))
+        await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
 
 

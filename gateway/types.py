@@ -14,8 +14,9 @@ from multidict import CIMultiDictProxy
 
 from gateway.bodies import Body as Body
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership
+from gateway.options import Exchange, Ownership, Toll
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
 from gateway.vouching import Fetch as Fetch
 from gateway.vouching import Outbound as Outbound
@@ -75,6 +76,7 @@ class Inbound:
     """Whether it asks for a connection instead of an answer."""
     idempotency_key: str | None = None
     max_price: MaxPrice | None = None
+    upstream_payment: UpstreamPayment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class Route:
     requires_payment_identifier: bool = False
     exchange: Exchange | None = None
     ownership: Ownership | None = None
+    toll: Toll | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
@@ -163,6 +166,9 @@ class Match:
 
     @property
     def is_upfront(self) -> bool:
+        if self.route.toll is not None:
+            # What is dear or has side effects is paid to the upstream; ours is a fee on that.
+            return False
         own = None if self.endpoint is None else self.endpoint.is_upfront
         return self.route.is_upfront if own is None else own
 
@@ -277,6 +283,14 @@ class Hold(Protocol):
     def event(self) -> Begun: ...
 
     @property
+    def is_open(self) -> bool:
+        """Until it was asked to post or to void."""
+
+    @property
+    def is_steady(self) -> bool:
+        """False where a cancellation can stop a closing half way: that one needs ``tasks.finish``."""
+
+    @property
     def keeper(self) -> "Keeper | None":
         """None when nobody can ask for the answer again."""
 
@@ -288,7 +302,4 @@ class Hold(Protocol):
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
-        """Give the money back, and write down why the call cost nothing.
-
-        A receipt says what the chain did charge before that, and where it is now.
-        """
+        """Give the money back, and write down why. A receipt says what the chain charged, and where it is."""
