@@ -10,7 +10,8 @@ import structlog
 from aiohttp import web
 
 from control.api import audit, openapi, serve
-from control.api.operation import Ports, Room
+from control.api.operation import Room
+from control.api.ports import Ports
 from control.api.v1 import spelled
 from control.rooms import ROOMS
 from gateway.kit import ids

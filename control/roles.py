@@ -13,15 +13,13 @@ from datetime import timedelta
 
 import structlog
 from aiohttp import web
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from config.settings import Settings
 from control import app, health, migrate
 from control.api import idempotency
-from control.api.operation import Ports
+from control.api.ports import Ports
 from control.identity import links, sessions
+from control.limits import shared
 from control.mail import outbox, postman
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
@@ -67,7 +65,6 @@ from gateway.x402.settlement import Settlements
 
 DRAIN_SECONDS = 20
 BACKLOG = 1024
-REDIS_TIMEOUT_SECONDS = 1
 # A hold outlives the longest call by this much, so it never expires under one.
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
@@ -300,15 +297,3 @@ async def managed(
         yield runner.server
     finally:
         await runner.cleanup()
-
-
-def shared(settings: Settings) -> Redis | None:
-    if settings.redis.url is None:
-        return None
-    return Redis.from_url(
-        settings.redis.url.get_secret_value(),
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        # No call waits for a second try: it is limited by its own process until the server is back.
-        retry=Retry(NoBackoff(), 0),
-    )

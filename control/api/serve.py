@@ -14,18 +14,8 @@ from pydantic_core import from_json
 from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.operation import (
-    Blob,
-    Call,
-    Created,
-    Found,
-    Headed,
-    Input,
-    Operation,
-    Ports,
-    Room,
-    Visitor,
-)  # fmt: skip
+from control.api.operation import Blob, Call, Created, Found, Headed, Input, Operation, Room
+from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
 from gateway.kit.addresses import unit

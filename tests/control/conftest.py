@@ -9,7 +9,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from config.settings import Network, Settings
 from control import app
-from control.api.operation import Ports
+from control.api.ports import Ports
 from control.identity import keys, people
 from control.identity.people import Newcomer
 from gateway import auth_mode

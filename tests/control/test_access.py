@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 
 from control.api import access, credentials
-from control.api.operation import Ports
 from control.api.permissions import CATALOGUE, GRANTS, OWN_ACCOUNT, OWNER, BuiltIn
+from control.api.ports import Ports
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.kit.sql import Pool

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from control.api.access import Actor
-from control.api.operation import Ports
 from control.api.permissions import GRANTS
+from control.api.ports import Ports
 from control.api_keys import rules
 from control.identity import people
 from gateway.kit.sql import Pool
