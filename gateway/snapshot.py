@@ -17,6 +17,7 @@ import structlog
 
 from gateway import published
 from gateway.auth_mode import AuthMode
+from gateway.key_uses import KeyUses
 from gateway.kit.crypto import Keyring
 from gateway.kit.pools import ACQUIRE_SECONDS
 from gateway.kit.sql import Db, Pool, Statements
@@ -46,9 +47,11 @@ class Snapshot:
         assets: Mapping[UUID, Asset],
         modes: Mapping[str, AuthMode[Any]],
         keyring: Keyring,
+        uses: KeyUses | None = None,
     ) -> None:
         self.pool, self.dsn = pool, dsn
         self.assets, self.modes, self.keyring = assets, modes, keyring
+        self.uses = uses or KeyUses()
         self.routes: dict[str, Route] = {}
         self.slugs: dict[UUID, str] = {}
         self.keys: dict[bytes, KnownKey] = {}
@@ -82,6 +85,8 @@ class Snapshot:
             known = await self.load_key(fingerprint)
         if known is None or (known.expires_at is not None and known.expires_at <= datetime.now(UTC)):
             return None
+        if known.caller.key_id is not None:
+            self.uses.note(known.caller.key_id)
         return known.caller
 
     async def load_key(self, fingerprint: bytes) -> KnownKey | None:

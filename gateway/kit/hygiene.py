@@ -100,4 +100,4 @@ def connection_options(values: Iterable[str]) -> Iterable[str]:
 
 def is_key(value: str) -> bool:
     """A caller that puts its key into another header, ``X-API-Key`` say, does not hand it to a publisher."""
-    return "fb_live_" in value or "fb_test_" in value
+    return any(start in value for start in ("fb_live_", "fb_test_", "brk_"))
