@@ -115,6 +115,10 @@ class Wallet(BaseModel, frozen=True, extra="forbid"):
     low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
 
 
+class Webhooks(BaseModel, frozen=True, extra="forbid"):
+    keep_days: Annotated[int, Field(ge=3, le=3650)] = 30
+
+
 class Facilitation(BaseModel, frozen=True, extra="forbid"):
     """What settling for others may cost, in gas units; 0 settles for nobody."""
 
@@ -145,6 +149,7 @@ class Settings(BaseSettings):
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
     facilitator: Facilitation = Facilitation()
+    webhooks: Webhooks = Webhooks()
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

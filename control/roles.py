@@ -21,8 +21,10 @@ from config.settings import Settings
 from control import app, health, migrate
 from control.api import idempotency
 from control.api.operation import Ports
+from control.delivering import delivering
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
+from control.webhooks import store as webhooks
 from gateway import auth_mode, server, snapshot
 from gateway.answers import store as kept_answers
 from gateway.buckets import Buckets
@@ -36,7 +38,7 @@ from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.kit.stack import stay_shallow
-from gateway.ledger import accounts, holds
+from gateway.ledger import accounts, events, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
@@ -143,7 +145,10 @@ async def serve(
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     """Close what dead processes left open and finish what is pending, until cancelled."""
-    async with based(settings, settings.public_url or "http://localhost") as base:
+    async with (
+        based(settings, settings.public_url or "http://localhost") as base,
+        delivering(base.pool, settings),
+    ):
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):
@@ -179,11 +184,14 @@ async def prune(base: Base) -> None:
     kept = timedelta(hours=base.settings.idempotency.keep_hours)
     await kept_answers.prune(base.pool, kept)
     await idempotency.prune(base.pool, kept)
+    await events.prune(base.pool, timedelta(days=base.settings.webhooks.keep_days))
+    await webhooks.prune(base.pool)
 
 
 async def measure(base: Base) -> None:
     gauges.look_at_pool(base.pool)
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
 
 
 @asynccontextmanager

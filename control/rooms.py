@@ -7,5 +7,6 @@ from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
 from control.publishers.routes import room as publishers
 from control.wallet.routes import room as wallet
+from control.webhooks.routes import room as webhooks
 
-ROOMS = (api_keys, auth, facilitator, organizations, payments, publishers, wallet)
+ROOMS = (api_keys, auth, facilitator, organizations, payments, publishers, wallet, webhooks)

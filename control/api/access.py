@@ -23,6 +23,8 @@ Permission: TypeAlias = Literal[
     "wallet.deposit",
     "wallet.read",
     "wallet.spend",
+    "webhooks.read",
+    "webhooks.write",
 ]
 """``wallet.spend`` is what a paid call needs; no operation of the management API spends."""
 
@@ -30,7 +32,7 @@ Role: TypeAlias = Literal["owner", "admin", "editor", "viewer"]
 
 VIEWER = frozenset(one for one in get_args(Permission) if one.endswith(".read"))
 EDITOR = VIEWER | {"facilitator.use", "publishers.write", "wallet.deposit", "wallet.spend"}
-ADMIN = EDITOR | {"api_keys.write"}
+ADMIN = EDITOR | {"api_keys.write", "webhooks.write"}
 GRANTS: dict[Role, frozenset[str]] = {"owner": ADMIN, "admin": ADMIN, "editor": EDITOR, "viewer": VIEWER}
 
 

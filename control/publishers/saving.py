@@ -14,7 +14,7 @@ from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Blocked, Guard
-from gateway.ledger import accounts
+from gateway.ledger import accounts, events
 
 
 class SlugTaken(Refusal):
@@ -32,6 +32,8 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
         ):
             raise SlugTaken(f"the slug {body.slug} is taken")
         await write_prices(db, organization_id, subject.publisher_id, made.listed)
+        told = {"publisher_id": str(subject.publisher_id), "slug": body.slug, "name": body.name}
+        await events.emit(db, organization_id, "publisher.created", told)
     return subject.publisher_id
 
 
@@ -53,6 +55,7 @@ async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: Pu
             db, publisher_id, [one.asset_id for one in subject.listed if one.asset_id not in kept]
         )
         await write_prices(db, organization_id, publisher_id, made.listed)
+        await updated(db, organization_id, publisher_id)
 
 
 async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: PricingChange) -> Pricing:
@@ -71,8 +74,13 @@ async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: P
         said = {name: value for name, value in rules.details(body).items() if name.startswith("token_")}
         details = rules.overlaid(subject.columns.details, said)
         await store.update(db, publisher_id, replace(subject.columns, details=details))
+        await updated(db, organization_id, publisher_id)
         switches = {"prepaid_enabled": after.is_prepaid_enabled, "onchain_enabled": after.is_onchain_enabled}
         return store.priced(body.asset_id, before.symbol, before.decimals, after.prices, switches)
+
+
+async def updated(db: Db, organization_id: UUID, publisher_id: UUID) -> None:
+    await events.emit(db, organization_id, "publisher.updated", {"publisher_id": str(publisher_id)})
 
 
 def repriced(before: Listed, body: PricingChange) -> Listed:

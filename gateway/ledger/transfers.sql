@@ -15,6 +15,16 @@ WITH legs AS (
     WHERE accounts.id = legs.account_id
 ), moved AS (
     INSERT INTO transfers (id, kind, cause_id, description) VALUES ($1, $6, $1, $7)
+), told AS (
+    -- There is one for every call, so it is written for those who asked for it only.
+    INSERT INTO events (organization_id, type, payload)
+    SELECT owner_id, news.type, jsonb_build_object('payment_id', $1, 'asset_id', $3, 'amount_atomic', $4::text,
+        'fee_atomic', $5::text, 'description', left($7, 500))
+    FROM accounts CROSS JOIN LATERAL (
+        SELECT CASE $6 WHEN 'charge' THEN 'payment.settled' ELSE 'wallet.deposited' END AS type) AS news
+    WHERE accounts.id = $2 AND EXISTS (
+        SELECT FROM webhooks
+        WHERE organization_id = owner_id AND deleted_at IS NULL AND is_enabled AND events && ARRAY[news.type, '*'])
 )
 INSERT INTO entries (transfer_id, account_id, amount)
 SELECT $1, account_id, amount FROM legs WHERE amount <> 0

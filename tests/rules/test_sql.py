@@ -79,6 +79,9 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "transfers": {"gateway/ledger"},
         "usage_events": {"gateway/ledger"},
         "users": {"control/identity"},
+        "webhook_attempts": {"control/webhooks"},
+        "webhook_deliveries": {"control/webhooks"},
+        "webhooks": {"control/webhooks"},
     }
 
 
