@@ -119,6 +119,10 @@ class Webhooks(BaseModel, frozen=True, extra="forbid"):
     keep_days: Annotated[int, Field(ge=3, le=3650)] = 30
 
 
+class OAuth(BaseModel, frozen=True, extra="forbid"):
+    redirect_origins: Annotated[tuple[str, ...], BeforeValidator(parse_json)] = ()
+
+
 class Facilitation(BaseModel, frozen=True, extra="forbid"):
     """What settling for others may cost, in gas units; 0 settles for nobody."""
 
@@ -150,6 +154,7 @@ class Settings(BaseSettings):
     wallet: Wallet = Wallet()
     facilitator: Facilitation = Facilitation()
     webhooks: Webhooks = Webhooks()
+    oauth: OAuth = OAuth()
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

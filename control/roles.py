@@ -22,6 +22,7 @@ from control import app, health, migrate
 from control.api import idempotency
 from control.api.operation import Ports
 from control.delivering import delivering
+from control.oauth import store as oauth
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
 from control.webhooks import store as webhooks
@@ -29,6 +30,7 @@ from gateway import auth_mode, server, snapshot
 from gateway.answers import store as kept_answers
 from gateway.buckets import Buckets
 from gateway.call import Gate
+from gateway.connections import Connections
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.kit import sql
@@ -186,6 +188,7 @@ async def prune(base: Base) -> None:
     await idempotency.prune(base.pool, kept)
     await events.prune(base.pool, timedelta(days=base.settings.webhooks.keep_days))
     await webhooks.prune(base.pool)
+    await oauth.prune(base.pool)
 
 
 async def measure(base: Base) -> None:
@@ -245,13 +248,15 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee, answers)
         till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
-        exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
+        ask = guarded_ask(guard, http.session)
+        exchanger = Exchanger(ask, signer, base.origin)
+        own = Connections(pool, keyring, ask, base.origin)
         fetch = guarded_fetch(guard, http.session)
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
         await stack.enter_async_context(looking(pool, http, recorder, loads))
-        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
+        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own)
 
 
 def adoption(pool: Pool) -> Adopt:

@@ -46,6 +46,7 @@ def route(
         requires_payment_identifier=bool(details.get("requires_payment_identifier")),
         exchange=exchange_of(details),
         ownership=ownership_of(details),
+        oauth_provider_id=UUID(details["oauth_provider_id"]) if details.get("requires_user_oauth") else None,
         is_answer_read=bool(details.get("ownership_tracking_enabled"))
         or any(one.tariff is not None and one.tariff.is_reported for one in offered),
         calls_per_minute_max=min(filter(None, paces), default=None),

@@ -147,6 +147,8 @@ class Route:
     requires_payment_identifier: bool = False
     exchange: Exchange | None = None
     ownership: Ownership | None = None
+    oauth_provider_id: UUID | None = None
+    """Whose tokens the upstream wants of its callers."""
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
@@ -175,6 +177,10 @@ class Caller:
     key_id: UUID | None
     mode: Mode | None
     is_capped: bool = False
+    user_id: UUID | None = None
+    """Who holds the key."""
+    token: str | None = field(default=None, repr=False)
+    """The caller's own, for the upstream that acts in their name."""
 
 
 @dataclass(frozen=True, slots=True)

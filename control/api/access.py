@@ -16,6 +16,9 @@ Permission: TypeAlias = Literal[
     "api_keys.read",
     "api_keys.write",
     "facilitator.use",
+    "oauth.read",
+    "oauth.write",
+    "oauth_providers.write",
     "organizations.read",
     "platform.operate",
     "publishers.read",
@@ -31,8 +34,8 @@ Permission: TypeAlias = Literal[
 Role: TypeAlias = Literal["owner", "admin", "editor", "viewer"]
 
 VIEWER = frozenset(one for one in get_args(Permission) if one.endswith(".read"))
-EDITOR = VIEWER | {"facilitator.use", "publishers.write", "wallet.deposit", "wallet.spend"}
-ADMIN = EDITOR | {"api_keys.write", "webhooks.write"}
+EDITOR = VIEWER | {"facilitator.use", "oauth.write", "publishers.write", "wallet.deposit", "wallet.spend"}
+ADMIN = EDITOR | {"api_keys.write", "oauth_providers.write", "webhooks.write"}
 GRANTS: dict[Role, frozenset[str]] = {"owner": ADMIN, "admin": ADMIN, "editor": EDITOR, "viewer": VIEWER}
 
 

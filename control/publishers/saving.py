@@ -106,7 +106,26 @@ async def standing(db: Db, organization_id: UUID, publisher_id: UUID, columns: C
 async def planned(call: Call, db: Db, subject: Subject, body: Body) -> Plan:
     network = body.wallet_network_id or subject.columns.wallet_network_id
     assets = await store.assets(db, network, asset_ids_in(subject, body))
-    return plan(call.ports, subject, assets, body)
+    made = plan(call.ports, subject, assets, body)
+    await name_provider(db, subject, body, made)
+    return made
+
+
+async def name_provider(db: Db, subject: Subject, body: Body, made: Plan) -> None:
+    """Refused rather than stored: what counts on its callers' own accounts must not run without them."""
+    said = body.oauth_provider_slug if isinstance(body, NewPublisher) else body.oauth_provider_id
+    pointer = f"body/oauth_provider_{'slug' if isinstance(body, NewPublisher) else 'id'}"
+    details = made.columns.details
+    if said:
+        found = await store.find_provider(db, subject.organization_id, str(said))
+        if found is None:
+            detail = "is not an OAuth provider of this organization, or of the platform"
+            made.problems.append(FieldProblem(pointer=pointer, detail=detail))
+            return
+        details["oauth_provider_id"] = str(found)
+    if details.get("requires_user_oauth") and not details.get("oauth_provider_id"):
+        detail = "is required when requires_user_oauth is true"
+        made.problems.append(FieldProblem(pointer=pointer, detail=detail))
 
 
 async def refuse_problems(guard: Guard, made: Plan) -> None:

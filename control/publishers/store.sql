@@ -130,3 +130,8 @@ SELECT organization_id, auth_sealed FROM publishers WHERE id = $1 AND auth_seale
 
 -- name: replace_sealed
 UPDATE publishers SET auth_sealed = $2 WHERE id = $1
+
+-- name: find_provider
+SELECT id FROM oauth_providers
+WHERE organization_id IN ($1, $3) AND (slug = $2 OR id::text = $2) AND is_active
+ORDER BY organization_id = $1 DESC LIMIT 1

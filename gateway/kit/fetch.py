@@ -1,6 +1,7 @@
 """HTTP to addresses that users supply, through the guard."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 from urllib.parse import urlencode
 
@@ -25,6 +26,14 @@ class FetchFailed(OSError):
     """There was no good answer. An OSError, so that a plugin can catch it without knowing this module."""
 
 
+class FetchRefused(FetchFailed):
+    """The answer was one, and no good one."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the answer was {status}")
+        self.status = status
+
+
 def connector(
     guard: Guard, *, per_host: int = 0, resolver: AbstractResolver | None = None
 ) -> aiohttp.TCPConnector:
@@ -35,6 +44,16 @@ def connector(
         resolver=resolver,
         socket_factory=guard.socket_factory,
     )
+
+
+@asynccontextmanager
+async def asking(guard: Guard) -> AsyncIterator[Ask]:
+    """``guarded_ask`` with a session of its own, for whoever asks seldom."""
+    jar = aiohttp.DummyCookieJar()
+    async with aiohttp.ClientSession(
+        connector=connector(guard), cookie_jar=jar, auto_decompress=False
+    ) as session:
+        yield guarded_ask(guard, session)
 
 
 def guarded_fetch(guard: Guard, session: aiohttp.ClientSession) -> Fetch:
@@ -88,7 +107,7 @@ async def send(
         method, url, params=query or None, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
     ) as response:
         if not 200 <= response.status < 300:
-            raise FetchFailed(f"the answer was {response.status}")
+            raise FetchRefused(response.status)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise FetchFailed("the answer was compressed")
         answer = bytearray()

@@ -27,7 +27,8 @@ def actor(permissions: set[str], mode: Literal["live", "test"] = "live", *, is_s
         (actor(set(GRANTS["admin"])), None, ["every permission of its user"]),
         # The user that the key acts as is more than its maker.
         (actor(set(GRANTS["viewer"]), is_scoped=False), None,
-         ["api_keys.write", "facilitator.use", "publishers.write", "wallet.deposit", "wallet.spend"]),
+         ["api_keys.write", "facilitator.use", "oauth.write", "oauth_providers.write", "publishers.write",
+          "wallet.deposit", "wallet.spend", "webhooks.write"]),
     ],
 )  # fmt: skip
 def test_excess_is_what_the_maker_lacks(maker: Actor, scopes: list[str] | None, excess: list[str]) -> None:
