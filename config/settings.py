@@ -17,9 +17,11 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -123,6 +125,41 @@ class OAuth(BaseModel, frozen=True, extra="forbid"):
     redirect_origins: Annotated[tuple[str, ...], BeforeValidator(parse_json)] = ()
 
 
+class Accounts(BaseModel, frozen=True, extra="forbid"):
+    access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
+    session_days: Annotated[int, Field(ge=1, le=365)] = 30
+    session_days_max: Annotated[int, Field(ge=1, le=3650)] = 90
+    logins_per_minute: Annotated[float, Field(gt=0)] = 20
+    login_burst: Annotated[int, Field(ge=1)] = 40
+    wrong_passwords_per_minute: Annotated[float, Field(gt=0)] = 1
+    wrong_password_burst: Annotated[int, Field(ge=1)] = 10
+    account_wrong_passwords_per_minute: Annotated[float, Field(gt=0)] = 10
+    account_wrong_password_burst: Annotated[int, Field(ge=1)] = 100
+    mails_per_hour: Annotated[float, Field(gt=0)] = 6
+    mail_burst: Annotated[int, Field(ge=1)] = 5
+
+
+class Mail(BaseModel, frozen=True, extra="forbid"):
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    encryption: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: SecretStr | None = None
+    sender: Annotated[str, Field(pattern=r"^[^\r\n]+$")] = "Farebox <farebox@localhost>"
+    ca_file: FilePath | None = None
+
+
+class Bootstrap(BaseModel, frozen=True, extra="forbid"):
+    admin_email: str | None = None
+    admin_password: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def is_whole(self) -> "Bootstrap":
+        if (self.admin_email is None) != (self.admin_password is None):
+            raise ValueError("admin_email and admin_password belong together")
+        return self
+
+
 class Facilitation(BaseModel, frozen=True, extra="forbid"):
     """What settling for others may cost, in gas units; 0 settles for nobody."""
 
@@ -155,6 +192,9 @@ class Settings(BaseSettings):
     facilitator: Facilitation = Facilitation()
     webhooks: Webhooks = Webhooks()
     oauth: OAuth = OAuth()
+    accounts: Accounts = Accounts()
+    mail: Mail = Mail()
+    bootstrap: Bootstrap = Bootstrap()
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

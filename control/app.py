@@ -19,8 +19,7 @@ from gateway.kit.sql import OUTAGES, Pool
 log = structlog.get_logger(__name__)
 
 DOCS = Path(__file__).with_name("api") / "docs.html"
-
-# The database is away, or has no connection to spare; nothing of the request was kept.
+LINK = DOCS.with_name("link.html")
 
 
 def create(pool: Pool, ports: Ports, rooms: Sequence[Room] = ROOMS) -> web.Application:
@@ -29,19 +28,25 @@ def create(pool: Pool, ports: Ports, rooms: Sequence[Room] = ROOMS) -> web.Appli
     app[serve.PORTS] = ports
     serve.mount(app, rooms)
     document = openapi.document(rooms)
-    page = DOCS.read_text()
-    policy = content_security_policy(page)
 
     async def show_document(request: web.Request) -> web.Response:
         return web.json_response(document)
 
-    async def show_docs(request: web.Request) -> web.Response:
-        return web.Response(text=page, content_type="text/html", headers={"Content-Security-Policy": policy})
-
     app.router.add_get("/", show_the_way)
     app.router.add_get("/openapi.json", show_document)
-    app.router.add_get("/docs", show_docs)
+    app.router.add_get("/docs", page(DOCS))
+    app.router.add_get("/auth/link", page(LINK))
     return app
+
+
+def page(path: Path) -> Callable[[web.Request], Awaitable[web.Response]]:
+    text = path.read_text()
+    headers = {"Content-Security-Policy": content_security_policy(text), "Referrer-Policy": "no-referrer"}
+
+    async def show(request: web.Request) -> web.Response:
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    return show
 
 
 def content_security_policy(page: str) -> str:

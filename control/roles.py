@@ -22,6 +22,8 @@ from control import app, health, migrate
 from control.api import idempotency
 from control.api.operation import Ports
 from control.delivering import delivering
+from control.identity import links, sessions
+from control.mail import outbox
 from control.oauth import store as oauth
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
@@ -147,10 +149,9 @@ async def serve(
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     """Close what dead processes left open and finish what is pending, until cancelled."""
-    async with (
-        based(settings, settings.public_url or "http://localhost") as base,
-        delivering(base.pool, settings),
-    ):
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
+        await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):
@@ -189,6 +190,9 @@ async def prune(base: Base) -> None:
     await events.prune(base.pool, timedelta(days=base.settings.webhooks.keep_days))
     await webhooks.prune(base.pool)
     await oauth.prune(base.pool)
+    await sessions.prune(base.pool)
+    await links.prune(base.pool)
+    await outbox.prune(base.pool)
 
 
 async def measure(base: Base) -> None:

@@ -13,6 +13,8 @@ from gateway.ledger.accounts import PLATFORM
 SQL = Statements(__file__)
 
 Permission: TypeAlias = Literal[
+    "account.read",
+    "account.write",
     "api_keys.read",
     "api_keys.write",
     "facilitator.use",
@@ -20,6 +22,7 @@ Permission: TypeAlias = Literal[
     "oauth.write",
     "oauth_providers.write",
     "organizations.read",
+    "permissions.read",
     "platform.operate",
     "publishers.read",
     "publishers.write",
@@ -33,7 +36,11 @@ Permission: TypeAlias = Literal[
 
 Role: TypeAlias = Literal["owner", "admin", "editor", "viewer"]
 
+# Whoever may do anything at all may ask who they are: a narrow key has to be able to learn that it is.
+FOR_EVERYBODY = frozenset({"permissions.read"})
 VIEWER = frozenset(one for one in get_args(Permission) if one.endswith(".read"))
+# An account is everybody's own, whatever they may do in an organization.
+VIEWER |= {"account.write"}
 EDITOR = VIEWER | {"facilitator.use", "oauth.write", "publishers.write", "wallet.deposit", "wallet.spend"}
 ADMIN = EDITOR | {"api_keys.write", "oauth_providers.write", "webhooks.write"}
 GRANTS: dict[Role, frozenset[str]] = {"owner": ADMIN, "admin": ADMIN, "editor": EDITOR, "viewer": VIEWER}
@@ -53,6 +60,7 @@ class Actor:
     mode: Literal["live", "test"]
     permissions: frozenset[str]
     is_scoped: bool
+    kind: Literal["key", "session"] = "key"
 
 
 ANYONE = Actor(UUID(int=0), UUID(int=0), UUID(int=0), "test", frozenset(), is_scoped=True)
@@ -66,7 +74,13 @@ async def admit(db: Db, credential: Credential, permission: Permission, organiza
         raise Unauthorized("this credential's user is not in its organization any more")
     permissions = permitted(home, role, credential.scopes)
     actor = Actor(
-        home, credential.user_id, credential.id, credential.mode, permissions, credential.scopes is not None
+        home,
+        credential.user_id,
+        credential.id,
+        credential.mode,
+        permissions,
+        credential.scopes is not None,
+        credential.kind,
     )
     # A foreign organization is as absent as an unknown one, whatever this key may do at home.
     if organization_id is not None and organization_id.lower() not in ("default", str(home)):
@@ -80,4 +94,4 @@ def permitted(organization_id: UUID, role: Role, scopes: Iterable[str] | None) -
     granted = GRANTS[role]
     if organization_id == PLATFORM and role in ("owner", "admin"):
         granted |= {"platform.operate"}
-    return granted if scopes is None else granted & frozenset(scopes)
+    return (granted if scopes is None else granted & frozenset(scopes)) | FOR_EVERYBODY

@@ -4,3 +4,32 @@ FROM api_keys
 WHERE hash = $1
   AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > now())
+
+-- name: find_session
+SELECT sessions.id, sessions.user_id, home.organization_id
+FROM sessions
+JOIN users ON users.id = sessions.user_id
+JOIN LATERAL (
+    SELECT members.organization_id
+    FROM members JOIN organizations ON organizations.id = members.organization_id
+    WHERE members.user_id = users.id AND organizations.deleted_at IS NULL
+    ORDER BY organizations.is_personal AND organizations.created_by = users.id DESC, members.created_at
+    LIMIT 1
+) AS home ON true
+WHERE sessions.id = $1 AND sessions.user_id = $2
+  AND sessions.revoked_at IS NULL AND sessions.expires_at > now()
+
+-- name: find_browser
+SELECT sessions.id, sessions.user_id, home.organization_id,
+       sessions.last_active_at < now() - interval '1 minute' AS is_stale
+FROM sessions
+JOIN users ON users.id = sessions.user_id
+JOIN LATERAL (
+    SELECT members.organization_id
+    FROM members JOIN organizations ON organizations.id = members.organization_id
+    WHERE members.user_id = users.id AND organizations.deleted_at IS NULL
+    ORDER BY organizations.is_personal AND organizations.created_by = users.id DESC, members.created_at
+    LIMIT 1
+) AS home ON true
+WHERE sessions.cookie_hash = $1
+  AND sessions.revoked_at IS NULL AND sessions.expires_at > now()

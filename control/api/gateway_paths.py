@@ -118,6 +118,7 @@ def describe(problem: Json) -> Json:
             "get": plain("jwks", "Show the keys that sign the word for a caller.", "application/json")
         },
         "/openapi.json": {"get": plain("openapi", "Show this document.", "application/json")},
+        "/auth/link": {"get": plain("link", "Show the page that links in mail lead to.", "text/html")},
         "/docs": {"get": plain("docs", "Show this document to people.", "text/html")},
     }
 

@@ -16,6 +16,9 @@ from gateway.kit.problem import Problem, Refusal
 Json: TypeAlias = dict[str, Any]
 Slot: TypeAlias = tuple[str, JsonSchemaMode]
 
+# Either of them. Paid calls take no cookie.
+SECURITY: list[Json] = [{"bearer_auth": []}, {"cookie_auth": []}]
+
 DESCRIPTION = """Buy calls to other people's APIs, sell calls to yours, and manage both.
 
 Paths under `/publishers/{slug}/` are the publishers' own APIs, paid for call by call: from the balance of an
@@ -40,7 +43,7 @@ def document(rooms: Sequence[Room]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Farebox API", "version": "1", "description": DESCRIPTION},
-        "security": [{"bearer_auth": []}],
+        "security": SECURITY,
         "paths": paths,
         "components": {
             "schemas": components["$defs"],
@@ -48,8 +51,16 @@ def document(rooms: Sequence[Room]) -> Json:
                 "bearer_auth": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key. `POST /auth/agent` gives anyone one.",
-                }
+                    "description": "An API key, which `POST /auth/agent` gives to anyone, or an access "
+                    "token, which `POST /auth/login` gives to people.",
+                },
+                "cookie_auth": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "__Host-farebox",
+                    "description": "A browser's session; `farebox` where there is no https. A request that "
+                    "changes something has to come from a page of this origin. It pays for no call.",
+                },
             },
         },
     }
@@ -71,7 +82,7 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
     out: Json = {"operationId": operation.id, "tags": [operation.room], "summary": summary}
     if description.strip():
         out["description"] = description.strip()
-    out["security"] = [{"bearer_auth": []}] if operation.access else []
+    out["security"] = SECURITY if operation.access else []
     if operation.access:
         out["x-permission"] = operation.access
     out["parameters"] = list(parameters(operation, schemas))

@@ -12,6 +12,7 @@ import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -21,7 +22,9 @@ from pydantic import TypeAdapter
 from config.settings import Settings
 from control.api import idempotency
 from control.api.access import Actor, Forbidden, Permission
+from control.api.credentials import Asking, ForeignOrigin
 from control.api.idempotency import Claim
+from control.identity.sessions import Lifetimes
 from gateway.auth_mode import AuthMode
 from gateway.buckets import Buckets, TooManyCalls
 from gateway.kit.crypto import Keyring
@@ -52,6 +55,7 @@ class Headed(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Found:
     location: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Done:
@@ -61,6 +65,13 @@ class Done:
 @dataclass(frozen=True, slots=True)
 class Header:
     """A keyword-only parameter that is a request header: ``Annotated[str, Header("Idempotency-Key")]``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A keyword-only parameter that clients spell as no Python name is spelled."""
 
     name: str
 
@@ -93,6 +104,31 @@ class Ports:
         """The money of a key when nobody says: live as soon as one network is."""
         return "live" if any(not network.is_test for network in self.settings.networks) else "test"
 
+    @property
+    def lifetimes(self) -> Lifetimes:
+        accounts = self.settings.accounts
+        return Lifetimes(
+            timedelta(seconds=accounts.access_token_seconds),
+            timedelta(days=accounts.session_days),
+            timedelta(days=accounts.session_days_max),
+        )
+
+    def asking(self, method: str, headers: Mapping[str, str]) -> Asking:
+        return Asking(method, headers, self.origin, self.keyring, self.mode, self.lifetimes)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Where a request came from, for people who look at their sessions and for limits."""
+
+    address: str
+    user_agent: str | None = None
+    origin: str | None = None
+    """The page that sent it, by its browser's word."""
+
+
+NOBODY = Visitor("::")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -103,6 +139,7 @@ class Call:
     ports: Ports
     claim: Claim | None = None
     """The request's idempotency key, if it has one."""
+    visitor: Visitor = NOBODY
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Db]:
@@ -221,10 +258,12 @@ def read_signature(handler: Handler, path: str) -> Signature:
 
 
 def input_of(parameter: inspect.Parameter, hint: Any) -> Input:
-    header = next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Header)), None)
+    named = next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Header | Query)), None)
     place = "query" if parameter.kind is parameter.KEYWORD_ONLY else "path"
-    name, place = (header.name, "header") if header else (parameter.name, place)
-    return Input(name, parameter.name, place, TypeAdapter(hint), parameter.default)
+    place = "header" if isinstance(named, Header) else place
+    return Input(
+        named.name if named else parameter.name, parameter.name, place, TypeAdapter(hint), parameter.default
+    )
 
 
 def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
@@ -247,7 +286,7 @@ def implied(
     if body:
         refusals.append(TooLarge)
     if access:
-        refusals += [Unauthorized, Forbidden]
+        refusals += [Unauthorized, Forbidden, ForeignOrigin]
     if access and "{organization_id}" in path:
         refusals.append(NotFound)
     return refusals

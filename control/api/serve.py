@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from control.api import access, credentials, idempotency
 from control.api.idempotency import Claim, Taken
-from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room
+from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
 from gateway.kit.addresses import unit
@@ -45,10 +45,11 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
             await ports.buckets.require(*rates(operation, ports, request))
         # Before parsing, so that a stranger learns nothing from how a request is malformed.
-        actor = await admit(operation, request, pool)
+        actor = await admit(operation, request, pool, ports)
         positional, keywords = await read(operation, request, actor)
         claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
-        work = partial(carry_out, operation, pool, Call(pool, actor, ports, claim), positional, keywords)
+        call = Call(pool, actor, ports, claim, visitor_of(request))
+        work = partial(carry_out, operation, pool, call, positional, keywords)
         return await work() if claim is None else await once(claim, pool, work)
 
     return run
@@ -111,11 +112,18 @@ def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Buc
     return (management, Bucket("signup", owner, limits.signups_per_minute / 60, limits.signup_burst))
 
 
-async def admit(operation: Operation, request: web.Request, pool: Pool) -> access.Actor:
+async def admit(operation: Operation, request: web.Request, pool: Pool, ports: Ports) -> access.Actor:
     if operation.access is None:
         return access.ANYONE
-    credential = await credentials.present(pool, request.headers)
+    credential = await credentials.present(pool, ports.asking(request.method, request.headers))
     return await access.admit(pool, credential, operation.access, request.match_info.get("organization_id"))
+
+
+def visitor_of(request: web.Request) -> Visitor:
+    agent = request.headers.get("User-Agent")
+    # Shown to its owner later: what cannot be stored or printed says nothing to them.
+    agent = "".join(filter(str.isprintable, SURROGATE.sub("", agent))) if agent else None
+    return Visitor(request.remote or "::", agent or None, request.headers.get("Origin"))
 
 
 async def read(
@@ -226,7 +234,7 @@ def flaws_in(value: Any, pointer: str) -> Iterator[FieldProblem]:
 
 def answer(operation: Operation, result: Any) -> web.Response:
     if isinstance(result, Found):
-        return web.Response(status=operation.status, headers={"Location": result.location})
+        return web.Response(status=operation.status, headers={"Location": result.location, **result.headers})
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result

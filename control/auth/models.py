@@ -2,9 +2,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from control.api.fields import Name
+from control.identity.passwords import LENGTH_MAX, LENGTH_MIN
+from control.identity.people import Person, normal_email
+from gateway.kit.problem import Refusal, invalid
 
 Email = Annotated[
     str,
@@ -13,6 +16,30 @@ Email = Annotated[
         pattern=r"^[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]+\.[^\s@<>\x00-\x1f\x7f.]+$",
     ),
 ]
+
+
+# A person signs in with it, so that it has one spelling.
+PersonEmail = Annotated[Email, AfterValidator(normal_email)]
+# As one to try, any is: what is not allowed today may have been allowed once.
+Password = Annotated[str, Field(max_length=LENGTH_MAX)]
+NewPassword = Annotated[
+    str, Field(min_length=LENGTH_MIN, max_length=LENGTH_MAX, description="Any characters; longer is better.")
+]
+Token = Annotated[str, Field(max_length=200, description="From the link in the mail.")]
+
+DIFFERENT_MIN = 5
+
+
+class PasswordNotSet(Refusal):
+    status, slug, title = 403, "password-not-set", "This account has no password"
+
+
+def check_strength(password: str, email: str, pointer: str = "body/password") -> None:
+    """What length alone does not keep out (NIST SP 800-63B, section 3.1.1.2)."""
+    if len(set(password)) < DIFFERENT_MIN:
+        raise invalid(pointer, "repeats too few characters")
+    if password.lower() in (email, email.partition("@")[0]):
+        raise invalid(pointer, "is the e-mail address")
 
 
 class NewAgent(BaseModel, extra="forbid"):
@@ -61,3 +88,89 @@ class RegisteredAgent(BaseModel):
     agent: Agent
     setup: Setup
     skill_files: SkillFiles
+
+
+class NewPerson(BaseModel, extra="forbid"):
+    email: PersonEmail
+    password: NewPassword
+    name: Name
+    referral_code: Annotated[
+        str | None, Field(max_length=100, description="Accepted for other clients' sake, and not used.")
+    ] = None
+
+
+class Login(BaseModel, extra="forbid"):
+    email: PersonEmail
+    password: Password
+
+
+class EmailOnly(BaseModel, extra="forbid"):
+    email: PersonEmail
+
+
+class TokenOnly(BaseModel, extra="forbid"):
+    token: Token
+
+
+class PasswordReset(BaseModel, extra="forbid"):
+    token: Token
+    new_password: NewPassword
+
+
+class PasswordChange(BaseModel, extra="forbid"):
+    current_password: Password
+    new_password: NewPassword
+
+
+class Refresh(BaseModel, extra="forbid"):
+    refresh_token: Annotated[str | None, Field(max_length=200)] = None
+
+
+class Message(BaseModel):
+    message: str
+
+
+class User(BaseModel):
+    id: UUID
+    email: Annotated[str, Field(description="Empty for an agent that gave none.")]
+    name: str
+    status: Literal["active", "deleted", "disabled", "paused"] = "active"
+    avatar_url: Annotated[str | None, Field(description="A data: URL.")] = None
+    affiliate_referral_code: Annotated[str | None, Field(description="Always null.")] = None
+    created_at: datetime
+
+
+class SignedUp(BaseModel):
+    user: User
+    message: str
+
+
+class TokenPair(BaseModel):
+    access_token: Annotated[str, Field(description="The bearer token for requests.")]
+    refresh_token: Annotated[str, Field(description="Good for one `POST /auth/refresh`.")]
+    expires_in: Annotated[int, Field(description="Seconds until the access token is over.")]
+
+
+class LoggedIn(TokenPair):
+    user: User
+    default_organization_id: Annotated[
+        UUID, Field(description="Where you act when a request names no organization.")
+    ]
+
+
+class Me(User):
+    default_organization_id: UUID
+    agent_identity_id: Annotated[UUID | None, Field(description="The agent's id, for an agent's key.")] = None
+    api_key_id: Annotated[UUID | None, Field(description="Null for a session.")] = None
+    api_key_scopes: Annotated[list[str] | None, Field(description="Null where the key has none.")] = None
+    api_key_type: Annotated[Literal["user", "agent"] | None, Field(description="Null for a session.")] = None
+
+
+def user_fields(person: Person) -> dict[str, object]:
+    return {
+        "id": person.id,
+        "email": person.email or "",
+        "name": person.name,
+        "avatar_url": person.avatar,
+        "created_at": person.created_at,
+    }

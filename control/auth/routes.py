@@ -1,10 +1,35 @@
-from control.api.operation import Call, Created, Room
+from datetime import UTC, datetime
+
+from control.api.operation import Call, Created, Headed, Room
 from control.api.paging import Data
-from control.auth import rules
-from control.auth.models import Agent, NewAgent, RegisteredAgent
-from control.identity import keys, people
+from control.auth import accounts, rules, store, v1
+from control.auth.accounts import EmailUnverified, LinkUnknown, LinkUsed, SignedIn, WrongCredentials
+from control.auth.models import (
+    Agent,
+    EmailOnly,
+    LoggedIn,
+    Login,
+    Me,
+    Message,
+    NewAgent,
+    NewPerson,
+    PasswordChange,
+    PasswordNotSet,
+    PasswordReset,
+    Refresh,
+    RegisteredAgent,
+    SignedUp,
+    TokenOnly,
+    TokenPair,
+    User,
+    user_fields,
+)
+from control.identity import keys, people, sessions
+from gateway.kit.problem import Unauthorized
 
 room = Room("auth", "/auth")
+
+CHECK_MAIL = "If the address has an account, a letter is on its way."
 
 
 @room.post("/agent", access=None, id="agent_register", is_signup=True)
@@ -40,3 +65,139 @@ async def register_agent(call: Call, *, body: NewAgent) -> Created[Data[Register
         skill_files=rules.skill_files(origin),
     )
     return Created(Data(data=welcome))
+
+
+@room.post("/signup", access=None, id="signup", is_signup=True, is_transaction=False)
+async def sign_up(call: Call, *, body: NewPerson) -> Created[Data[SignedUp]]:
+    """Sign up with an e-mail address and a password.
+
+    The account is usable once the link in the mail was opened. The answer is the same for an address that has
+    an account, whose owner is written a letter about it: nobody learns here who has one.
+    """
+    user_id = await accounts.sign_up(call, body.email, body.password, body.name)
+    user = User(id=user_id, email=body.email, name=body.name, created_at=datetime.now(UTC))
+    return Created(Data(data=SignedUp(user=user, message="Confirm the address: the link is in your mail.")))
+
+
+@room.post("/login", access=None, id="login", fails=[WrongCredentials, EmailUnverified], is_transaction=False)
+async def log_in(call: Call, *, body: Login) -> Headed[Data[LoggedIn]]:
+    """Sign in with an e-mail address and a password.
+
+    A page of this origin gets a cookie as well, which its browser keeps from scripts.
+    """
+    return told(call, await accounts.log_in(call, body.email, body.password, has_cookie=is_own_page(call)))
+
+
+@room.post("/verify-email", access=None, id="verify_email", fails=[LinkUsed], is_transaction=False)
+async def verify_email(call: Call, *, body: TokenOnly) -> Headed[Data[LoggedIn]]:
+    """Confirm an e-mail address with the token from the mail, and sign in."""
+    signed_in = await accounts.sign_in_by_link(call, "verify", body.token, has_cookie=is_own_page(call))
+    return told(call, signed_in)
+
+
+@room.post("/resend-verification", access=None, id="resend_verification_email", is_transaction=False)
+async def resend_verification(call: Call, *, body: EmailOnly) -> Data[Message]:
+    """Have the link for confirming an address mailed again.
+
+    The answer is the same whether or not the address has an account.
+    """
+    await accounts.mail_link(call, "verify", body.email)
+    return Data(data=Message(message=CHECK_MAIL))
+
+
+@room.post("/forgot-password", access=None, id="forgot_password", is_transaction=False)
+async def forgot_password(call: Call, *, body: EmailOnly) -> Data[Message]:
+    """Have a link for choosing a new password mailed.
+
+    The answer is the same whether or not the address has an account.
+    """
+    await accounts.mail_link(call, "reset", body.email)
+    return Data(data=Message(message=CHECK_MAIL))
+
+
+@room.post(
+    "/reset-password",
+    access=None,
+    id="reset_password",
+    fails=[LinkUsed, LinkUnknown],
+    is_transaction=False,
+)
+async def reset_password(call: Call, *, body: PasswordReset) -> Data[Message]:
+    """Choose a new password with the token from the mail. Every session ends."""
+    await accounts.reset_password(call, body.token, body.new_password, "body/new_password")
+    return Data(data=Message(message="The password is changed; sign in with it."))
+
+
+@room.post(
+    "/change-password",
+    access="account.write",
+    id="change_password",
+    fails=[PasswordNotSet],
+    is_transaction=False,
+)
+async def change_password(call: Call, *, body: PasswordChange) -> Data[Message]:
+    """Change your password. Every session ends, this one too: sign in again."""
+    pointers = ("body/current_password", "body/new_password")
+    await accounts.change_password(call, body.current_password, body.new_password, pointers)
+    return Data(data=Message(message="The password is changed; sign in with it."))
+
+
+@room.post("/refresh", access=None, id="refresh_token", fails=[Unauthorized], is_transaction=False)
+async def refresh(call: Call, *, body: Refresh) -> Data[TokenPair]:
+    """Exchange a refresh token for a new pair of tokens.
+
+    Each is good for one exchange. One that comes a second time was copied, so the session ends for everybody
+    who has a token of it.
+    """
+    lifetimes = call.ports.lifetimes
+    rotated = await sessions.rotate(call.db, body.refresh_token or "", lifetimes)
+    if rotated is None or rotated.refresh_token is None:
+        raise Unauthorized("this refresh token is unknown, over, or was used before: sign in again")
+    session = rotated.session
+    pair = TokenPair(
+        access_token=accounts.access_token(call, session.user_id, session.id),
+        refresh_token=rotated.refresh_token,
+        expires_in=int(lifetimes.access.total_seconds()),
+    )
+    return Data(data=pair)
+
+
+@room.post("/logout", access="account.write", id="logout")
+async def log_out(call: Call) -> Headed[Data[Message]]:
+    """Sign out everywhere: every session of yours ends. API keys stay."""
+    count = await sessions.revoke_all(call.db, call.actor.user_id)
+    message = Message(message=f"{count} sessions ended.")
+    return Headed(Data(data=message), accounts.no_cookie(call))
+
+
+@room.get("/me", access="permissions.read", id="get_current_user")
+async def me(call: Call) -> Data[Me]:
+    """Show who you are, and what you showed to be known by."""
+    person = await people.find(call.db, call.actor.user_id)
+    assert person is not None, "an actor is somebody"
+    fields = {**user_fields(person), "default_organization_id": call.actor.organization_id}
+    if call.actor.kind == "key":
+        fields |= await store.key_fields(call.db, call.actor.key_id, person)
+    return Data(data=Me.model_validate(fields))
+
+
+def is_own_page(call: Call) -> bool:
+    """Whether a browser's page of ours asks: only such a one is given a cookie, so no other can plant one."""
+    return call.visitor.origin == call.ports.origin
+
+
+def told(call: Call, signed_in: SignedIn) -> Headed[Data[LoggedIn]]:
+    person, opened = signed_in.person, signed_in.opened
+    lifetimes = call.ports.lifetimes
+    assert person.organization_id is not None, "everybody has an organization of their own"
+    logged_in = LoggedIn(
+        access_token=signed_in.access_token,
+        refresh_token=opened.refresh_token,
+        expires_in=int(lifetimes.access.total_seconds()),
+        user=User.model_validate(user_fields(person)),
+        default_organization_id=person.organization_id,
+    )
+    return Headed(Data(data=logged_in), accounts.cookie_headers(call, opened))
+
+
+v1.register(room)

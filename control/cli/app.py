@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli import demo, pay, servers, upkeep
+from control.cli import demo, outbox, pay, servers, upkeep
 from control.cli.errors import speak_plainly
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command(
 )(pay.pay)
 app.command(epilog="Example: FAREBOX_POSTGRES__DSN=postgresql://… farebox migrate")(upkeep.migrate)
 app.command(epilog="Example: farebox openapi > openapi.json")(upkeep.openapi)
+app.command(epilog="Example: farebox outbox")(outbox.outbox)
 app.command(epilog="Example: farebox doctor --config farebox.toml")(upkeep.doctor)
 app.add_typer(upkeep.secrets, name="secrets")
 

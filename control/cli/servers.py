@@ -8,10 +8,11 @@ import typer
 
 from config import logging, settings
 from config.settings import Settings
-from control.bootstrap import ensure_operator
+from control import bootstrap
 from control.embedded.processes import StartFailed
 from control.supervisor import up as supervisor
 from control.supervisor.up import Plan, Start
+from gateway.kit.sql import Pool
 
 Config = Annotated[
     Path | None,
@@ -99,6 +100,11 @@ def serve(chosen: Settings, plan: Plan, config: Path | None) -> None:
     if not plan.is_whole and chosen.postgres.dsn is None:
         raise StartFailed("FAREBOX_POSTGRES__DSN is not set. To have a database embedded, use: farebox up")
     logging.configure(chosen.log_format, chosen.log_level)
+
+    async def ensure_operator(pool: Pool) -> str | None:
+        await bootstrap.ensure_login(pool, chosen.bootstrap)
+        return await bootstrap.ensure_operator(pool)
+
     start = Start(chosen, plan, ensure_operator, say, config)
     asyncio.run(supervisor.run(start))
 

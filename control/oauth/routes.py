@@ -3,8 +3,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from control.api import access, credentials
-from control.api.access import Forbidden
+from control.api import credentials
 from control.api.operation import Call, Created, Done, Found, Header, Room
 from control.api.paging import Data
 from control.oauth import exchange, rules, store
@@ -99,7 +98,7 @@ async def begin(call: Call, provider: exchange.Row, callback: str, redirect_uri:
 @room.get(
     "/providers/{provider_id}/callback",
     access=None,
-    fails=[StateInvalid, Unauthorized, Forbidden],
+    fails=[StateInvalid, Unauthorized],
     is_transaction=False,
     id="oauth_callback_by_id",
 )
@@ -111,17 +110,18 @@ async def callback_by_id(
     code: Code = None,
     error: ErrorCode = None,
     authorization: Annotated[str | None, Header("Authorization")] = None,
+    cookie: Annotated[str | None, Header("Cookie")] = None,
 ) -> Found:
     """Come back from a provider, by its id. See the other callback."""
     return await come_back(
-        call, f"/oauth/providers/{provider_id}/callback", state, code, error, authorization
+        call, f"/oauth/providers/{provider_id}/callback", state, code, error, authorization, cookie
     )
 
 
 @room.get(
     "/{provider}/callback",
     access=None,
-    fails=[StateInvalid, Unauthorized, Forbidden],
+    fails=[StateInvalid, Unauthorized],
     is_transaction=False,
     id="oauth_callback",
 )
@@ -133,32 +133,37 @@ async def callback(
     code: Code = None,
     error: ErrorCode = None,
     authorization: Annotated[str | None, Header("Authorization")] = None,
+    cookie: Annotated[str | None, Header("Cookie")] = None,
 ) -> Found:
     """Come back from a provider.
 
     The browser goes on to the `redirect_uri`, with `status` and more in its query: `success` with
-    `connection_id` when this request carried the credential that started it, `confirm` with `confirmation`
-    when it carried none (send it to `POST /oauth/connections`), `error` with `error`.
+    `connection_id` when this request carried a credential of the user who started it, `confirm` with
+    `confirmation` when it carried none (send it to `POST /oauth/connections`), `error` with `error`.
     """
-    return await come_back(call, f"/oauth/{provider}/callback", state, code, error, authorization)
+    return await come_back(call, f"/oauth/{provider}/callback", state, code, error, authorization, cookie)
 
 
 async def come_back(
-    call: Call, path: str, secret: str, code: str | None, error: str | None, authorization: str | None
+    call: Call,
+    path: str,
+    secret: str,
+    code: str | None,
+    error: str | None,
+    authorization: str | None,
+    cookie: str | None,
 ) -> Found:
     state = await store.find_state(call.db, secret, path)
     if state is None:
         raise StateInvalid("start again: this state is unknown, used, of another provider, or too old")
     back = state["redirect_uri"]
-    if authorization is not None:
-        credential = await credentials.present(call.db, {"Authorization": authorization})
-        actor = await access.admit(call.db, credential, "oauth.write", None)
-        if (actor.organization_id, actor.user_id) != (state["organization_id"], state["user_id"]):
-            raise StateInvalid("somebody else started this")
+    user_id = await who_comes(call, authorization, cookie)
+    if user_id not in (None, state["user_id"]):
+        raise StateInvalid("somebody else started this")
     if code is None or error is not None:
         await store.take(call.db, state["id"])
         return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))
-    if authorization is None:
+    if user_id is None:
         return await park(call, state, code)
     if not await store.take(call.db, state["id"]):
         raise StateInvalid("this state was used in this moment")
@@ -167,6 +172,18 @@ async def come_back(
     except ConnectingFailed:
         return Found(rules.with_query(back, {"status": "error", "error": "exchange_failed"}))
     return Found(rules.with_query(back, {"status": "success", "connection_id": str(made)}))
+
+
+async def who_comes(call: Call, authorization: str | None, cookie: str | None) -> UUID | None:
+    """The user whose credential this is; None for a browser without one, or with one that is over."""
+    sent = {"Authorization": authorization, "Cookie": cookie}
+    headers = {name: value for name, value in sent.items() if value is not None}
+    try:
+        return (await credentials.present(call.db, call.ports.asking("GET", headers))).user_id
+    except Unauthorized:
+        if authorization is not None:
+            raise
+        return None
 
 
 async def park(call: Call, state: exchange.Row, code: str) -> Found:

@@ -149,7 +149,8 @@ async def deposit(
     amount = atomic(body.amount, asset)
     organization_id: UUID | None = None
     if authorization is not None:
-        credential = await credentials.present(call.db, {"Authorization": authorization})
+        asking = call.ports.asking("POST", {"Authorization": authorization})
+        credential = await credentials.present(call.db, asking)
         actor = await access.admit(call.db, credential, "wallet.deposit", None)
         organization_id = actor.organization_id
     deposits: Deposits = call.ports.cashier

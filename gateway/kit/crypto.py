@@ -22,6 +22,8 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERSION = 1
 NONCE_BYTES = 12
@@ -60,19 +62,20 @@ class Keyring:
 
     current: str
     ciphers: Mapping[str, AESGCM] = field(repr=False)
+    roots: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, keys: Sequence[str]) -> "Keyring":
         """Read keys written ``name:base64``, newest first. ValueError tells which one is wrong."""
         if not keys:
             raise ValueError("there is no encryption key")
-        ciphers: dict[str, AESGCM] = {}
+        roots: dict[str, bytes] = {}
         for position, text in enumerate(keys, 1):
             name, key = parse_key(text, position)
-            if name in ciphers:
+            if name in roots:
                 raise ValueError(f"encryption key {position} has the name of an earlier one")
-            ciphers[name] = AESGCM(key)
-        return cls(next(iter(ciphers)), ciphers)
+            roots[name] = key
+        return cls(next(iter(roots)), {name: AESGCM(key) for name, key in roots.items()}, roots)
 
     def seal(self, plaintext: bytes, context: bytes) -> bytes:
         header = bytes([VERSION, len(self.current)]) + self.current.encode()
@@ -88,6 +91,10 @@ class Keyring:
             return self.ciphers[name].decrypt(nonce, ciphertext, header + context)
         except InvalidTag:
             raise Tampered("changed since it was sealed, or sealed for another row") from None
+
+    def derive(self, name: str, purpose: bytes) -> bytes:
+        """Return a key for another purpose: the same in all processes, and it retires with its root."""
+        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose).derive(self.roots[name])
 
     def is_current(self, sealed: bytes) -> bool:
         """False for what should be sealed again, so that an older key can be retired."""

@@ -6,6 +6,7 @@ import pytest
 
 from control.api import credentials
 from control.api.access import GRANTS, Permission, Role, permitted
+from control.api.operation import Ports
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.kit.sql import Pool
@@ -40,10 +41,10 @@ class Untouched:
 
 
 @pytest.mark.parametrize("key", ["", "x", keys.new("test")[:-1] + "!", keys.new("test") + "a"])
-async def test_a_mistyped_key_costs_no_query(key: str) -> None:
+async def test_a_mistyped_key_costs_no_query(key: str, ports: Ports) -> None:
     nobody: Any = Untouched()
     with pytest.raises(Unauthorized):
-        await credentials.present(nobody, {"Authorization": f"Bearer {key}"})
+        await credentials.present(nobody, ports.asking("GET", {"Authorization": f"Bearer {key}"}))
 
 
 async def test_a_key_that_is_no_text_is_401(client: Client) -> None:

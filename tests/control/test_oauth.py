@@ -13,14 +13,13 @@ from control.oauth import rules
 from gateway import connections
 from gateway.auth_mode import UpstreamAuthFailed
 from gateway.connections import ConnectionRequired, Connections
-from gateway.kit import crypto
-from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import asking
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.types import Caller
 from tests.authorization import CLIENT_ID, CLIENT_SECRET, Provider, authorizing
-from tests.control.conftest import Client, Member, bearer, join, refused_fields
+from tests.control.conftest import Client, Member, bearer, join, newer, refused_fields
+from tests.control.people import log_in, person
 
 ORIGIN = "https://gateway.example"
 BACK = "http://127.0.0.1:9/done"
@@ -79,6 +78,10 @@ def query_of(url: str) -> dict[str, str]:
 
 @pytest.fixture
 async def hub(client: Client, provider: Provider) -> Hub:
+    return await make_hub(client, provider)
+
+
+async def make_hub(client: Client, provider: Provider, **more: Any) -> Hub:
     body = {
         "slug": "hub", "name": "Hub", "authorization_url": f"{provider.url}/authorize?tenant=1",
         "token_url": f"{provider.url}/token", "revocation_url": f"{provider.url}/revoke",
@@ -88,7 +91,7 @@ async def hub(client: Client, provider: Provider) -> Hub:
             "access_type": "offline", "state": "not ours", "code_challenge_method": "plain",
         },
     }  # fmt: skip
-    response = await client.post("/organizations/default/oauth/providers", json=body)
+    response = await client.post("/organizations/default/oauth/providers", json=body, **more)
     assert response.status == 201, await response.text()
     hub = Hub((await response.json())["data"]["id"], client, provider)
     provider.client.redirect_uris = [f"{ORIGIN}/oauth/hub/callback", f"{ORIGIN}{hub.by_id}/callback"]
@@ -154,6 +157,30 @@ async def test_who_comes_back_without_a_credential_has_to_be_confirmed_by_who_st
     assert confirmed.status == 201, await confirmed.text()
     assert (await confirmed.json())["data"]["provider_slug"] == "hub"
     assert (await hub.client.post("/oauth/connections", json=body)).status == 400
+
+
+async def test_a_signed_in_browser_comes_back_connected(
+    pool: Pool, stranger: Client, provider: Provider
+) -> None:
+    ada = await person(stranger, pool)
+    hub = await make_hub(stranger, provider, headers=ada.headers)
+    cookie = await browser(stranger)
+    await person(stranger, pool, "eve@example.com")
+    eves = await browser(stranger, email="eve@example.com")
+    path = await hub.consent(await hub.start(headers=cookie))
+    # Eve's browser does not take Ada's account to Ada's organization, nor to Eve's.
+    assert (await stranger.get(path, headers=eves, allow_redirects=False)).status == 400
+    assert (await hub.come_back(path, headers=cookie))["status"] == "success"
+    assert len(await connections_of(stranger, headers=ada.headers)) == 1
+    # A cookie that is over says nothing of who somebody is.
+    path = await hub.consent(await hub.start(headers=cookie))
+    over = {"Cookie": "__Host-farebox=over"}
+    assert (await hub.come_back(path, headers=over))["status"] == "confirm"
+
+
+async def browser(client: Client, **more: Any) -> dict[str, str]:
+    response = await log_in(client, headers={"Origin": ORIGIN}, **more)
+    return {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
 
 
 async def test_a_state_is_good_once_for_ten_minutes_for_its_provider_and_its_user(
@@ -344,10 +371,9 @@ async def test_a_connection_is_one_users(pool: Pool, hub: Hub, kept: Connections
 
 async def test_tokens_outlive_their_key(pool: Pool, hub: Hub, kept: Connections, member: Member) -> None:
     await hub.connect()
-    new = crypto.new_key("newer")
-    both = Keyring("newer", {**Keyring.parse([new]).ciphers, **kept.keyring.ciphers})
+    both, only = newer(kept.keyring)
     assert (await connections.reseal(pool, both), await connections.reseal(pool, both)) == (1, 0)
-    found = await replace(kept, keyring=Keyring.parse([new])).token(UUID(hub.id), "shop", caller_of(member))
+    found = await replace(kept, keyring=only).token(UUID(hub.id), "shop", caller_of(member))
     assert found == hub.provider.tokens[0].access_token
     with pytest.raises(UpstreamAuthFailed):
         await kept.token(UUID(hub.id), "shop", caller_of(member))

@@ -8,10 +8,9 @@ from control import app
 from control.api.operation import Ports
 from control.providers import jobs
 from gateway.kit import crypto
-from gateway.kit.crypto import Keyring
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
-from tests.control.conftest import Client, Member, bearer, join, refused_fields
+from tests.control.conftest import Client, Member, bearer, join, newer, refused_fields
 
 AT = "/organizations/default/oauth/providers"
 PROVIDER = {
@@ -122,11 +121,10 @@ async def test_a_provider_that_a_publisher_needs_stays(client: Client) -> None:
 
 async def test_secrets_outlive_their_key(pool: Pool, ports: Ports, client: Client) -> None:
     made = await create(client)
-    new = crypto.new_key("newer")
-    both = Keyring("newer", {**Keyring.parse([new]).ciphers, **ports.keyring.ciphers})
+    both, only = newer(ports.keyring)
     assert (await jobs.reseal(pool, both), await jobs.reseal(pool, both)) == (1, 0)
     row = await pool.fetchrow("SELECT id, organization_id, secret_sealed FROM oauth_providers")
     assert row is not None
     place = crypto.context(row["organization_id"], row["id"])
-    assert Keyring.parse([new]).open(row["secret_sealed"], place) == b"very secret"
+    assert only.open(row["secret_sealed"], place) == b"very secret"
     assert str(row["id"]) == made["id"]

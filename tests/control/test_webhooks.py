@@ -2,7 +2,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from uuid import UUID, uuid4
@@ -26,7 +26,7 @@ from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import events
 from gateway.ledger.event_types import CATALOGUE, EventType
-from tests.control.conftest import NETWORKS, Client, Member, bearer, join, ports_with, refused_fields
+from tests.control.conftest import NETWORKS, Client, Member, bearer, join, newer, ports_with, refused_fields
 from tests.rules.test_sql import FILES
 
 AT = "/organizations/default/webhooks"
@@ -450,12 +450,10 @@ async def test_secrets_are_sealed_and_outlive_their_key(
     stored = await pool.fetchrow("SELECT * FROM webhooks")
     assert stored is not None
     assert secret.encode() not in stored["secret_sealed"]
-    new = crypto.new_key("newer")
-    fresh = Keyring("newer", {**Keyring.parse([new]).ciphers, **ports.keyring.ciphers})
-    assert (await jobs.reseal(pool, fresh), await jobs.reseal(pool, fresh)) == (1, 0)
+    both, only = newer(ports.keyring)
+    assert (await jobs.reseal(pool, both), await jobs.reseal(pool, both)) == (1, 0)
     await emit(pool, member)
-    only_new = Ports(ports.guard, Keyring.parse([new]), ports.modes, ports.settings)
-    await turn(pool, only_new)
+    await turn(pool, replace(ports, keyring=only))
     Verifier(secret).verify(receiver.got[0][1], receiver.got[0][0])
 
 

@@ -1,0 +1,2 @@
+-- name: key
+SELECT kind, scopes FROM api_keys WHERE id = $1

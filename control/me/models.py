@@ -1,0 +1,43 @@
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from control.api.fields import Name
+
+# Of a person an id is 32 hexadecimal digits there, without the dashes.
+PersonId = Annotated[
+    UUID,
+    PlainSerializer(lambda value: value.hex, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+]
+
+
+class Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True)
+
+
+class Profile(Wire):
+    id: PersonId
+    name: str
+    email: Annotated[str, Field(description="Empty for an agent that gave none.")]
+    email_verified: bool
+    image: Annotated[str | None, Field(description="A data: URL.")]
+    created_at: datetime
+    updated_at: datetime
+    default_org_id: Annotated[UUID | None, Field(description="Where you act when nothing is named.")]
+    last_sign_in: datetime | None
+
+
+class ProfileChange(Wire):
+    name: Name | None = None
+
+
+class NewAvatar(Wire):
+    data_uri: Annotated[str, Field(description="`data:image/png;base64,…`, or jpeg or webp; up to 256 KiB.")]
+
+
+class Avatar(Wire):
+    image: str | None

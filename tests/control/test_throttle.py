@@ -1,0 +1,92 @@
+"""How often somebody may try, and that nobody is locked out by others."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pytest_aiohttp.plugin import AiohttpClient
+
+from control import app
+from control.api.operation import Ports
+from gateway.buckets import Buckets
+from gateway.kit.sql import Pool
+from tests.control.conftest import Client
+from tests.control.people import EMAIL, PASSWORD, log_in, person, token
+
+
+@pytest.fixture
+def accounts() -> dict[str, Any]:
+    """What a test changes in the settings."""
+    return {}
+
+
+@pytest.fixture
+async def limited(
+    pool: Pool, ports: Ports, aiohttp_client: AiohttpClient, accounts: dict[str, Any]
+) -> Client:
+    settings = ports.settings
+    settings = settings.model_copy(update={"accounts": settings.accounts.model_copy(update=accounts)})
+    return await aiohttp_client(app.create(pool, replace(ports, settings=settings, buckets=Buckets(None))))
+
+
+async def statuses(client: Client, email: str, count: int, password: str = "a wrong password") -> list[int]:
+    return [(await log_in(client, email, password)).status for _ in range(count)]
+
+
+@pytest.mark.parametrize("accounts", [{"wrong_password_burst": 3, "wrong_passwords_per_minute": 0.01}])
+async def test_guessing_from_one_address_is_stopped_alike_for_everybody(limited: Client, pool: Pool) -> None:
+    await person(limited, pool)
+    # The right one takes nothing.
+    assert await statuses(limited, EMAIL, 5, PASSWORD) == [200] * 5
+    for email in (EMAIL, "nobody@example.com"):
+        assert await statuses(limited, email, 5) == [401] * 3 + [429] * 2
+    response = await log_in(limited)
+    assert (response.status, (await response.json())["code"]) == (429, "too-many-calls")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(
+    "accounts", [{"account_wrong_password_burst": 3, "account_wrong_passwords_per_minute": 0.01}]
+)
+async def test_nobody_is_locked_out_by_others(limited: Client, pool: Pool) -> None:
+    ada = await person(limited, pool)
+    # As if all of it came from elsewhere, where Ada never was.
+    await pool.execute("UPDATE sessions SET address = '192.0.2.1'")
+    assert await statuses(limited, EMAIL, 5) == [401] * 3 + [429] * 2
+    assert await statuses(limited, EMAIL, 1, PASSWORD) == [429]
+    # Who is signed in stays so, and a link in mail is a way in.
+    assert (await limited.get("/auth/me", headers=ada.headers)).status == 200
+    await limited.post("/v1/auth/sign-in/magic-link", json={"email": EMAIL})
+    word = {"token": await token(pool, "magic")}
+    opened = await limited.get("/v1/auth/magic-link/verify", params=word, allow_redirects=False)
+    assert opened.status == 302
+    # From here on it is an address that the account was signed in from.
+    assert await statuses(limited, EMAIL, 1, PASSWORD) == [200]
+
+
+@pytest.mark.parametrize("accounts", [{"wrong_password_burst": 2, "wrong_passwords_per_minute": 0.01}])
+async def test_a_new_password_starts_anew(limited: Client, pool: Pool) -> None:
+    await person(limited, pool)
+    assert await statuses(limited, EMAIL, 3) == [401, 401, 429]
+    await limited.post("/auth/forgot-password", json={"email": EMAIL})
+    body = {"token": await token(pool, "reset"), "new_password": "another long password"}
+    assert (await limited.post("/auth/reset-password", json=body)).status == 200
+    assert await statuses(limited, EMAIL, 1, "another long password") == [200]
+
+
+@pytest.mark.parametrize("accounts", [{"mail_burst": 3, "mails_per_hour": 0.01}])
+@pytest.mark.parametrize(
+    "path",
+    ["/auth/forgot-password", "/auth/resend-verification", "/v1/auth/sign-in/magic-link",
+     "/v1/auth/request-password-reset", "/v1/auth/send-verification-email"],
+)  # fmt: skip
+async def test_a_mailbox_is_not_flooded(limited: Client, pool: Pool, path: str) -> None:
+    for email in (EMAIL, "nobody@example.com"):
+        asked = [(await limited.post(path, json={"email": email})).status for _ in range(5)]
+        assert asked == [200] * 3 + [429] * 2
+
+
+@pytest.mark.parametrize("accounts", [{"login_burst": 4, "logins_per_minute": 0.01}])
+async def test_trying_many_accounts_from_one_address_is_stopped(limited: Client) -> None:
+    tried = [(await log_in(limited, f"a{number}@example.com")).status for number in range(6)]
+    assert tried == [401] * 4 + [429] * 2
