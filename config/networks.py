@@ -71,6 +71,8 @@ class Network(BaseModel, frozen=True, extra="forbid"):
     final_blocks: Annotated[int, Field(ge=1, le=100_000)] = 64
     settle_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30
     gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 200_000
+    wallet_factories: Annotated[tuple[Address, ...], Field(max_length=32)] = ()
+    deployment_gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 1_000_000
     replace_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
 
     @field_validator("facilitator_key")

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Any
@@ -41,10 +41,12 @@ async def reporting(settings: Settings) -> AsyncIterator[Reporter]:
 
 
 @asynccontextmanager
-async def looking(pool: Pool, http: HttpUpstreams, recorder: Recorder, loads: Loads) -> AsyncIterator[None]:
+async def looking(
+    pools: Sequence[Pool], http: HttpUpstreams, recorder: Recorder, loads: Loads
+) -> AsyncIterator[None]:
     """Keep the gauges of a gateway's process true while the block runs."""
     crew = Crew()
-    crew.start(gauges.look_forever(pool, http, recorder, loads))
+    crew.start(gauges.look_forever(pools, http, recorder, loads))
     try:
         yield
     finally:

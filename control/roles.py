@@ -18,17 +18,13 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from config.settings import Settings
-from control import app, health, migrate
-from control.api import idempotency
+from control import app, health, migrate, pruning
 from control.api.operation import Ports
 from control.delivering import delivering
-from control.identity import links, sessions
-from control.mail import outbox
-from control.oauth import store as oauth
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
 from control.webhooks import store as webhooks
-from gateway import auth_mode, server, snapshot
+from gateway import auth_mode, server
 from gateway.answers import store as kept_answers
 from gateway.buckets import Buckets
 from gateway.call import Gate
@@ -38,17 +34,19 @@ from gateway.forward import Upstreams
 from gateway.kit import sql
 from gateway.kit.crypto import Keyring
 from gateway.kit.fetch import guarded_ask, guarded_fetch
+from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.kit.stack import stay_shallow
-from gateway.ledger import accounts, events, holds
+from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.prepaid import LowBalance, PrepaidRail
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import Adopt, UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.snapshot import Snapshot
@@ -72,6 +70,8 @@ HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
 RECHECK_AGE = timedelta(seconds=60)
+# Connections of the ledger, beside each so many others.
+LEDGER_SHARE = 3
 # One after the other, before the other jobs have their turn again.
 RECHECK_BATCHES = 20
 
@@ -138,6 +138,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
+            expect_little_garbage()
             on_ready()
             await asyncio.Event().wait()
         finally:
@@ -183,20 +184,11 @@ async def recheck(base: Base) -> None:
 
 
 async def prune(base: Base) -> None:
-    await snapshot.prune(base.pool)
-    kept = timedelta(hours=base.settings.idempotency.keep_hours)
-    await kept_answers.prune(base.pool, kept)
-    await idempotency.prune(base.pool, kept)
-    await events.prune(base.pool, timedelta(days=base.settings.webhooks.keep_days))
-    await webhooks.prune(base.pool)
-    await oauth.prune(base.pool)
-    await sessions.prune(base.pool)
-    await links.prune(base.pool)
-    await outbox.prune(base.pool)
+    await pruning.prune(base.pool, base.settings)
 
 
 async def measure(base: Base) -> None:
-    gauges.look_at_pool(base.pool)
+    gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
 
@@ -238,7 +230,12 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         stack.push_async_callback(recorder.close)
         recorder.start()
         lifetime = base.call_lifetime
-        reserved = Holds(pool, lifetime)
+        # Of its own, so that no other query keeps the money of a call waiting.
+        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
+        ledger = await stack.enter_async_context(
+            sql.create_pool(base.dsn, size_max=size, is_planned_once=True)
+        )
+        reserved = Holds(ledger, lifetime)
         stack.push_async_callback(reserved.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
@@ -250,7 +247,8 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
         x402 = X402Rail(pool, base.offers, base.settlements, recorder, fee, answers)
-        till = Till(prepaid, x402, UpfrontRail(x402, prepaid, adoption(pool)), recorder)
+        upfront = UpfrontRail(x402, prepaid, adoption(pool))
+        till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         ask = guarded_ask(guard, http.session)
         exchanger = Exchanger(ask, signer, base.origin)
@@ -259,7 +257,7 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
-        await stack.enter_async_context(looking(pool, http, recorder, loads))
+        await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own)
 
 

@@ -10,17 +10,18 @@ from uuid import UUID
 
 from aiohttp import web
 
-from gateway import max_price
+from gateway import max_price, upstream_payment
 from gateway.kit import hygiene
 from gateway.kit.body import RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.max_price import MaxPrice
 from gateway.types import Credentials, Inbound
+from gateway.upstream_payment import UpstreamPayment
 
 PREFIX = "/publishers/"
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
 IDEMPOTENCY_KEY = "Idempotency-Key"
-ONCE = (*PAYMENTS, IDEMPOTENCY_KEY, max_price.HEADER)
+ONCE = (*PAYMENTS, IDEMPOTENCY_KEY, max_price.HEADER, upstream_payment.HEADER)
 
 
 class MethodRefused(Refusal):
@@ -45,6 +46,7 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         is_websocket=is_websocket(request),
         idempotency_key=idempotency_key(request),
         max_price=most(request),
+        upstream_payment=for_upstream(request),
     )
 
 
@@ -79,6 +81,14 @@ def most(request: web.BaseRequest) -> MaxPrice | None:
         return None if header is None else max_price.read(header)
     except ValueError as error:
         raise invalid(f"header/{max_price.HEADER}", str(error)) from None
+
+
+def for_upstream(request: web.BaseRequest) -> UpstreamPayment | None:
+    header = request.headers.get(upstream_payment.HEADER)
+    try:
+        return None if header is None else upstream_payment.read(header)
+    except ValueError as error:
+        raise invalid(f"header/{upstream_payment.HEADER}", str(error)) from None
 
 
 def credentials(request: web.BaseRequest) -> Credentials:

@@ -100,7 +100,7 @@ class Buckets:
     def __init__(self, redis: Redis | None) -> None:
         self.redis = redis
         self.script = redis.register_script(SCRIPT) if redis is not None else None
-        self.group: Group[Asking, Allowance] = Group(self.take_batch, lanes=2)
+        self.group: Group[Asking, Allowance] = Group(self.take_batch)
         self.crew = Crew()
         self.local: dict[str, tuple[float, float]] = {}
         self.is_down = False
@@ -119,7 +119,7 @@ class Buckets:
 
     def give_back(self, *buckets: Bucket) -> None:
         """Without waiting for it: whoever gives back has been answered already."""
-        self.crew.start(self.group.add(Asking(buckets, -1)))
+        _ = self.group.add(Asking(buckets, -1))
 
     async def take_batch(self, batch: Sequence[Asking]) -> Sequence[Allowance]:
         if self.script is not None and not self.is_down:

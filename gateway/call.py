@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from config.settings import Limits
-from gateway import ownership
+from gateway import asked, ownership
 from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
@@ -69,8 +69,8 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: W
     quote = watch.saw("price", price(matched, inbound))
     with watch.saw("protect", protect(gate.loads, inbound, matched)) as turn:
         if inbound.is_websocket:
-            asked = Asked(request, inbound, caller, matched, quote, watch)
-            return await connect(gate.till, gate.upstreams, asked, turn)
+            conversation = Asked(request, inbound, caller, matched, quote, watch)
+            return await connect(gate.till, gate.upstreams, conversation, turn)
         async with (
             watch.entering("pay", pay(gate.till, inbound, caller, matched, quote)) as hold,
             watch.entering(
@@ -80,4 +80,6 @@ async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: W
             watch.entering("settle", settle(hold, answer, watch.charge)) as settled,
             ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
         ):
+            if asked.is_asked(matched, settled.answer):
+                raise await asked.refusal(gate.till.x402, inbound, matched, settled)
             return await relay(request, inbound, known, settled.receipt, allowance, watch)

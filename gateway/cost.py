@@ -40,7 +40,10 @@ def tariff(
 ) -> Tariff | None:
     """None for a price list whose prices are known before the call."""
     billing, model = details.get("billing_model"), prices.get("pricing_model")
-    if billing == "pay_per_use" or (model == "passthrough" and billing != "x402_passthrough"):
+    if billing == "x402_passthrough":
+        # The gateway's fee is known with the upstream's price; see price.py.
+        return None
+    if billing == "pay_per_use" or model == "passthrough":
         return Tariff(
             is_reported=True,
             path=documents.steps(details.get("upstream_cost_response_path") or ""),

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
 
+from gateway import toll
 from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.trace import Trace
@@ -47,8 +48,9 @@ async def forward(
     headers = headers_of(upstreams, inbound, match, vouched)
     carry(headers, trace)
     async with upstreams.http.send(
-        inbound.method, with_query(match.url, vouched.query), headers, inbound.body
-    ) as answer:
+        inbound.method, with_query(match.url, vouched.query), headers, inbound.body,
+        hygiene.of_response if match.route.toll is None else toll.of_response,
+    ) as answer:  # fmt: skip
         on_head(answer.head)
         exchange = match.route.exchange
         if exchange is not None and answer.head.status == 401 and caller.organization_id is not None:
@@ -80,6 +82,8 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     # Last, so that nothing a caller sends can stand in for the publisher's credentials.
     for name, value in vouched.headers.items():
         headers[name] = value
+    if inbound.upstream_payment is not None:
+        headers[inbound.upstream_payment.header] = inbound.upstream_payment.value
     if match.route.is_answer_read:
         headers.popall("Range", None)
         headers["Accept-Encoding"] = "identity"

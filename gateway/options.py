@@ -1,6 +1,7 @@
 """What a publisher may ask of its calls besides a price: values of a route."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,14 @@ class Exchange:
     ttl_seconds: int
     header: str
     """What the upstream gets the token in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Toll:
+    """The upstream asks for x402 payments itself."""
+
+    rate: Fraction
+    """The gateway's share of what the upstream is paid, on top of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ upstream that never answers cannot keep a caller's money; what a dead process le
 sweeper voids it.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 
 from gateway.kit import tasks
 from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import above_max, free
 from gateway.rails.prepaid import PrepaidRail, Short
+from gateway.rails.toll import TollRail
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
@@ -35,29 +35,54 @@ class Till:
     x402: X402Rail
     upfront: UpfrontRail
     recorder: Recorder
+    toll: TollRail
 
 
-@asynccontextmanager
-async def pay(
-    till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote
-) -> AsyncIterator[Hold]:
-    # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
-    opened = await tasks.finish(hold(till, inbound, caller, match, quote), undo)
-    outcome: Outcome = "abandoned"
-    try:
-        yield opened
-    except Refusal as refusal:
-        outcome = refusal.outcome or outcome
-        if unserved := await tasks.finish(opened.void(outcome, None)):
+class Payment:
+    """The money of a call, for as long as the call runs. It ends by giving back what nobody decided about."""
+
+    __slots__ = ("asked", "hold")
+
+    def __init__(self, till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> None:
+        self.asked = till, inbound, caller, match, quote
+
+    async def __aenter__(self) -> Hold:
+        _, inbound, *_ = self.asked
+        opening = hold if inbound.upstream_payment is None else hold_both
+        self.hold = await opening(*self.asked)
+        return self.hold
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Nothing is left to do once settle has decided.
+        if not self.hold.is_open:
+            return
+        refusal = error if isinstance(error, Refusal) else None
+        outcome: Outcome = (refusal.outcome if refusal is not None else None) or "abandoned"
+        unserved = await tasks.finish(self.hold.void(outcome, None))
+        if refusal is not None and unserved is not None:
             refusal.headers = {**refusal.headers, **unserved.headers}
-        raise
-    finally:
-        # Void changes nothing once settle has decided.
-        await tasks.finish(opened.void(outcome, None))
+
+
+def pay(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Payment:
+    return Payment(till, inbound, caller, match, quote)
 
 
 async def undo(opened: Hold) -> None:
     await opened.void("abandoned", None)
+
+
+async def hold_both(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    """The gateway's fee, and the payment that goes on to the upstream."""
+    # Here too: between one and the other a cancelled call would leave the fee behind.
+    return await tasks.finish(fee_first(till, inbound, caller, match, quote), undo)
+
+
+async def fee_first(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    assert inbound.upstream_payment is not None, "asked only for calls that have one"
+    fee = await hold(till, inbound, caller, match, quote)
+    return await till.toll.over(fee, inbound.upstream_payment, inbound, caller, match)
 
 
 def is_for_members(match: Match) -> bool:
@@ -75,13 +100,16 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         if is_by_answer(quote):
             raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
         rail = till.upfront if match.is_upfront else till.x402
-        return await rail.hold(inbound, caller, match, quote)
-    challenge = till.x402.challenge(inbound, match, quote)
+        # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
+        return await tasks.finish(rail.hold(inbound, caller, match, quote), undo)
     if caller.organization_id is None:
-        raise challenge.refuse("payment_required", BY_ANSWER if is_by_answer(quote) else EITHER_WAY)
+        why = BY_ANSWER if is_by_answer(quote) else EITHER_WAY
+        raise till.x402.challenge(inbound, match, quote).refuse("payment_required", why)
     try:
+        # This one sees to the same by itself.
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:
+        challenge = till.x402.challenge(inbound, match, quote)
         raise challenge.refuse("insufficient_funds", str(short), None, **short.members) from None
 
 

@@ -8,10 +8,11 @@ anything away. Where the cost depends on the answer, this is the most it may be;
 
 from collections.abc import Mapping
 
-from gateway import cost
-from gateway.kit.problem import Refusal
+from gateway import cost, toll, upstream_payment
+from gateway.kit.problem import Refusal, invalid
 from gateway.tariffs import Tariff
 from gateway.types import Inbound, Match, Price, Pricing, Quote
+from gateway.upstream_payment import Bill
 
 # What a price list has for a call; the rest of its entries bound it, or are for something else.
 LISTED = (
@@ -30,7 +31,11 @@ class NotForSale(Refusal):
 
 def price(match: Match, inbound: Inbound) -> Quote:
     route = match.route
-    description = f"{inbound.method} {route.slug}{inbound.path or '/'}"[:200]
+    description = describe(match, inbound)
+    if route.toll is not None:
+        return Quote(toll_prices(match, inbound), description)
+    if inbound.upstream_payment is not None:
+        raise invalid(f"header/{upstream_payment.HEADER}", f"the upstream of {route.slug} takes no payments")
     prices = []
     for pricing in route.pricing:
         one = offered(pricing, match, inbound)
@@ -44,6 +49,56 @@ def price(match: Match, inbound: Inbound) -> Quote:
     return Quote(tuple(prices), description)
 
 
+def describe(match: Match, inbound: Inbound) -> str:
+    return f"{inbound.method} {match.route.slug}{inbound.path or '/'}"[:200]
+
+
+def toll_prices(match: Match, inbound: Inbound) -> tuple[Price, ...]:
+    """Nothing for a call that only finds out what the upstream asks; with a payment for it, the fee."""
+    slug = match.route.slug
+    if inbound.is_websocket:
+        raise NotForSale(f"{slug} asks for a payment with each call, which a connection cannot make")
+    bill = None if inbound.upstream_payment is None else inbound.upstream_payment.bill
+    found = fees(match, inbound.method, bill or Bill("", None, 0))
+    if found is None:
+        # The payer may have signed another offer of the upstream before it asked here.
+        detail = f"pays in an asset that {slug} does not accept, so the gateway's fee cannot be told"
+        raise invalid(f"header/{upstream_payment.HEADER}", detail)
+    return () if bill is None else found
+
+
+def fees(match: Match, method: str, bill: Bill) -> tuple[Price, ...] | None:
+    """The gateway's fee for a call that its upstream is paid so much for; None where it cannot be told."""
+    route = match.route
+    assert route.toll is not None, "asked only where the upstream takes payments"
+    rate = route.toll.rate
+    theirs = toll.asset_of(bill, route.pricing) if rate and bill.amount else None
+    if rate and bill.amount != 0 and (bill.amount is None or theirs is None):
+        return None
+    prices = []
+    for pricing in route.pricing:
+        base = fixed(pricing, match, method)
+        if base is None:
+            continue
+        part = toll.share(rate, bill.amount, theirs, pricing.asset) if rate and bill.amount and theirs else 0
+        amount = bounded(base + part, pricing.prices)
+        if amount == 0:
+            return ()
+        prices.append(known(pricing, amount))
+    if not prices:
+        raise NotForSale(f"{route.slug} has no price for {method}")
+    return tuple(prices)
+
+
+def fixed(pricing: Pricing, match: Match, method: str) -> int | None:
+    """The part of a fee that is listed; a publisher that lists none takes its share only."""
+    own = None if match.position is None else pricing.endpoint_prices.get(match.position)
+    base = listed(pricing.prices, method) if own is None else own
+    if base is None and not has_list(pricing.prices) and not pricing.endpoint_prices:
+        return 0
+    return base
+
+
 def offered(pricing: Pricing, match: Match, inbound: Inbound) -> Price | None:
     """The price in one asset; None where the publisher set none."""
     own = None if match.position is None else pricing.endpoint_prices.get(match.position)
@@ -53,6 +108,11 @@ def offered(pricing: Pricing, match: Match, inbound: Inbound) -> Price | None:
     amount = amount_of(pricing, match, inbound.method)
     if amount is None:
         return None
+    return known(pricing, amount)
+
+
+def known(pricing: Pricing, amount: int) -> Price:
+    """A price that does not depend on the answer."""
     prices = pricing.prices
     return Price(
         pricing.asset, amount, pricing.earnings_id, pricing.is_prepaid_enabled, pricing.is_onchain_enabled,
@@ -90,9 +150,13 @@ def amount_of(pricing: Pricing, match: Match, method: str) -> int | None:
         # Only a publisher without any price asks for nothing. One whose prices are for other methods, or not
         # for calls, does not sell this one.
         return None if prices or pricing.endpoint_prices or pricing.tariff is not None else 0
-    if base == 0:
+    return bounded(base, prices)
+
+
+def bounded(amount: int, prices: Mapping[str, int]) -> int:
+    if amount == 0:
         return 0
-    amount = max(base, prices.get("min_charge", 0))
+    amount = max(amount, prices.get("min_charge", 0))
     return min(amount, prices["max_charge"]) if prices.get("max_charge") else amount
 
 

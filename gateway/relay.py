@@ -62,7 +62,8 @@ def headers_of(
         headers[name] = value
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     headers.setdefault("Server", "farebox")
-    if receipt is None or receipt.rail == "free":
+    # A free call that its upstream was paid for is its payer's too.
+    if receipt is None or (receipt.rail == "free" and not receipt.headers):
         return headers
     headers["Cache-Control"] = private(headers.getall("Cache-Control", []))
     if receipt.asset is not None and receipt.cost is not None:

@@ -17,7 +17,6 @@ from gateway.kit import hygiene, ids
 from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
 from gateway.limit import tell
-from gateway.metering import metrics
 
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
@@ -68,7 +67,6 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
     watch = gate.reporter.begin(call_id, request)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(call_id=str(call_id))
-    metrics.IN_FLIGHT.inc()
     known_by = {hygiene.CALL_ID: str(call_id)}
     try:
         response = await call(gate, request, watch)
@@ -89,7 +87,6 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
     else:
         watch.status = response.status
     finally:
-        metrics.IN_FLIGHT.dec()
         gate.reporter.end(watch)
     return response
 

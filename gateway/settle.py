@@ -5,13 +5,16 @@ charged before its last byte is passed on. Anything but a 2xx costs nothing, and
 usage row.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from gateway.kit import tasks
 from gateway.meter import Meter, Tell, nobody
 from gateway.types import Answer, Hold, Receipt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,11 @@ async def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AsyncIterat
     """``tell`` hears what was charged when that is known later than the head."""
     head, metering = answer.head, hold.metering
     if not head.is_success:
-        yield Settled(answer, await tasks.finish(hold.void("upstream_refused", head.status)))
+        yield Settled(answer, await closed(hold, hold.void("upstream_refused", head.status)))
     elif metering is None:
         # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
         async with copied(hold, answer) as passed:
-            yield Settled(passed, await tasks.finish(hold.post(head)))
+            yield Settled(passed, await closed(hold, hold.post(head)))
     else:
         meter = Meter(hold, metering, answer, tell)
         try:
@@ -40,6 +43,11 @@ async def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AsyncIterat
                 yield Settled(passed, metering.receipt)
         finally:
             await tasks.finish(meter.close())
+
+
+def closed(hold: Hold, closing: Coroutine[Any, Any, T]) -> Awaitable[T]:
+    """A hold is closed to the end, whatever becomes of its call."""
+    return closing if hold.is_steady else tasks.finish(closing)
 
 
 def copied(hold: Hold, answer: Answer) -> AbstractAsyncContextManager[Answer]:

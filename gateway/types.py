@@ -13,15 +13,17 @@ from uuid import UUID
 from multidict import CIMultiDictProxy
 
 from gateway.bodies import Body as Body
+from gateway.callers import Caller as Caller
+from gateway.callers import Mode as Mode
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership
+from gateway.options import Exchange, Ownership, Toll
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
 from gateway.vouching import Fetch as Fetch
 from gateway.vouching import Outbound as Outbound
 from gateway.vouching import Vouched as Vouched
 
-Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
 Policy: TypeAlias = Literal["default_allow", "default_deny"]
 Outcome: TypeAlias = Literal[
@@ -75,6 +77,7 @@ class Inbound:
     """Whether it asks for a connection instead of an answer."""
     idempotency_key: str | None = None
     max_price: MaxPrice | None = None
+    upstream_payment: UpstreamPayment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ class Route:
     ownership: Ownership | None = None
     oauth_provider_id: UUID | None = None
     """Whose tokens the upstream wants of its callers."""
+    toll: Toll | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
@@ -165,22 +169,11 @@ class Match:
 
     @property
     def is_upfront(self) -> bool:
+        if self.route.toll is not None:
+            # What is dear or has side effects is paid to the upstream; ours is a fee on that.
+            return False
         own = None if self.endpoint is None else self.endpoint.is_upfront
         return self.route.is_upfront if own is None else own
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An organization known by its key, or somebody who is known only by what they pay with."""
-
-    organization_id: UUID | None
-    key_id: UUID | None
-    mode: Mode | None
-    is_capped: bool = False
-    user_id: UUID | None = None
-    """Who holds the key."""
-    token: str | None = field(default=None, repr=False)
-    """The caller's own, for the upstream that acts in their name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +276,14 @@ class Hold(Protocol):
     def event(self) -> Begun: ...
 
     @property
+    def is_open(self) -> bool:
+        """Until it was asked to post or to void."""
+
+    @property
+    def is_steady(self) -> bool:
+        """False where a cancellation can stop a closing half way: that one needs ``tasks.finish``."""
+
+    @property
     def keeper(self) -> "Keeper | None":
         """None when nobody can ask for the answer again."""
 
@@ -294,7 +295,4 @@ class Hold(Protocol):
         """Charge the call. A ``Refusal`` when it turns out that it cannot be charged."""
 
     async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
-        """Give the money back, and write down why the call cost nothing.
-
-        A receipt says what the chain did charge before that, and where it is now.
-        """
+        """Give the money back, and write down why. A receipt says what the chain charged, and where it is."""

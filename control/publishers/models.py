@@ -28,7 +28,12 @@ Category = Annotated[
 ]
 Billing = Annotated[
     Literal["x402_per_request", "prepaid_credits", "x402_passthrough", "pay_per_use"],
-    Field(description="What a call's cost is found by."),
+    Field(
+        description="What a call's cost is found by. `x402_per_request` and `prepaid_credits`: the price "
+        "list. `pay_per_use`: what the answer says at `upstream_cost_response_path`. `x402_passthrough`: the "
+        "API asks callers for an x402 payment itself. Its 402 is offered on, callers send what they pay it "
+        "in `X-PAYMENT-UPSTREAM`, and the gateway takes its fee: the price list and `gateway_fee_percent`."
+    ),
 ]
 DatabaseType = Literal["serendb", "neon", "supabase", "mongodb"]
 ComputeType = Literal["template", "workflow", "function", "agent"]
@@ -116,7 +121,11 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
         ),
     ] = None
     gateway_fee_percent: Annotated[
-        str | None, Field(pattern=r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)?$")
+        str | None,
+        Field(
+            pattern=r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)?$",
+            description="With `x402_passthrough`: the fee on top of what the API is paid, in percent of it.",
+        ),
     ] = None
     upstream_cost_response_path: Annotated[
         str | None,
@@ -206,7 +215,9 @@ class Publisher(BaseModel):
     billing_model: Billing = "x402_per_request"
     payment_flow: PaymentFlow = "authorization"
     requires_payment_identifier: bool = False
-    gateway_fee_percent: str = "0"
+    gateway_fee_percent: Annotated[
+        str, Field(description="Of what an `x402_passthrough` API is paid, on top of it.")
+    ] = "0"
     upstream_cost_response_path: str | None = None
     api_url: str | None = None
     mcp_endpoint: str | None = None

@@ -1,14 +1,15 @@
 """Group commit: what arrives together is committed together.
 
 A batch starts as soon as a lane is free and takes whatever has queued up meanwhile, so a lone caller never
-waits for company and a crowd shares one transaction.
+waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
+the same time would wait for the first one's locks; here it waits for the next commit and shares it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gateway.kit.sql import OUTAGES, TIMEOUT_SECONDS
 from gateway.kit.tasks import Crew
@@ -17,7 +18,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+class Outcome(asyncio.Future[Result]):
+    """What becomes of an item, which is decided whether or not somebody still waits for it.
+
+    Who is cancelled while waiting learns of it when the item is decided: as with ``tasks.finish``, and
+    without a task for each item.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        return False
+
+
+@dataclass(slots=True)
 class Waiting(Generic[Item, Result]):
     item: Item
     done: "asyncio.Future[Result]"
@@ -33,7 +45,7 @@ class Group(Generic[Item, Result]):
         self,
         run: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
-        lanes: int = 2,
+        lanes: int = 1,
         size_max: int = 256,
     ) -> None:
         self.run = run
@@ -43,20 +55,19 @@ class Group(Generic[Item, Result]):
         self.crew = Crew()
         self.is_scheduled = False
 
-    async def add(self, item: Item) -> Result:
-        """Return once the item's batch is committed.
+    def add(self, item: Item) -> "asyncio.Future[Result]":
+        """The result, once the item's batch is committed.
 
-        A caller that is cancelled does not take its item back: wrap this in ``tasks.finish`` when the result
-        obliges to something.
+        A caller that is cancelled does not take its item back, and may have to undo what was done for it.
         """
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Result] = loop.create_future()
+        done: asyncio.Future[Result] = Outcome(loop=loop)
         self.waiting.append(Waiting(item, done))
         if self.lanes_free and not self.is_scheduled:
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
             loop.call_soon(self.kick)
-        return await done
+        return done
 
     def kick(self) -> None:
         self.is_scheduled = False
@@ -93,8 +104,7 @@ class Group(Generic[Item, Result]):
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 results = await self.run([one.item for one in batch])
         except asyncio.CancelledError:
-            for one in batch:
-                one.done.cancel()
+            fail(batch, asyncio.CancelledError())
             raise
         except Exception as error:
             return error
@@ -109,7 +119,7 @@ class Group(Generic[Item, Result]):
             await asyncio.gather(*self.crew.tasks, return_exceptions=True)
 
 
-def fail(batch: Sequence[Waiting[Item, Result]], error: Exception) -> None:
+def fail(batch: Sequence[Waiting[Item, Result]], error: BaseException) -> None:
     for one in batch:
         if not one.done.done():
             one.done.set_exception(error)

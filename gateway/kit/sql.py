@@ -32,6 +32,9 @@ OUTAGES = (
     asyncpg.exceptions.InsufficientResourcesError,
 )
 
+PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off"
+
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -52,20 +55,41 @@ class Statements:
             raise AttributeError(f"{self.path} has no statement named {name}") from None
 
 
-def create_pool(dsn: str, *, database: str | None = None, size_max: int = 10) -> Pool:
+class Stateless(Connection):
+    """Nothing here sets a session's variable, listens, or takes a session's lock on a pooled connection, so
+    none is given back with a round trip that undoes it. What a transaction does ends with the transaction.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+def create_pool(
+    dsn: str, *, database: str | None = None, size_max: int = 10, is_planned_once: bool = False
+) -> Pool:
     """Enter the result with ``async with``.
 
-    NUMERIC is ``int`` and JSONB is Python values on its connections.
+    NUMERIC is ``int`` and JSONB is Python values on its connections. ``is_planned_once`` is for statements
+    that run for every call and find all their rows by a key.
     """
     return asyncpg.create_pool(
         dsn,
         database=database,
         min_size=1,
         max_size=size_max,
-        init=speak_python,
+        init=plan_once if is_planned_once else speak_python,
+        connection_class=Stateless,
         timeout=TIMEOUT_SECONDS,
         command_timeout=TIMEOUT_SECONDS,
     )
+
+
+async def plan_once(connection: Connection) -> None:
+    """Planning takes longer than running these, and statistics only mislead: those of a table that was empty
+    a minute ago say that reading all of it is cheapest.
+    """
+    await speak_python(connection)
+    await connection.execute(PLAN_ONCE)
 
 
 async def speak_python(connection: Connection) -> None:

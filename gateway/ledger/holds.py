@@ -4,7 +4,7 @@ Each statement decides and acts at once for a whole batch of calls, so a balance
 spent twice, and many calls share one commit. Closing a hold that is already closed changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -81,6 +81,13 @@ class Posting:
     alert_below: int = 0
     """Write an event when this charge takes the owner's balance below it."""
 
+    @property
+    def columns(self) -> tuple[object, ...]:
+        return (
+            self.call_id, self.spent, self.fee, self.description, self.publisher_id, self.method,
+            self.path, self.status,
+        )  # fmt: skip
+
 
 class Holds:
     """The holds of one process. Close it before its pool."""
@@ -90,31 +97,33 @@ class Holds:
         self.lifetime = lifetime
         self.openings = Group(self.open_batch)
         self.postings = Group(self.post_batch)
+        # Apart, so that calls with caps or keys of their own do not make the others' statements longer.
+        self.bound_openings = Group(self.open_batch)
+        self.partial_postings = Group(self.post_batch)
         self.voidings = Group(self.void_batch)
 
     async def open(self, opening: Opening) -> Verdict:
-        return await self.openings.add(opening)
+        return await (self.bound_openings if opening.is_bound else self.openings).add(opening)
 
     async def post(self, posting: Posting) -> bool:
         """True when the hold is posted with this cost: now, or by this call before. False for a void one."""
-        return await self.postings.add(posting)
+        return await (self.partial_postings if posting.is_partial else self.postings).add(posting)
 
     async def void(self, call_id: UUID) -> bool:
         """True for the one who closed the hold."""
         return await self.voidings.add(call_id)
 
     async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
+        # Whether a call is refused for money alone, and others' caps and keys have no part in it.
+        is_plain = not any(one.is_bound for one in batch)
         try:
             verdicts = await self.try_open(batch)
         except asyncpg.UniqueViolationError:
+            is_plain = False
             verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
             verdicts |= await self.opened([one.call_id for one in batch])
-        # In a batch, a call too dear for its owner also stands in the way of the owner's later, cheaper ones.
-        # Asked again alone, each is refused for its own price only.
-        if len(batch) > 1:
-            for one in batch:
-                if verdicts[one.call_id].obstacle not in (None, "repeated"):
-                    verdicts |= await self.try_open([one])
+        for one in unsure(batch, verdicts, is_plain=is_plain):
+            verdicts |= await self.try_open([one])
         repeated = [call_id for call_id, one in verdicts.items() if one.obstacle == "repeated"]
         if repeated:
             # A call may find its key taken by itself, in a commit that nobody heard of.
@@ -158,16 +167,7 @@ class Holds:
         return verdicts
 
     async def post_batch(self, batch: Sequence[Posting]) -> Sequence[bool]:
-        columns = (
-            [one.call_id for one in batch],
-            [one.spent for one in batch],
-            [one.fee for one in batch],
-            [one.description for one in batch],
-            [one.publisher_id for one in batch],
-            [one.method for one in batch],
-            [one.path for one in batch],
-            [one.status for one in batch],
-        )
+        columns = tuple(zip(*[one.columns for one in batch], strict=True))
         if any(one.is_partial for one in batch):
             async with self.pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.give_back, *columns[:2])
@@ -176,7 +176,12 @@ class Holds:
             rows = await self.pool.fetch(SQL.post, *columns)
         closed = {row["call_id"]: row for row in rows}
         await self.tell_low(batch, closed)
-        return [one.call_id in closed for one in batch]
+        posted = set(closed)
+        if late := [one for one in batch if one.call_id not in closed]:
+            # Void, or posted by a commit that nobody heard of.
+            asked = [one.call_id for one in late], [one.spent for one in late]
+            posted |= {row["call_id"] for row in await self.pool.fetch(SQL.posted, *asked)}
+        return [one.call_id in posted for one in batch]
 
     async def tell_low(self, batch: Sequence[Posting], closed: Mapping[UUID, Record]) -> None:
         """Each commit has its own balance before and after, so one of them alone crosses a threshold."""
@@ -202,8 +207,30 @@ class Holds:
         return [call_id in closed for call_id in batch]
 
     async def close(self) -> None:
-        for group in (self.openings, self.postings, self.voidings):
+        groups = (self.openings, self.bound_openings, self.postings, self.partial_postings, self.voidings)
+        for group in groups:
             await group.close()
+
+
+def unsure(
+    batch: Sequence[Opening], verdicts: Mapping[UUID, Verdict], *, is_plain: bool
+) -> Iterator[Opening]:
+    """Those that another's price may have refused: asked again alone, each is refused for its own only.
+
+    In a batch, a call too dear for its owner also stands in the way of the owner's later ones. Where money
+    alone decides, only a cheaper one can fit after it: so a crowd without money is refused as fast as it
+    comes, and keeps nobody waiting.
+    """
+    least: dict[tuple[UUID, UUID], int] = {}
+    for one in batch if len(batch) > 1 else ():
+        if verdicts[one.call_id].obstacle in (None, "repeated"):
+            continue
+        payer = one.owner_id, one.asset_id
+        if not is_plain or one.amount < least.get(payer, 0):
+            yield one
+        # Read after the asking: who was let in after all is no measure.
+        if not verdicts[one.call_id].is_open:
+            least[payer] = min(one.amount, least.get(payer, one.amount))
 
 
 async def find_keyed(db: Db, owner_id: UUID, name: str) -> Record | None:

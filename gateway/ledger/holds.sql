@@ -1,17 +1,19 @@
 -- name: open
 WITH asked AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[])
+    SELECT asked.*, (
+        SELECT id FROM accounts
+        WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'funded'
+    ) AS payer_id
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[])
         WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, place)
 ), locked AS (
     -- In id order, so that two batches never wait in a circle; NO KEY, so that rows which refer to an account
     -- are inserted meanwhile.
-    SELECT id, owner_id, asset_id, posted - held AS available FROM accounts
-    WHERE kind = 'funded' AND (owner_id, asset_id) IN (SELECT owner_id, asset_id FROM asked)
+    SELECT id, posted - held AS available FROM accounts WHERE id IN (SELECT payer_id FROM asked)
     ORDER BY id FOR NO KEY UPDATE OF accounts
 ), considered AS (
-    SELECT asked.*, locked.id AS payer_id,
-        sum(amount) OVER (PARTITION BY locked.id ORDER BY place) <= available AS is_covered
-    FROM asked JOIN locked ON locked.owner_id = asked.owner_id AND locked.asset_id = asked.asset_id
+    SELECT asked.*, sum(amount) OVER (PARTITION BY payer_id ORDER BY place) <= available AS is_covered
+    FROM asked JOIN locked ON locked.id = asked.payer_id
 ), reserved AS (
     UPDATE accounts SET held = held + total
     FROM (SELECT payer_id, sum(amount) AS total FROM considered WHERE is_covered GROUP BY payer_id) AS sums
@@ -29,9 +31,12 @@ SELECT call_id FROM holds WHERE call_id = ANY ($1::uuid[]) AND state = 'open'
 -- As ``open``, for calls that may be sent again under a key of their own, or whose API key has caps. In a batch, a call
 -- that is refused also counts against those after it; asked again alone, each is refused for its own price only.
 WITH asked AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $7::uuid[], $8::text[],
-        $9::bytea[]) WITH ORDINALITY
-        AS asked (call_id, owner_id, payee_id, asset_id, amount, key_id, name, digest, place)
+    SELECT asked.*, (
+        SELECT id FROM accounts
+        WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'funded'
+    ) AS payer_id
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $7::uuid[], $8::text[], $9::bytea[])
+        WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, key_id, name, digest, place)
 ), repeated AS (
     SELECT asked.call_id FROM asked JOIN idempotency_keys AS known
         ON known.organization_id = asked.owner_id AND known.name = asked.name
@@ -43,13 +48,12 @@ WITH asked AS (
     ORDER BY key_id FOR NO KEY UPDATE OF key_caps
 ), locked AS (
     -- The count makes caps be locked before accounts, here as everywhere.
-    SELECT id, owner_id, asset_id, posted - held AS available FROM accounts
-    WHERE kind = 'funded' AND (owner_id, asset_id) IN (SELECT owner_id, asset_id FROM asked)
-        AND (SELECT count(*) FROM capped) >= 0
+    SELECT id, posted - held AS available FROM accounts
+    WHERE id IN (SELECT payer_id FROM asked) AND (SELECT count(*) FROM capped) >= 0
     ORDER BY id FOR NO KEY UPDATE OF accounts
 ), counted AS (
-    SELECT asked.*, locked.id AS payer_id, available, counted_millionths(amount, decimals) AS counted
-    FROM asked JOIN locked ON locked.owner_id = asked.owner_id AND locked.asset_id = asked.asset_id
+    SELECT asked.*, available, counted_millionths(amount, decimals) AS counted
+    FROM asked JOIN locked ON locked.id = asked.payer_id
         JOIN assets ON assets.id = asked.asset_id
     WHERE asked.call_id NOT IN (SELECT call_id FROM repeated)
 ), considered AS (
@@ -166,12 +170,14 @@ DELETE FROM idempotency_keys WHERE call_id IN (
 
 
 -- name: post
+-- An open hold is one that is neither posted nor void: said like this, it is looked up by its call and not among all
+-- that are open, which an index for the sweeper has.
 WITH asked AS (
     SELECT * FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::text[], $5::uuid[], $6::text[], $7::text[],
         $8::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
 ), closed AS (
     UPDATE holds SET state = 'posted', spent = asked.spent
-    FROM asked WHERE holds.call_id = asked.call_id AND holds.state = 'open'
+    FROM asked WHERE holds.call_id = asked.call_id AND holds.state NOT IN ('posted', 'void')
     RETURNING asked.*, holds.payer_id, holds.payee_id, holds.asset_id, holds.amount AS released
 ), legs AS (
     SELECT call_id, payer_id AS account_id, -spent AS amount, released FROM closed
@@ -179,7 +185,8 @@ WITH asked AS (
     SELECT call_id, payee_id, spent - fee, 0 FROM closed
     UNION ALL
     SELECT call_id, fees.id, fee, 0
-    FROM closed JOIN accounts AS fees ON fees.asset_id = closed.asset_id AND fees.kind = 'fees'
+    FROM closed JOIN accounts AS fees ON fees.owner_id = '00000000-0000-7000-8000-000000000000'
+        AND fees.asset_id = closed.asset_id AND fees.kind = 'fees'
     WHERE fee > 0
 ), locked AS (
     SELECT id FROM accounts WHERE id IN (SELECT account_id FROM legs) ORDER BY id FOR NO KEY UPDATE OF accounts
@@ -206,17 +213,18 @@ WITH asked AS (
 )
 SELECT call_id, payer_id, balance, balance - change AS balance_before
 FROM closed JOIN changed ON changed.id = closed.payer_id
-UNION ALL
--- Asked again after a commit that nobody heard of, the answer is what that commit did.
-SELECT asked.call_id, holds.payer_id, NULL, NULL FROM asked JOIN holds ON holds.call_id = asked.call_id
-WHERE holds.state = 'posted' AND holds.spent = asked.spent
+
+-- name: posted
+-- Asked again after a commit that nobody heard of: what it did.
+SELECT asked.call_id FROM unnest($1::uuid[], $2::numeric[]) AS asked (call_id, spent)
+    JOIN holds ON holds.call_id = asked.call_id AND holds.spent = asked.spent
 
 -- name: give_back
 -- In the transaction of ``post`` and before it, what calls of capped keys did not spend after all.
 WITH closing AS (
     SELECT holds.key_id, counted_on, holds.counted - counted_millionths(asked.spent, decimals) AS counted
     FROM unnest($1::uuid[], $2::numeric[]) AS asked (call_id, spent)
-        JOIN holds ON holds.call_id = asked.call_id AND state = 'open' AND key_id IS NOT NULL
+        JOIN holds ON holds.call_id = asked.call_id AND state NOT IN ('posted', 'void') AND key_id IS NOT NULL
         JOIN assets ON assets.id = holds.asset_id
     FOR NO KEY UPDATE OF holds
 ), capped AS (
@@ -239,7 +247,7 @@ FROM accounts WHERE id = $1
 
 -- name: void
 WITH closed AS (
-    UPDATE holds SET state = 'void' WHERE call_id = ANY ($1::uuid[]) AND state = 'open'
+    UPDATE holds SET state = 'void' WHERE call_id = ANY ($1::uuid[]) AND state NOT IN ('posted', 'void')
     RETURNING call_id, payer_id, amount, is_keyed, key_id, counted, counted_on
 ), capped AS (
     SELECT key_id, day FROM key_caps WHERE key_id IN (SELECT key_id FROM closed)

@@ -1,7 +1,7 @@
 """Numbers that are looked at every few seconds, and never by a call."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gateway.kit.sql import Pool, Statements
 from gateway.metering import metrics
@@ -14,10 +14,10 @@ SQL = Statements(__file__)
 LOOK_SECONDS = 2
 
 
-async def look_forever(pool: Pool, http: HttpUpstreams, recorder: Recorder, loads: Loads) -> None:
+async def look_forever(pools: Sequence[Pool], http: HttpUpstreams, recorder: Recorder, loads: Loads) -> None:
     """This process's own: its connections, what it has not written yet, whom it leaves alone."""
     while True:
-        look_at_pool(pool)
+        look_at_pools(pools)
         busy, idle = http.connections()
         metrics.UPSTREAM_CONNECTIONS.labels("busy").set(busy)
         metrics.UPSTREAM_CONNECTIONS.labels("idle").set(idle)
@@ -26,11 +26,11 @@ async def look_forever(pool: Pool, http: HttpUpstreams, recorder: Recorder, load
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def look_at_pool(pool: Pool) -> None:
-    idle = pool.get_idle_size()
-    metrics.POSTGRES_CONNECTIONS.labels("busy").set(pool.get_size() - idle)
+def look_at_pools(pools: Sequence[Pool]) -> None:
+    idle = sum(pool.get_idle_size() for pool in pools)
+    metrics.POSTGRES_CONNECTIONS.labels("busy").set(sum(pool.get_size() for pool in pools) - idle)
     metrics.POSTGRES_CONNECTIONS.labels("idle").set(idle)
-    metrics.POSTGRES_CONNECTIONS_MAX.set(pool.get_max_size())
+    metrics.POSTGRES_CONNECTIONS_MAX.set(sum(pool.get_max_size() for pool in pools))
 
 
 async def look_at_money(pool: Pool, networks: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from gateway.kit import trace
 from gateway.kit.money import to_text
 from gateway.kit.trace import Sampler
 from gateway.metering import metrics
-from gateway.metering.stages import Stages
+from gateway.metering.tallies import Tallies
 from gateway.metering.watch import Watch
 from gateway.types import Receipt
 
@@ -50,18 +50,20 @@ class Reporter:
         self.names: set[str] = set()
         # Finding a counter by its labels takes longer than counting.
         self.calls: dict[tuple[str, str, str, str], Any] = {}
-        self.stages = Stages()
+        self.tallies = Tallies()
 
     def begin(self, call_id: UUID, request: web.BaseRequest) -> Watch:
         sampler = None if self.spans is None else self.spans.sampler
         own_trace = trace.of(request.headers, call_id, sampler)
-        return Watch(call_id, request.method, request.rel_url.raw_path, own_trace)
+        self.tallies.begun()
+        return Watch(call_id, request.method, request.rel_url.raw_path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
         ended = time.perf_counter()
         began = watch.entered[0][1] if watch.entered else ended
-        self.count(watch, ended - began)
-        self.stages.add(watch, ended)
+        self.count(watch)
+        self.tallies.time(watch.entered, ended, is_socket=watch.is_socket)
+        self.tallies.ended()
         is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
         if self.write is None and not is_traced and watch.error is None:
             return
@@ -73,15 +75,13 @@ class Reporter:
         if self.spans is not None and is_traced:
             self.spans.export(watch, ended - began, line)
 
-    def count(self, watch: Watch, seconds: float) -> None:
+    def count(self, watch: Watch) -> None:
         status = "none" if watch.status is None else f"{watch.status // 100}xx"
         key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
         counter = self.calls.get(key)
         if counter is None:
             counter = self.calls[key] = metrics.CALLS.labels(*key)
-        counter.inc()
-        if not watch.is_socket:
-            metrics.CALL_SECONDS.observe(seconds)
+        self.tallies.count(counter)
         if watch.error is not None:
             metrics.ERRORS.inc()
         elif watch.broken is not None:
@@ -102,7 +102,7 @@ class Reporter:
         return slug
 
     def close(self) -> None:
-        self.stages.flush()
+        self.tallies.flush()
 
 
 def line_of(watch: Watch, ended: float) -> Line:

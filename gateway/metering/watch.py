@@ -5,6 +5,7 @@ far it came, whose it was and what it cost.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -47,6 +48,8 @@ class Watch:
     path: str
     """As the client sent it, from the root and without the query."""
     trace: Trace | None
+    count: Callable[[Counter, int], None] = Counter.inc
+    """Where counts are added up before Prometheus is told."""
     entered: list[tuple[Stage, float]] = field(default_factory=begun)
     """Each stage and the time it began. A stage ends when the next one begins."""
     match: Match | None = None
@@ -97,7 +100,7 @@ class Watch:
         """What the head says that the call cost; nothing yet for one whose body decides."""
         self.receipt = receipt
         if receipt is not None:
-            count(receipt)
+            self.count_money(receipt)
 
     def repeat(self, answer: Answer, receipt: Receipt) -> None:
         """The call was made and charged before: its answer is given again, and nothing is charged."""
@@ -109,7 +112,17 @@ class Watch:
         """What a call that is paid for by use was charged, in one piece or several."""
         before = self.receipt.cost if self.receipt is not None else None
         self.receipt = replace(receipt, cost=(before or 0) + (receipt.cost or 0))
-        count(receipt)
+        self.count_money(receipt)
+
+    def count_money(self, receipt: Receipt) -> None:
+        """As it is charged: a long conversation must not show at its end only."""
+        if receipt.asset is None or not receipt.cost:
+            return
+        labels = (receipt.asset.symbol, receipt.asset.network, receipt.rail)
+        counter = COUNTERS.get(labels)
+        if counter is None:
+            counter = COUNTERS[labels] = metrics.CHARGED.labels(*labels)
+        self.count(counter, receipt.cost)
 
     @property
     def ending(self) -> Ending:
@@ -174,14 +187,3 @@ class Entering(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         return await self.context.__aexit__(kind, error, trace)
-
-
-def count(receipt: Receipt) -> None:
-    """Money as it is charged: a long conversation must not show at its end only."""
-    if receipt.asset is None or not receipt.cost:
-        return
-    labels = (receipt.asset.symbol, receipt.asset.network, receipt.rail)
-    counter = COUNTERS.get(labels)
-    if counter is None:
-        counter = COUNTERS[labels] = metrics.CHARGED.labels(*labels)
-    counter.inc(receipt.cost)

@@ -13,6 +13,7 @@ class FreeHold:
     recorder: Recorder
     event: Usage
     is_open: bool = True
+    is_steady: bool = True
     keeper: None = None
     metering: None = None
 

@@ -82,6 +82,11 @@ class PrepaidHold:
     is_capped: bool = False
     is_open: bool = True
 
+    @property
+    def is_steady(self) -> bool:
+        """Counting a call for its tier comes before the posting, which waits for nothing else."""
+        return self.price.tariff is None
+
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         price, event = self.price, self.event
         spent = price.ceiling if price.tariff is None else await self.actual(price.tariff, measured)
@@ -189,8 +194,9 @@ class PrepaidRail:
     async def open(self, opening: Opening) -> Verdict:
         try:
             return await self.holds.open(opening)
-        except Exception:
-            # It may have been opened all the same; nobody would close it before it expires.
+        except BaseException:
+            # Whoever is cancelled is so once it is decided, and in trouble it may have been opened all the
+            # same: nobody else would close it before it expires.
             with suppress(Exception):
                 await self.holds.void(opening.call_id)
             raise

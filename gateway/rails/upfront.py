@@ -39,6 +39,14 @@ class UpfrontHold:
     """The key of the organization that this payment made, shown this once."""
 
     @property
+    def is_open(self) -> bool:
+        return self.inner.is_open
+
+    @property
+    def is_steady(self) -> bool:
+        return self.inner.is_steady
+
+    @property
     def event(self) -> Usage:
         return replace(self.inner.event, rail="x402", payer=self.intake.authorization.payer)
 

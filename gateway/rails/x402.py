@@ -43,6 +43,7 @@ class X402Hold:
     event: Usage
     keeper: Keeper
     is_open: bool = True
+    is_steady: bool = False
     metering: None = None
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:

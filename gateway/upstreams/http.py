@@ -4,8 +4,9 @@ Nothing is ever sent twice: a request that broke may have run, and only its call
 again.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from aiohttp import (
     ClientConnectionError,
@@ -15,10 +16,10 @@ from aiohttp import (
     DummyCookieJar,
     ServerTimeoutError,
 )
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from config.settings import Upstream
-from gateway.kit import hygiene
 from gateway.kit.fetch import connector
 from gateway.kit.problem import Refusal
 from gateway.kit.ssrf import Guard
@@ -26,6 +27,9 @@ from gateway.types import Answer, Body, Head
 
 # What is read ahead of the caller; behind it the upstream waits.
 READ_BYTES = 1 << 16
+
+Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
+"""Which of an upstream's headers its caller may see."""
 
 
 class UpstreamUnreachable(Refusal):
@@ -59,7 +63,7 @@ class HttpUpstreams:
 
     @asynccontextmanager
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body
+        self, method: str, url: str, headers: Mapping[str, str], body: Body, passed: Pass
     ) -> AsyncIterator[Answer]:
         """Yield the answer as soon as its head is there."""
         request = self.session.request(
@@ -88,9 +92,7 @@ class HttpUpstreams:
                 )
             reason = response.reason or ""
             # What may not stand in a status line is left out of it: RFC 9112 section 4.
-            head = Head(
-                response.status, reason if reason.isprintable() else "", hygiene.of_response(response.headers)
-            )
+            head = Head(response.status, reason if reason.isprintable() else "", passed(response.headers))
             yield Answer(head, response.content.iter_any())
         finally:
             # A body that was read to its end gives its connection back; any other closes it.

@@ -18,8 +18,6 @@ MARGIN_SECONDS = 6
 
 KEY_SIGNATURE_BYTES = 65
 NOT_SIGNED = "the payment is not signed by its payer"
-# ERC-6492: what the signature of a wallet ends with that would first have to be deployed, at our expense.
-UNDEPLOYED = b"\x64\x92" * 16
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -78,11 +76,6 @@ def check_terms(authorization: Authorization, requirement: Requirement, now: int
         refuse("invalid_exact_evm_payload_authorization_valid_after", "the payment is not valid yet")
     if authorization.valid_before < now + MARGIN_SECONDS:
         refuse("invalid_exact_evm_payload_authorization_valid_before", "the payment expires too soon")
-    if authorization.signature.endswith(UNDEPLOYED):
-        refuse(
-            "invalid_exact_evm_payload_undeployed_smart_wallet",
-            "wallets that are not deployed yet cannot pay here: deploy it, then sign again",
-        )
 
 
 def is_signed_by_key(authorization: Authorization) -> bool:

@@ -19,7 +19,7 @@ from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import accounts
 from gateway.ledger.accounts import PLATFORM
 from gateway.types import Asset, Mode
-from gateway.x402 import exact, intake, payments, wire
+from gateway.x402 import exact, intake, payments, undeployed, wire
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid, Settlement
 from gateway.x402.intake import PaymentsUnavailable
 from gateway.x402.payments import Claim, Payment
@@ -118,6 +118,8 @@ class FacilitatorForOthers:
         matched = wire.match(presented, [requirement])
         authorization = wire.authorization(presented, matched.asset)
         exact.check_terms(authorization, matched, intake.now())
+        # A gas budget is counted in transfers.
+        undeployed.refuse(authorization)
         return Asked(presented, matched, authorization)
 
     def requirement(self, offer: OfferV2 | OfferV1, mode: Mode) -> Requirement:

@@ -16,7 +16,7 @@ import structlog
 from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import exact, finality, payments, token, transactions
+from gateway.x402 import exact, finality, payments, token, transactions, undeployed
 from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
 from gateway.x402.contradictions import compare
 from gateway.x402.facilitator import (
@@ -27,7 +27,7 @@ from gateway.x402.facilitator import (
     PaymentNotClaimed,
     Settlement,
 )
-from gateway.x402.gas import GasPrices
+from gateway.x402.gas import Fees, GasPrices
 from gateway.x402.receipts import Watch
 from gateway.x402.signers import Signed, Signer
 from gateway.x402.transactions import Stored
@@ -74,6 +74,10 @@ class LocalFacilitator:
 
     async def check(self, authorization: Authorization) -> int | None:
         await self.prepare()
+        if undeployed.is_wrapped(authorization):
+            funds = await undeployed.check(self.chain, self.network, authorization, self.signers[0].address)
+            await self.check_gas_money(await self.gas_money())
+            return funds
         asset = authorization.asset.address
         # With the gas that the transaction will have, so that too little shows here.
         data = token.transfer_with_authorization(authorization)
@@ -114,8 +118,12 @@ class LocalFacilitator:
         if not is_signed:
             raise PaymentInvalid("invalid_exact_evm_payload_signature", exact.NOT_SIGNED)
 
+    async def gas_money(self) -> list[int]:
+        asked = (("eth_getBalance", [signer.address, "latest"]) for signer in self.signers)
+        return [number(one) for one in await self.chain.ask_all(*asked)]
+
     async def check_gas_money(self, balances: list[int]) -> None:
-        needed = self.network.gas_limit * (await self.gas.fees()).per_gas
+        needed = undeployed.gas_limit(self.network) * (await self.gas.fees()).per_gas
         for signer, balance in zip(self.signers, balances, strict=True):
             if signer.has_gas_money and balance < needed:
                 log.error("facilitator.out_of_gas_money", network=self.network.id, signer=signer.address)
@@ -163,13 +171,19 @@ class LocalFacilitator:
             if not await payments.submit(connection, payment_id, usage):
                 raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
             nonce = await transactions.take_nonce(connection, network.id, signer.address)
-            signed = signer.transfer(authorization, network.chain_id, nonce, network.gas_limit, fees)
+            signed = self.sign(signer, authorization, nonce, fees)
             await transactions.store(
                 connection, signed.hash, payment_id, network.id, signer.address, nonce, signed.raw
             )
         signer.busy += 1
         self.working[payment_id] = signer
         return signed.raw
+
+    def sign(self, signer: Signer, authorization: Authorization, nonce: int, fees: Fees) -> Signed:
+        network = self.network
+        if undeployed.is_wrapped(authorization):
+            return signer.sign({"nonce": nonce, **undeployed.transaction(authorization, network)}, fees)
+        return signer.transfer(authorization, network.chain_id, nonce, network.gas_limit, fees)
 
     def least_busy(self) -> Signer:
         rich = [signer for signer in self.signers if signer.has_gas_money]

@@ -22,7 +22,7 @@ from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.types import Asset
-from gateway.x402 import answers, finality, payments, transactions, wire
+from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.contradictions import compare
@@ -86,6 +86,8 @@ class RemoteFacilitator:
             await self.chain.close()
 
     async def check(self, authorization: Authorization) -> int | None:
+        # Whose wallets it deploys is not for us to say.
+        undeployed.refuse(authorization)
         question = request(authorization, self.network)
         try:
             answer = await self.ask("POST", "verify", question, CHECK_SECONDS)

@@ -56,8 +56,8 @@ async def test_pending_settlements_are_counted_by_network_with_the_oldest_ones_a
 
 async def test_a_pool_says_what_is_busy(pool: Pool) -> None:
     async with pool.acquire():
-        gauges.look_at_pool(pool)
+        gauges.look_at_pools([pool])
         assert value("farebox_postgres_connections", state="busy") == 1
-    gauges.look_at_pool(pool)
+    gauges.look_at_pools([pool])
     assert value("farebox_postgres_connections", state="busy") == 0
     assert value("farebox_postgres_connections_limit") == pool.get_max_size()

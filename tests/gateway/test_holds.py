@@ -1,15 +1,17 @@
 import asyncio
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from gateway.kit import ids
-from gateway.kit.sql import Pool
+from gateway.kit.sql import Pool, create_pool
 from gateway.ledger import accounts, holds
-from gateway.ledger.holds import Holds
+from gateway.ledger.holds import SQL, Holds, Opening, Verdict
 from tests.gateway.conftest import EURC, USDC, Ledger, Seller
 
 
@@ -31,6 +33,30 @@ async def test_a_call_too_dear_does_not_stand_in_the_way_of_a_cheap_one(
     await ledger.deposit(owner, 100)
     asked = [seller.opening(owner, amount) for amount in (101, 60, 60, 40)]
     assert [one.is_open for one in await holds.open_batch(asked)] == [False, True, False, True]
+
+
+async def test_a_crowd_without_money_is_refused_by_one_statement(
+    ledger: Ledger, seller: Seller, holds: Holds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one caller's flood would make everybody wait for as many statements."""
+    asked: list[int] = []
+    one_by_one = holds.try_open
+
+    async def counted(batch: Sequence[Opening]) -> dict[UUID, Verdict]:
+        asked.append(len(batch))
+        return await one_by_one(batch)
+
+    monkeypatch.setattr(holds, "try_open", counted)
+    poor, rich = await ledger.organization(), await ledger.organization()
+    await ledger.deposit(poor, 150)
+    await ledger.deposit(rich, 1000)
+    amounts = [100] * 20 + [101, 60, 50]
+    crowd = [seller.opening(poor, amount) for amount in amounts] + [seller.opening(rich, 100)]
+    opened = [one.is_open for one in await holds.open_batch(crowd)]
+    assert opened == [True] + [False] * 20 + [False, True] + [True]
+    # Of those that were refused, only the two cheaper ones could have fitted.
+    assert asked == [len(crowd), 1, 1]
+    assert await ledger.balance(poor) == (150, 150)
 
 
 async def test_an_owner_without_an_account_opens_nothing(
@@ -178,6 +204,57 @@ async def test_entries_sum_to_zero_and_stay(pool: Pool, ledger: Ledger) -> None:
     ):
         with pytest.raises(asyncpg.CheckViolationError, match="append-only"):
             await pool.execute(change)
+
+
+async def test_what_the_ledger_refers_to_exists_and_stays(
+    pool: Pool, ledger: Ledger, seller: Seller, holds: Holds
+) -> None:
+    """Checked once for each statement, in place of foreign keys that ask for each row."""
+    owner = await ledger.organization()
+    account_id = await ledger.deposit(owner, 1000)
+    opening = seller.opening(owner, 100)
+    assert (await holds.open(opening)).is_open
+    assert await holds.post(seller.posting(opening.call_id, 100))
+    entries = "INSERT INTO entries VALUES ($1, $2, 5), ($1, $3, -5)"
+    used = (
+        "INSERT INTO usage_events"
+        " (call_id, publisher_id, organization_id, asset_id, rail, method, path, outcome)"
+        " VALUES (gen_random_uuid(), $1, $2, $3, 'free', 'GET', '/', 'free')"
+    )
+    publisher_id, nobody = seller.publisher_id, uuid4()
+    for statement, *values in (
+        (entries, opening.call_id, uuid4(), uuid4()),
+        (entries, nobody, account_id, seller.earnings_id),
+        (used, nobody, owner, USDC.id),
+        (used, publisher_id, nobody, USDC.id),
+        (used, publisher_id, owner, nobody),
+    ):
+        with pytest.raises(asyncpg.ForeignKeyViolationError):
+            await pool.execute(statement, *values)
+    for change in (
+        "DELETE FROM accounts",
+        "UPDATE accounts SET asset_id = gen_random_uuid()",
+        "DELETE FROM assets",
+        "DELETE FROM publishers",
+        "UPDATE holds SET payee_id = payer_id",
+        "UPDATE usage_events SET publisher_id = gen_random_uuid()",
+    ):
+        with pytest.raises(asyncpg.CheckViolationError, match="append-only"):
+            await pool.execute(change)
+    assert await ledger.is_sound()
+
+
+async def test_nothing_of_a_call_reads_a_whole_table(server: str, database: str) -> None:
+    """Whatever the statistics say: as long as a table is new they say that reading all of it is cheap."""
+    async with create_pool(server, database=database, is_planned_once=True) as pool, pool.acquire() as one:
+        for name in ("open", "open_bound", "post", "posted", "give_back", "void"):
+            explain = await one.prepare(f"EXPLAIN (GENERIC_PLAN) {getattr(SQL, name)}")
+            lines = [row[0].strip() for row in await explain.fetch(*[None for _ in explain.get_parameters()])]
+            scans = [
+                at for at, line in enumerate(lines) if re.search(r"(Index|Index Only|Seq|Tid) Scan", line)
+            ]
+            assert all("Index Cond" in lines[at + 1] for at in scans), (name, lines)
+            assert not [line for line in lines if "holds_expires_at" in line], name
 
 
 async def test_amounts_are_exact_at_78_digits(ledger: Ledger, seller: Seller, holds: Holds) -> None:

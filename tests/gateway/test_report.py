@@ -53,7 +53,7 @@ async def test_a_stage_is_told_with_all_its_calls_at_once() -> None:
     for seconds in (0.001, 0.003, 0.02, 100.0):
         one = watch()
         one.entered = [("price", now)]
-        reporter.stages.add(one, now + seconds)
+        reporter.tallies.time(one.entered, now + seconds, is_socket=False)
     reporter.close()
     assert told("count") - before[0] == 4
     assert told("sum") - before[1] == pytest.approx(100.024)

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession, web
 from prometheus_client import REGISTRY
 
+from gateway.metering.tallies import FLUSH_SECONDS
 from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of, until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -259,6 +260,8 @@ async def test_a_conversation_is_one_line_and_has_a_trace_and_no_latency(
         return socket
 
     farebox.upstream.handler = echo
+    # What was counted before is told by then.
+    await asyncio.sleep(2 * FLUSH_SECONDS)
     before = REGISTRY.get_sample_value("farebox_call_seconds_count")
     sent = {**account.headers, "traceparent": f"00-{TRACE}-{SPAN}-01"}
     async with farebox.session.ws_connect(f"{shop}/x", headers=sent) as socket:
@@ -272,4 +275,5 @@ async def test_a_conversation_is_one_line_and_has_a_trace_and_no_latency(
     (line,) = [line for line in await lines() if line.get("publisher") == "talk"]
     assert (line["event"], line["outcome"], line["charged"]) == ("call.answered", "charged", "0.25 TUSD")
     assert farebox.upstream.seen[-1].headers["traceparent"] == f"00-{TRACE}-{line['span_id']}-01"
+    await asyncio.sleep(2 * FLUSH_SECONDS)
     assert REGISTRY.get_sample_value("farebox_call_seconds_count") == before

@@ -84,6 +84,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "sessions": {"control/identity"},
         "signers": {"gateway/x402"},
         "transfers": {"gateway/ledger"},
+        "upstream_payments": {"gateway/rails"},
         "usage_events": {"gateway/ledger"},
         "users": {"control/identity"},
         "webhook_attempts": {"control/webhooks"},

@@ -1,0 +1,74 @@
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gateway.kit.groups import Group
+
+
+class Slow:
+    """Runs batches when it is let, and remembers them."""
+
+    def __init__(self) -> None:
+        self.may_run = asyncio.Event()
+        self.batches: list[list[int]] = []
+        self.group: Group[int, int] = Group(self.run)
+
+    async def run(self, batch: Sequence[int]) -> Sequence[int]:
+        self.batches.append(list(batch))
+        await self.may_run.wait()
+        if 13 in batch:
+            raise ValueError("13")
+        return [item * 2 for item in batch]
+
+    async def ask(self, item: int) -> int:
+        return await self.group.add(item)
+
+
+async def test_whoever_is_cancelled_hears_of_it_once_the_item_is_decided() -> None:
+    slow = Slow()
+    async with asyncio.TaskGroup() as group:
+        first, second = (group.create_task(slow.ask(item)) for item in (1, 2))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert not first.done()
+        slow.may_run.set()
+    assert (first.cancelled(), second.result()) == (True, 4)
+
+
+async def test_a_deadline_holds_once_the_item_is_decided() -> None:
+    slow = Slow()
+    asyncio.get_running_loop().call_later(0.05, slow.may_run.set)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await slow.ask(1)
+
+
+async def test_what_comes_while_a_batch_runs_shares_the_next_one() -> None:
+    slow = Slow()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(slow.ask(0))
+        await asyncio.sleep(0.01)
+        crowd = [group.create_task(slow.ask(item)) for item in range(1, 9)]
+        await asyncio.sleep(0.01)
+        assert slow.batches == [[0]]
+        slow.may_run.set()
+    assert [one.result() for one in crowd] == [item * 2 for item in range(1, 9)]
+    assert slow.batches == [[0], [1, 2, 3, 4, 5, 6, 7, 8]]
+
+
+async def test_a_failed_batch_fails_only_the_item_that_failed_it() -> None:
+    slow = Slow()
+    slow.may_run.set()
+    outcomes = await asyncio.gather(*(slow.ask(item) for item in (12, 13, 14)), return_exceptions=True)
+    assert [one if isinstance(one, int) else type(one) for one in outcomes] == [24, ValueError, 28]
+
+
+async def test_a_group_that_is_cut_off_leaves_nobody_waiting() -> None:
+    slow = Slow()
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(slow.ask(item)) for item in range(2)]
+        await asyncio.sleep(0.01)
+        await slow.group.crew.close()
+    assert all(one.cancelled() for one in calls)
