@@ -31,9 +31,8 @@ from gateway.call import Gate
 from gateway.connections import Connections
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
-from gateway.kit import sql
+from gateway.kit import fetch, sql
 from gateway.kit.crypto import Keyring
-from gateway.kit.fetch import guarded_ask, guarded_fetch
 from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
@@ -250,11 +249,12 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         upfront = UpfrontRail(x402, prepaid, adoption(pool))
         till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
-        ask = guarded_ask(guard, http.session)
+        session = await stack.enter_async_context(fetch.session(guard))
+        ask = fetch.guarded_ask(guard, session)
         exchanger = Exchanger(ask, signer, base.origin)
         own = Connections(pool, keyring, ask, base.origin)
-        fetch = guarded_fetch(guard, http.session)
-        upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
+        asked = fetch.guarded_fetch(guard, session)
+        upstreams = Upstreams(http, sockets, asked, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
         await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))

@@ -18,6 +18,7 @@ import structlog
 from gateway import published
 from gateway.auth_mode import AuthMode
 from gateway.kit.crypto import Keyring
+from gateway.kit.pools import ACQUIRE_SECONDS
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.kit.tasks import Crew
 from gateway.types import Asset, Caller, Route
@@ -25,6 +26,7 @@ from gateway.types import Asset, Caller, Route
 SQL = Statements(__file__)
 CHANNEL = "farebox_changes"
 POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 5
 KEYS_MAX = 100_000
 
 log = structlog.get_logger(__name__)
@@ -130,7 +132,8 @@ class Snapshot:
                 log.warning("snapshot.behind", reason=f"{type(error).__name__}: {error}")
 
     async def catch_up(self) -> None:
-        latest = await version(self.pool)
+        # Asked all the time, this is who finds out first that the pool's connections are dead.
+        latest = await version(self.pool, timeout_seconds=ACQUIRE_SECONDS)
         if latest == self.version:
             return
         changes = await self.pool.fetch(SQL.changes, self.version)
@@ -161,20 +164,24 @@ class Snapshot:
 
     async def listen(self) -> None:
         """Hear NOTIFY on a connection of its own until it breaks."""
-        connection = await asyncpg.connect(self.dsn)
+        connection = await asyncpg.connect(self.dsn, timeout=ACQUIRE_SECONDS, command_timeout=ACQUIRE_SECONDS)
         closed = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self.stirred.set())
             self.stirred.set()
-            await closed.wait()
+            while not closed.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(closed.wait(), HEARTBEAT_SECONDS)
+                # A network that lost the connection does not say so; waiting for a notice would never end.
+                await version(connection)
         finally:
             connection.terminate()
 
 
-async def version(db: Db) -> int:
+async def version(db: Db, timeout_seconds: float | None = None) -> int:
     """Of what is published; also a question that every database with our schema can answer."""
-    return int(await db.fetchval(SQL.version))
+    return int(await db.fetchval(SQL.version, timeout=timeout_seconds))
 
 
 async def prune(db: Db) -> None:
