@@ -117,6 +117,14 @@ class Wallet(BaseModel, frozen=True, extra="forbid"):
     low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
 
 
+class Webhooks(BaseModel, frozen=True, extra="forbid"):
+    keep_days: Annotated[int, Field(ge=3, le=3650)] = 30
+
+
+class OAuth(BaseModel, frozen=True, extra="forbid"):
+    redirect_origins: Annotated[tuple[str, ...], BeforeValidator(parse_json)] = ()
+
+
 class Accounts(BaseModel, frozen=True, extra="forbid"):
     access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
     session_days: Annotated[int, Field(ge=1, le=365)] = 30
@@ -182,6 +190,8 @@ class Settings(BaseSettings):
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
     facilitator: Facilitation = Facilitation()
+    webhooks: Webhooks = Webhooks()
+    oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()
     bootstrap: Bootstrap = Bootstrap()

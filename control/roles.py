@@ -15,18 +15,18 @@ import structlog
 from aiohttp import web
 
 from config.settings import Settings
-from control import app, health, migrate
-from control.api import idempotency
+from control import app, health, migrate, pruning
 from control.api.ports import Ports
-from control.identity import links, sessions
+from control.delivering import delivering
 from control.limits import shared
-from control.mail import outbox, postman
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
-from gateway import auth_mode, server, snapshot
+from control.webhooks import store as webhooks
+from gateway import auth_mode, server
 from gateway.answers import store as kept_answers
 from gateway.buckets import Buckets
 from gateway.call import Gate
+from gateway.connections import Connections
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.key_uses import KeyUses, noting
@@ -37,14 +37,12 @@ from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.kit.stack import stay_shallow
-from gateway.kit.tasks import Crew
 from gateway.ledger import accounts, holds
 from gateway.ledger.accounts import AssetChanged
 from gateway.ledger.holds import Holds
 from gateway.metering import gauges, metrics
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
-from gateway.rails import toll
 from gateway.rails.prepaid import LowBalance, PrepaidRail
 from gateway.rails.toll import TollRail
 from gateway.rails.upfront import Adopt, UpfrontRail
@@ -153,10 +151,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     """Close what dead processes left open and finish what is pending, until cancelled."""
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
-        crew = Crew()
-        stack.push_async_callback(crew.close)
-        # Beside the other jobs: a slow mail server holds up nobody's money.
-        crew.start(postman.deliver_forever(base.pool, settings.mail, postman.context(settings.mail)))
+        await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):
@@ -188,19 +183,13 @@ async def recheck(base: Base) -> None:
 
 
 async def prune(base: Base) -> None:
-    await snapshot.prune(base.pool)
-    kept = timedelta(hours=base.settings.idempotency.keep_hours)
-    await kept_answers.prune(base.pool, kept)
-    await toll.prune(base.pool, kept)
-    await idempotency.prune(base.pool, kept)
-    await sessions.prune(base.pool)
-    await links.prune(base.pool)
-    await outbox.prune(base.pool)
+    await pruning.prune(base.pool, base.settings)
 
 
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
 
 
 @asynccontextmanager
@@ -266,13 +255,15 @@ async def gated(
         till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
         session = await stack.enter_async_context(fetch.session(guard))
-        exchanger = Exchanger(fetch.guarded_ask(guard, session), signer, base.origin)
+        ask = fetch.guarded_ask(guard, session)
+        exchanger = Exchanger(ask, signer, base.origin)
+        own = Connections(pool, keyring, ask, base.origin)
         asked = fetch.guarded_fetch(guard, session)
         upstreams = Upstreams(http, sockets, asked, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
         await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
-        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter)
+        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own)
 
 
 def adoption(pool: Pool) -> Adopt:

@@ -7,13 +7,16 @@ from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.me.routes import room as me
 from control.members.routes import room as members
+from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
 from control.permissions.routes import room as permissions
 from control.projects.routes import room as projects
+from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
 from control.sessions.routes import room as sessions
 from control.wallet.routes import room as wallet
+from control.webhooks.routes import room as webhooks
 
 ROOMS = (
     api_keys,
@@ -23,11 +26,14 @@ ROOMS = (
     invites,
     me,
     members,
+    oauth,
     organizations,
     payments,
     permissions,
     projects,
+    providers,
     publishers,
     sessions,
     wallet,
+    webhooks,
 )

@@ -14,6 +14,7 @@ from gateway import asked, ownership
 from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
+from gateway.connections import Connections
 from gateway.forward import Upstreams, forward
 from gateway.front.reply import Reply
 from gateway.identify import identify
@@ -44,6 +45,7 @@ class Gate:
     till: Till
     upstreams: Upstreams
     reporter: Reporter
+    connections: Connections
 
 
 async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse | Reply:
@@ -66,6 +68,7 @@ async def serve(
     caller = watch.saw("identify", await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     allowance = watch.saw("limit", await limit(gate.buckets, gate.limits, inbound, matched, caller))
     await ownership.check(gate.snapshot.pool, inbound, matched, caller)
+    caller = await gate.connections.speak(matched, caller)
     quote = watch.saw("price", price(matched, inbound))
     with watch.saw("protect", protect(gate.loads, inbound, matched)) as turn:
         if inbound.is_websocket:

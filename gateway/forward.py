@@ -60,6 +60,8 @@ async def forward(
 
 async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:
     auth, exchange = match.route.auth, match.route.exchange
+    if caller.token is not None:
+        return Vouched({"Authorization": f"Bearer {caller.token}"})
     if exchange is not None:
         assert caller.organization_id is not None, "identify lets nobody else pass"
         publisher_id = match.route.publisher_id

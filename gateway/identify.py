@@ -23,9 +23,10 @@ async def identify(
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
         return caller
-    if match.route.exchange is not None or match.route.ownership is not None:
+    route = match.route
+    if route.exchange is not None or route.ownership is not None or route.oauth_provider_id is not None:
         # It tells its callers apart, and a payer is nobody to it.
-        raise Unauthorized(f"{match.route.slug} serves callers that it knows: send an API key")
+        raise Unauthorized(f"{route.slug} serves callers that it knows: send an API key")
     return STRANGER
 
 

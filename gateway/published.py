@@ -48,6 +48,7 @@ def route(
         requires_payment_identifier=bool(details.get("requires_payment_identifier")),
         exchange=exchange_of(details),
         ownership=ownership_of(details),
+        oauth_provider_id=UUID(details["oauth_provider_id"]) if details.get("requires_user_oauth") else None,
         toll=toll,
         is_answer_read=toll is not None
         or bool(details.get("ownership_tracking_enabled"))

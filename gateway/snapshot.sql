@@ -26,7 +26,7 @@ FROM publishers
 WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND api_url IS NOT NULL AND ($1::uuid IS NULL OR id = $1)
 
 -- name: key
-SELECT api_keys.id, api_keys.organization_id, mode, expires_at,
+SELECT api_keys.id, api_keys.organization_id, api_keys.user_id, mode, expires_at,
     EXISTS (SELECT FROM key_caps WHERE key_id = api_keys.id) AS is_capped
 FROM api_keys JOIN organizations ON organizations.id = api_keys.organization_id
     JOIN members ON members.organization_id = api_keys.organization_id AND members.user_id = api_keys.user_id

@@ -13,6 +13,8 @@ from uuid import UUID
 from multidict import CIMultiDictProxy
 
 from gateway.bodies import Body as Body
+from gateway.callers import Caller as Caller
+from gateway.callers import Mode as Mode
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership, Toll
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
@@ -22,7 +24,6 @@ from gateway.vouching import Fetch as Fetch
 from gateway.vouching import Outbound as Outbound
 from gateway.vouching import Vouched as Vouched
 
-Mode: TypeAlias = Literal["live", "test"]
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
 Policy: TypeAlias = Literal["default_allow", "default_deny"]
 Outcome: TypeAlias = Literal[
@@ -149,6 +150,8 @@ class Route:
     requires_payment_identifier: bool = False
     exchange: Exchange | None = None
     ownership: Ownership | None = None
+    oauth_provider_id: UUID | None = None
+    """Whose tokens the upstream wants of its callers."""
     toll: Toll | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
@@ -171,16 +174,6 @@ class Match:
             return False
         own = None if self.endpoint is None else self.endpoint.is_upfront
         return self.route.is_upfront if own is None else own
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An organization known by its key, or somebody who is known only by what they pay with."""
-
-    organization_id: UUID | None
-    key_id: UUID | None
-    mode: Mode | None
-    is_capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ PAYMENT_REQUIRED: Json = {
 REFUSALS = {
     "400": "The request or its payment header is malformed",
     "401": "The API key is not valid",
-    "403": "The publisher does not sell this endpoint, the key may not spend, or its spend cap is reached",
+    "403": "The publisher does not sell this endpoint, the key may not spend, its spend cap is reached, or "
+    "the caller has to connect an account first, at `connect_url`",
     "404": "No such publisher, or no such endpoint where only documented ones are served",
     "408": "The request's body came too slowly; not charged",
     "409": "This payment or key belongs to another request, or its answer is not there to be given again",

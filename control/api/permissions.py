@@ -19,6 +19,9 @@ CATALOGUE: Mapping[str, str] = {
     "facilitator.use": "Verify and settle payments for others, within the gas budget.",
     "members.read": "List members and invitations.",
     "members.write": "Invite and remove members, and give them roles.",
+    "oauth.read": "See which of your own accounts elsewhere are connected.",
+    "oauth.write": "Connect your own accounts elsewhere, and disconnect them.",
+    "oauth_providers.write": "Register the OAuth applications that members connect through.",
     "organizations.delete": "Delete the organization.",
     "organizations.read": "See the organization.",
     "organizations.write": "Rename the organization.",
@@ -34,6 +37,8 @@ CATALOGUE: Mapping[str, str] = {
     "wallet.deposit": "Put money into the wallet.",
     "wallet.read": "See balances, transactions and what calls cost.",
     "wallet.spend": "Pay for calls. No operation of the management API spends.",
+    "webhooks.read": "See webhooks and what was delivered to them.",
+    "webhooks.write": "Register, change and remove webhooks, and deliver again.",
 }
 
 # Whoever may do anything at all may ask what: a narrow key has to be able to find out that it is narrow.
@@ -50,6 +55,7 @@ VIEWER = frozenset(one for one in CATALOGUE if one.endswith(".read")) - {"audit_
 VIEWER |= OWN_ACCOUNT
 EDITOR = VIEWER | {
     "facilitator.use",
+    "oauth.write",
     "projects.write",
     "publishers.write",
     "wallet.deposit",
@@ -59,9 +65,11 @@ ADMIN = EDITOR | {
     "api_keys.write",
     "audit_logs.read",
     "members.write",
+    "oauth_providers.write",
     "organizations.write",
     "projects.delete",
     "roles.write",
+    "webhooks.write",
 }
 OWNER = ADMIN | {"organizations.delete"}
 GRANTS: Mapping[BuiltIn, frozenset[str]] = {

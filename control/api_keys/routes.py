@@ -27,7 +27,7 @@ from control.api_keys.models import (
 )
 from control.identity import keys
 from gateway.kit.problem import NotFound, invalid
-from gateway.ledger import caps
+from gateway.ledger import caps, events
 from gateway.ledger.caps import NO_CAPS
 
 room = Room("api_keys", "/organizations/{organization_id}/api-keys")
@@ -69,6 +69,8 @@ async def create(
     if limits.is_set:
         await caps.put(call.db, row["id"], limits)
     made = from_row(row, await caps.find(call.db, [row["id"]]))
+    told = {"key_id": made.key_id, "name": made.name, "key_prefix": made.key_prefix, "mode": made.mode}
+    await events.emit(call.db, organization_id, "key.created", told)
     return Created(Data(data=IssuedApiKey(api_key=key, **made.model_dump())))
 
 
@@ -93,6 +95,7 @@ async def revoke(call: Call, organization_id: OrganizationId, key_id: UUID) -> D
     """Revoke an API key. Its next request is refused."""
     if not await keys.revoke(call.db, organization_id, key_id):
         raise NotFound(f"no API key {key_id}")
+    await events.emit(call.db, organization_id, "key.revoked", {"key_id": str(key_id)})
     return Done()
 
 

@@ -14,9 +14,12 @@ from control import migrate as migrations
 from control.api import openapi as document
 from control.cli.servers import Config, DataDir
 from control.embedded.processes import StartFailed
-from control.publishers import jobs
+from control.providers import jobs as providers
+from control.publishers import jobs as publishers
 from control.rooms import ROOMS
 from control.supervisor import keys
+from control.webhooks import jobs as webhooks
+from gateway import connections
 from gateway.kit import crypto, sql
 
 secrets = typer.Typer(
@@ -98,7 +101,8 @@ def rotate(data_dir: DataDir = None, config: Config = None) -> None:
 async def reseal(dsn: str, keyring: crypto.Keyring) -> int:
     await migrations.check(dsn)
     async with sql.create_pool(dsn, size_max=2) as pool:
-        return await jobs.reseal(pool, keyring)
+        kinds = (publishers.reseal, webhooks.reseal, providers.reseal, connections.reseal)
+        return sum([await one(pool, keyring) for one in kinds])
 
 
 def keyring_of(chosen: Settings) -> crypto.Keyring:

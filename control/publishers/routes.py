@@ -23,6 +23,7 @@ from control.publishers.prices import Pricing, PricingChange
 from control.publishers.saving import SlugTaken
 from control.publishers.standing import OperatedPublisher, Standing
 from gateway.kit.problem import NotFound
+from gateway.ledger import events
 
 room = Room("publishers", "/organizations/{organization_id}/publishers")
 
@@ -99,6 +100,7 @@ async def delete(call: Call, organization_id: OrganizationId, publisher_id: UUID
     """Delete a publisher. Calls are refused from now on, its slug is free, and what it earned stays."""
     if not await store.delete(call.db, organization_id, publisher_id):
         raise NotFound(f"no publisher {publisher_id}")
+    await events.emit(call.db, organization_id, "publisher.deleted", {"publisher_id": str(publisher_id)})
     return Done()
 
 

@@ -61,7 +61,6 @@ def problems(body: NewPublisher | PublisherChange) -> list[FieldProblem]:
     """What is wrong with a request by itself, all at once."""
     return [
         *wallet_problems(body.wallet_address),
-        *oauth_problems(body),
         *header_problems(body.upstream_headers or {}),
         *logo_problems(body.logo_url),
         *repeated(body.endpoints or []),
@@ -87,17 +86,6 @@ def wallet_problems(address: str | None) -> Iterator[FieldProblem]:
 
 def wallet_problem(detail: str) -> FieldProblem:
     return FieldProblem(pointer="body/wallet_address", detail=detail)
-
-
-def oauth_problems(body: NewPublisher | PublisherChange) -> Iterator[FieldProblem]:
-    """Refused rather than stored: a publisher that counts on its users' own accounts must not run without
-    them.
-    """
-    name = "oauth_provider_slug" if isinstance(body, NewPublisher) else "oauth_provider_id"
-    if getattr(body, name):
-        yield FieldProblem(pointer=f"body/{name}", detail="no OAuth provider is configured here")
-    elif body.requires_user_oauth:
-        yield FieldProblem(pointer=f"body/{name}", detail="is required when requires_user_oauth is true")
 
 
 def header_problems(headers: Mapping[str, str]) -> Iterator[FieldProblem]:

@@ -14,7 +14,7 @@ from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Blocked, Guard
-from gateway.ledger import accounts
+from gateway.ledger import accounts, events
 
 
 class SlugTaken(Refusal):
@@ -33,6 +33,8 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
             raise SlugTaken(f"the slug {body.slug} is taken")
         await write_prices(db, organization_id, subject.publisher_id, made.listed)
         call.about(subject.publisher_id)
+        told = {"publisher_id": str(subject.publisher_id), "slug": body.slug, "name": body.name}
+        await events.emit(db, organization_id, "publisher.created", told)
     return subject.publisher_id
 
 
@@ -54,6 +56,7 @@ async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: Pu
             db, publisher_id, [one.asset_id for one in subject.listed if one.asset_id not in kept]
         )
         await write_prices(db, organization_id, publisher_id, made.listed)
+        await updated(db, organization_id, publisher_id)
 
 
 async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: PricingChange) -> Pricing:
@@ -72,8 +75,13 @@ async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: P
         said = {name: value for name, value in rules.details(body).items() if name.startswith("token_")}
         details = rules.overlaid(subject.columns.details, said)
         await store.update(db, publisher_id, replace(subject.columns, details=details))
+        await updated(db, organization_id, publisher_id)
         switches = {"prepaid_enabled": after.is_prepaid_enabled, "onchain_enabled": after.is_onchain_enabled}
         return store.priced(body.asset_id, before.symbol, before.decimals, after.prices, switches)
+
+
+async def updated(db: Db, organization_id: UUID, publisher_id: UUID) -> None:
+    await events.emit(db, organization_id, "publisher.updated", {"publisher_id": str(publisher_id)})
 
 
 def repriced(before: Listed, body: PricingChange) -> Listed:
@@ -99,7 +107,26 @@ async def standing(db: Db, organization_id: UUID, publisher_id: UUID, columns: C
 async def planned(call: Call, db: Db, subject: Subject, body: Body) -> Plan:
     network = body.wallet_network_id or subject.columns.wallet_network_id
     assets = await store.assets(db, network, asset_ids_in(subject, body))
-    return plan(call.ports, subject, assets, body)
+    made = plan(call.ports, subject, assets, body)
+    await name_provider(db, subject, body, made)
+    return made
+
+
+async def name_provider(db: Db, subject: Subject, body: Body, made: Plan) -> None:
+    """Refused rather than stored: what counts on its callers' own accounts must not run without them."""
+    said = body.oauth_provider_slug if isinstance(body, NewPublisher) else body.oauth_provider_id
+    pointer = f"body/oauth_provider_{'slug' if isinstance(body, NewPublisher) else 'id'}"
+    details = made.columns.details
+    if said:
+        found = await store.find_provider(db, subject.organization_id, str(said))
+        if found is None:
+            detail = "is not an OAuth provider of this organization, or of the platform"
+            made.problems.append(FieldProblem(pointer=pointer, detail=detail))
+            return
+        details["oauth_provider_id"] = str(found)
+    if details.get("requires_user_oauth") and not details.get("oauth_provider_id"):
+        detail = "is required when requires_user_oauth is true"
+        made.problems.append(FieldProblem(pointer=pointer, detail=detail))
 
 
 async def refuse_problems(guard: Guard, made: Plan) -> None:

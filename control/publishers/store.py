@@ -10,6 +10,7 @@ from control.publishers.models import Asset, Publisher
 from control.publishers.prices import Pricing
 from control.publishers.standing import OperatedPublisher, Standing
 from gateway.kit.sql import Db, Statements
+from gateway.ledger.accounts import PLATFORM
 
 SQL = Statements(__file__)
 
@@ -95,6 +96,12 @@ async def drop_pricing(db: Db, publisher_id: UUID, asset_ids: Sequence[UUID]) ->
 async def assets(db: Db, network: str, asset_ids: Sequence[UUID]) -> list[Record]:
     """The assets of a network, and others by id."""
     return await db.fetch(SQL.assets, network, asset_ids)
+
+
+async def find_provider(db: Db, organization_id: UUID, name: str) -> UUID | None:
+    """By slug or id; the organization's own before the platform's."""
+    found: UUID | None = await db.fetchval(SQL.find_provider, organization_id, name, PLATFORM)
+    return found
 
 
 async def networks(db: Db) -> list[str]:

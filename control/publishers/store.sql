@@ -156,3 +156,8 @@ SET is_verified = coalesce($2, is_verified),
     updated_at = now()
 WHERE id = $1 AND deleted_at IS NULL
 RETURNING id, slug, organization_id, is_active, is_verified, suspended_at
+
+-- name: find_provider
+SELECT id FROM oauth_providers
+WHERE organization_id IN ($1, $3) AND (slug = $2 OR id::text = $2) AND is_active
+ORDER BY organization_id = $1 DESC LIMIT 1

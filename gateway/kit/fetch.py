@@ -1,6 +1,7 @@
 """HTTP to addresses that users supply, through the guard."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 from urllib.parse import urlencode
 
@@ -22,6 +23,14 @@ Ask: TypeAlias = Callable[
 
 class FetchFailed(OSError):
     """There was no good answer. An OSError, so that a plugin can catch it without knowing this module."""
+
+
+class FetchRefused(FetchFailed):
+    """The answer was one, and no good one."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the answer was {status}")
+        self.status = status
 
 
 def connector(
@@ -47,6 +56,13 @@ def session(guard: Guard) -> aiohttp.ClientSession:
     # aiohttp sends an idempotent request again when a kept connection turns out closed.
     made._retry_connection = False
     return made
+
+
+@asynccontextmanager
+async def asking(guard: Guard) -> AsyncIterator[Ask]:
+    """``guarded_ask`` with a session of its own, for whoever asks seldom."""
+    async with session(guard) as own:
+        yield guarded_ask(guard, own)
 
 
 def guarded_fetch(guard: Guard, session: aiohttp.ClientSession) -> Fetch:
@@ -99,7 +115,7 @@ async def send(
         method, url, params=query or None, data=body, headers=headers, allow_redirects=False, timeout=TIMEOUT
     ) as response:
         if not 200 <= response.status < 300:
-            raise FetchFailed(f"the answer was {response.status}")
+            raise FetchRefused(response.status)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise FetchFailed("the answer was compressed")
         answer = bytearray()

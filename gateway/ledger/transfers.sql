@@ -22,6 +22,16 @@ WITH arrived AS (
     WHERE accounts.id = sums.id
 ), moved AS (
     INSERT INTO transfers (id, kind, cause_id, description) SELECT id, kind, id, description FROM arrived
+), told AS (
+    -- There is one for every call, so it is written for those who asked for it only.
+    INSERT INTO events (organization_id, type, payload)
+    SELECT owner_id, news.type, jsonb_build_object('payment_id', arrived.id, 'asset_id', arrived.asset_id,
+        'amount_atomic', amount::text, 'fee_atomic', fee::text, 'description', left(description, 500))
+    FROM arrived JOIN accounts ON accounts.id = credit_id CROSS JOIN LATERAL (
+        SELECT CASE arrived.kind WHEN 'charge' THEN 'payment.settled' ELSE 'wallet.deposited' END AS type) AS news
+    WHERE EXISTS (
+        SELECT FROM webhooks
+        WHERE organization_id = owner_id AND deleted_at IS NULL AND is_enabled AND events && ARRAY[news.type, '*'])
 )
 INSERT INTO entries (transfer_id, account_id, amount)
 SELECT transfer_id, account_id, amount FROM legs WHERE amount <> 0

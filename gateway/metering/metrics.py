@@ -69,6 +69,9 @@ JOBS_RAN = Gauge(
     "farebox_jobs_last_run_timestamp_seconds", "When the background jobs last ran; 0 for never.",
     multiprocess_mode="livemax",
 )  # fmt: skip
+WEBHOOK_ATTEMPTS = Counter("farebox_webhook_attempts", "Attempts to deliver to a webhook.", ["outcome"])
+for came_to in ("delivered", "failed", "given_up"):
+    WEBHOOK_ATTEMPTS.labels(came_to)
 # The database's own numbers, which every jobs process reports alike.
 HOLDS_OPEN = Gauge(
     "farebox_holds_open", "Holds of prepaid calls, not closed yet.", multiprocess_mode="livemax"
@@ -83,5 +86,9 @@ SETTLEMENTS_PENDING = Gauge(
 )  # fmt: skip
 SETTLEMENTS_PENDING_SECONDS = Gauge(
     "farebox_settlements_pending_seconds", "The age of the oldest of them.", ["network"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+WEBHOOKS_WAITING = Gauge(
+    "farebox_webhook_deliveries_waiting", "Deliveries that wait for their first or another attempt.",
     multiprocess_mode="livemax",
 )  # fmt: skip

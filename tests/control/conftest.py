@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import pytest
@@ -55,6 +55,13 @@ def ports_with(networks: Sequence[Any]) -> Ports:
     )
     keyring = Keyring.parse([crypto.new_key("test")])
     return Ports(Guard(is_private_allowed=True), keyring, auth_mode.installed(), settings)
+
+
+def newer(old: Keyring) -> tuple[Keyring, Keyring]:
+    """A keyring with a new key before the old ones, and one with the new key only."""
+    only = Keyring.parse([crypto.new_key("newer")])
+    both = replace(only, ciphers={**only.ciphers, **old.ciphers}, roots={**only.roots, **old.roots})
+    return both, only
 
 
 @pytest.fixture

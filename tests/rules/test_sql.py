@@ -74,6 +74,9 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "idempotent_requests": {"control/api"},
         "low_balances": {"gateway/ledger"},
         "members": {"control/identity"},
+        "oauth_connections": {"gateway"},
+        "oauth_providers": {"control/providers"},
+        "oauth_states": {"control/oauth"},
         "organizations": {"control/identity"},
         "outbox": {"control/mail"},
         "payments": {"gateway/x402"},
@@ -91,6 +94,9 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "upstream_payments": {"gateway/rails"},
         "usage_events": {"gateway/ledger"},
         "users": {"control/identity"},
+        "webhook_attempts": {"control/webhooks"},
+        "webhook_deliveries": {"control/webhooks"},
+        "webhooks": {"control/webhooks"},
     }
 
 

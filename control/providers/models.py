@@ -1,0 +1,94 @@
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, SecretStr
+
+from control.api.fields import Name
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Url = Annotated[
+    str, Field(min_length=1, max_length=2048, description="http or https, on the public internet.")
+]
+ClientId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x20-\x7e]+$")]
+Secret = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=8192, description="Encrypted, and never shown again."),
+]
+Text = Annotated[str, Field(max_length=2000)]
+Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$")]
+Scopes = Annotated[list[Scope], Field(max_length=100)]
+Parameters = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Annotated[str, Field(max_length=1024)]],
+    Field(
+        max_length=20,
+        description="Added to the authorization URL, like `access_type: offline`. What the protocol itself "
+        "says there is not replaced.",
+    ),
+]
+Method = Literal["client_secret_post", "client_secret_basic"]
+POST: Method = "client_secret_post"
+Pkce = Annotated[bool, Field(description="Kept for clients that ask. PKCE with S256 is always used.")]
+
+
+class NewProvider(BaseModel, extra="forbid"):
+    slug: Slug
+    name: Name
+    description: Text | None = None
+    logo_url: Url | None = None
+    authorization_url: Url
+    token_url: Url
+    revocation_url: Annotated[Url | None, Field(description="Where tokens are revoked: RFC 7009.")] = None
+    userinfo_url: Url | None = None
+    client_id: ClientId
+    client_secret: Secret
+    scopes: Scopes
+    custom_auth_params: Parameters | None = None
+    pkce_required: Pkce = True
+    token_endpoint_auth_method: Method = POST
+
+
+class ProviderChange(BaseModel, extra="forbid"):
+    """What is not sent stays as it is; null takes away what a provider can be without."""
+
+    slug: Slug | None = None
+    name: Name | None = None
+    description: Text | None = None
+    logo_url: Url | None = None
+    authorization_url: Url | None = None
+    token_url: Url | None = None
+    revocation_url: Url | None = None
+    userinfo_url: Url | None = None
+    client_id: ClientId | None = None
+    client_secret: Secret | None = None
+    scopes: Scopes | None = None
+    custom_auth_params: Parameters | None = None
+    pkce_required: Pkce | None = None
+    token_endpoint_auth_method: Method | None = None
+    is_active: Annotated[bool | None, Field(description="False lets nobody connect or use a connection.")] = (
+        None
+    )
+    organization_id: Annotated[
+        UUID | None, Field(description="The organization's own id, or null: a provider does not move.")
+    ] = None
+
+
+class Provider(BaseModel):
+    id: UUID
+    organization_id: UUID | None
+    slug: str
+    name: str
+    description: str | None
+    logo_url: str | None
+    authorization_url: str
+    token_url: str
+    revocation_url: str | None
+    userinfo_url: str | None
+    client_id: str
+    scopes: list[str]
+    custom_auth_params: dict[str, str]
+    pkce_required: bool
+    token_endpoint_auth_method: Method
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime

@@ -1,0 +1,69 @@
+"""Every type of event there is: what it tells, and what its payload looks like.
+
+A type is added here first, in the change that emits it: none is listed that nothing emits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+EventType: TypeAlias = Literal[
+    "key.cap_near",
+    "key.cap_reached",
+    "key.created",
+    "key.revoked",
+    "payment.settled",
+    "publisher.created",
+    "publisher.deleted",
+    "publisher.updated",
+    "wallet.balance_low",
+    "wallet.deposited",
+    "webhook.disabled",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    sentence: str
+    example: Mapping[str, Any]
+
+
+ID = "019a1b2c-3d4e-7f60-8a9b-0c1d2e3f4a5b"
+KEY = {"key_id": ID, "name": "my agent", "key_prefix": "fb_live_3fK9", "mode": "live"}
+CAP = {"key_id": ID, "cap": "per_day", "limit_millionths": "10000000"}
+PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
+MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
+
+CATALOGUE: Mapping[EventType, Described] = {
+    "key.cap_near": Described(
+        "An API key has spent 80 % of a cap. Once a day for the day's cap, once for the total.",
+        {**CAP, "spent_millionths": "8200000"},
+    ),
+    "key.cap_reached": Described(
+        "A call was refused because its API key's cap is spent. Once a day, or until the total is changed.",
+        {**CAP, "spent_millionths": "10000000"},
+    ),
+    "key.created": Described("An API key was made.", KEY),
+    "key.revoked": Described("An API key was revoked.", {"key_id": ID}),
+    "payment.settled": Described(
+        "A caller's x402 payment to one of your publishers settled on chain. Calls that are paid from a "
+        "balance are too many to be told one by one. Kept only while a webhook wants it.",
+        {**MONEY, "description": "GET weather /oslo"},
+    ),
+    "publisher.created": Described("A publisher was put on sale.", PUBLISHER),
+    "publisher.deleted": Described("A publisher was deleted.", {"publisher_id": ID}),
+    "publisher.updated": Described("A publisher, or what a call costs, was changed.", {"publisher_id": ID}),
+    "wallet.balance_low": Described(
+        "A charge took your balance of an asset below the threshold.",
+        {"asset_id": ID, "threshold_atomic": "1000000", "balance_atomic": "990000"},
+    ),
+    "wallet.deposited": Described(
+        "An on-chain payment was credited to your balance. Kept only while a webhook wants it.",
+        {**MONEY, "fee_atomic": "0", "description": "Deposit of USDC from 0x9a…"},
+    ),
+    "webhook.disabled": Described(
+        "A webhook is not called any more: its receiver answered 410 (`gone`), or no attempt has succeeded "
+        "for five days (`failing`). Your other webhooks are told.",
+        {"webhook_id": ID, "name": "billing", "url": "https://example.com/hook", "reason": "failing"},
+    ),
+}  # fmt: skip
