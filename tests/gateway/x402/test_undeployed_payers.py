@@ -170,7 +170,7 @@ async def test_a_transfer_that_fails_takes_the_deployment_with_it(
         )
     await facilitator.submit(payment_id, first, {})
     settlement = await facilitator.outcome(payment_id, 5)
-    assert (settlement.outcome, settlement.failure) == ("failed", "transaction_failed")
+    assert (settlement.outcome, settlement.failure) == ("failed", "insufficient_funds")
 
 
 async def test_another_make_of_node_runs_the_same_program(anvil: Anvil, pool: Pool) -> None:
