@@ -9,8 +9,10 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from control.api import openapi, serve
-from control.api.operation import Ports, Room
+from control.api import audit, openapi, serve
+from control.api.operation import Room
+from control.api.ports import Ports
+from control.api.v1 import spelled
 from control.rooms import ROOMS
 from gateway.kit import ids
 from gateway.kit.problem import Refusal, Unavailable, problem, respond
@@ -68,14 +70,13 @@ async def problems(
     try:
         response = await handler(request)
     except Refusal as refusal:
-        response = respond(refusal.problem(), refusal.headers)
+        response = respond(spelled(refusal.problem(), request.path), refusal.headers)
     except web.HTTPException as error:
         # aiohttp's own refusals: no such path, a method not allowed there, a body too large.
         slug = error.reason.lower().replace(" ", "-")
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        response = respond(
-            problem(error.status, slug, error.reason, f"{request.method} {request.path}"), allow
-        )
+        said = problem(error.status, slug, error.reason, f"{request.method} {request.path}")
+        response = respond(spelled(said, request.path), allow)
     except OUTAGES as error:
         log.warning("database_unavailable", path=request.path, error=repr(error))
         unavailable = Unavailable("the database cannot be reached right now; nothing was changed")
@@ -87,6 +88,7 @@ async def problems(
     # Answers carry keys and balances, and a browser must not take JSON for anything else.
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers[audit.REQUEST_ID] = audit.request_id(request)
     return response
 
 

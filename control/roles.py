@@ -13,15 +13,13 @@ from datetime import timedelta
 
 import structlog
 from aiohttp import web
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from config.settings import Settings
 from control import app, health, migrate
 from control.api import idempotency
-from control.api.operation import Ports
+from control.api.ports import Ports
 from control.identity import links, sessions
+from control.limits import shared
 from control.mail import outbox, postman
 from control.reporting import looking, reporting
 from control.wallet import routes as wallet
@@ -31,9 +29,9 @@ from gateway.buckets import Buckets
 from gateway.call import Gate
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
-from gateway.kit import sql
+from gateway.key_uses import KeyUses, noting
+from gateway.kit import fetch, sql
 from gateway.kit.crypto import Keyring
-from gateway.kit.fetch import guarded_ask, guarded_fetch
 from gateway.kit.garbage import expect_little_garbage
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
@@ -67,7 +65,6 @@ from gateway.x402.settlement import Settlements
 
 DRAIN_SECONDS = 20
 BACKLOG = 1024
-REDIS_TIMEOUT_SECONDS = 1
 # A hold outlives the longest call by this much, so it never expires under one.
 HOLD_MARGIN_SECONDS = 60
 SWEEP_SECONDS = 5
@@ -127,11 +124,12 @@ async def serve(
         keyring = Keyring.parse([key.get_secret_value() for key in settings.secrets.keys])
         buckets = Buckets(shared(settings))
         stack.push_async_callback(buckets.close)
+        uses = await stack.enter_async_context(noting(base.pool))
         gate = management = None
         if is_gateway:
-            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets))
+            gate = await stack.enter_async_context(gated(base, guard, keyring, buckets, uses))
         if is_control:
-            management = await stack.enter_async_context(managed(base, guard, keyring, buckets))
+            management = await stack.enter_async_context(managed(base, guard, keyring, buckets, uses))
         front = server.create(
             gate,
             management,
@@ -231,11 +229,13 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
 
 
 @asynccontextmanager
-async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[Gate]:
+async def gated(
+    base: Base, guard: Guard, keyring: Keyring, buckets: Buckets, uses: KeyUses
+) -> AsyncIterator[Gate]:
     settings, pool = base.settings, base.pool
     async with AsyncExitStack() as stack:
         published = Snapshot(
-            pool, base.dsn, accounts.of_networks(settings.networks), auth_mode.installed(), keyring
+            pool, base.dsn, accounts.of_networks(settings.networks), auth_mode.installed(), keyring, uses
         )
         stack.push_async_callback(published.close)
         await published.start()
@@ -265,9 +265,10 @@ async def gated(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) ->
         upfront = UpfrontRail(x402, prepaid, adoption(pool))
         till = Till(prepaid, x402, upfront, recorder, TollRail(pool, answers))
         signer = Signer.parse([key.get_secret_value() for key in settings.secrets.keys])
-        exchanger = Exchanger(guarded_ask(guard, http.session), signer, base.origin)
-        fetch = guarded_fetch(guard, http.session)
-        upstreams = Upstreams(http, sockets, fetch, exchanger, base.origin)
+        session = await stack.enter_async_context(fetch.session(guard))
+        exchanger = Exchanger(fetch.guarded_ask(guard, session), signer, base.origin)
+        asked = fetch.guarded_fetch(guard, session)
+        upstreams = Upstreams(http, sockets, asked, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
         await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
@@ -285,11 +286,14 @@ def adoption(pool: Pool) -> Adopt:
 
 
 @asynccontextmanager
-async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) -> AsyncIterator[web.Server]:
+async def managed(
+    base: Base, guard: Guard, keyring: Keyring, buckets: Buckets, uses: KeyUses
+) -> AsyncIterator[web.Server]:
     deposits = Deposits(base.pool, base.offers, base.settlements, f"{base.origin}/wallet/deposit/crypto")
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
-    ports = Ports(guard, keyring, auth_mode.installed(), settings, deposits, others, base.origin, buckets)
+    modes = auth_mode.installed()
+    ports = Ports(guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:
@@ -297,15 +301,3 @@ async def managed(base: Base, guard: Guard, keyring: Keyring, buckets: Buckets) 
         yield runner.server
     finally:
         await runner.cleanup()
-
-
-def shared(settings: Settings) -> Redis | None:
-    if settings.redis.url is None:
-        return None
-    return Redis.from_url(
-        settings.redis.url.get_secret_value(),
-        socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        # No call waits for a second try: it is limited by its own process until the server is back.
-        retry=Retry(NoBackoff(), 0),
-    )

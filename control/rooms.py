@@ -1,13 +1,33 @@
 """Every room, listed."""
 
 from control.api_keys.routes import room as api_keys
+from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
 from control.facilitator.routes import room as facilitator
+from control.invites.routes import room as invites
 from control.me.routes import room as me
+from control.members.routes import room as members
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
+from control.permissions.routes import room as permissions
+from control.projects.routes import room as projects
 from control.publishers.routes import room as publishers
 from control.sessions.routes import room as sessions
 from control.wallet.routes import room as wallet
 
-ROOMS = (api_keys, auth, facilitator, me, organizations, payments, publishers, sessions, wallet)
+ROOMS = (
+    api_keys,
+    audit_logs,
+    auth,
+    facilitator,
+    invites,
+    me,
+    members,
+    organizations,
+    payments,
+    permissions,
+    projects,
+    publishers,
+    sessions,
+    wallet,
+)

@@ -5,13 +5,13 @@ the connection or for the gateway.
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from uuid import UUID
 
 from aiohttp import web
 
 from gateway import max_price, upstream_payment
 from gateway.kit import hygiene
+from gateway.kit.addresses import address_of
 from gateway.kit.body import RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.max_price import MaxPrice
@@ -40,7 +40,7 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         query=request.rel_url.raw_query_string,
         headers=hygiene.of_request(request.headers),
         credentials=credentials(request),
-        client_address=ip_address(request.remote or "0.0.0.0"),  # noqa: S104
+        client_address=address_of(request.remote or "0.0.0.0"),  # noqa: S104
         url=origin + request.rel_url.raw_path_qs,
         body=RequestBody(request, body_bytes_max),
         is_websocket=is_websocket(request),

@@ -15,6 +15,7 @@ from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.forward import Upstreams, forward
+from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.limit import limit
 from gateway.match import match
@@ -45,7 +46,7 @@ class Gate:
     reporter: Reporter
 
 
-async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
+async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
     inbound = watch.saw("admit", admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max))
     try:
@@ -58,7 +59,9 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
         inbound.body.close()
 
 
-async def serve(gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
+async def serve(
+    gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch
+) -> web.StreamResponse | Reply:
     matched = watch.saw("match", match(gate.snapshot, inbound))
     caller = watch.saw("identify", await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     allowance = watch.saw("limit", await limit(gate.buckets, gate.limits, inbound, matched, caller))

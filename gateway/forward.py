@@ -85,8 +85,6 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     if match.route.is_answer_read:
         headers.popall("Range", None)
         headers["Accept-Encoding"] = "identity"
-    if inbound.body.length:
-        headers["Content-Length"] = str(inbound.body.length)
     scheme, _, host = upstreams.origin.partition("://")
     headers["X-Forwarded-For"] = str(inbound.client_address)
     headers["X-Forwarded-Proto"] = scheme

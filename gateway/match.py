@@ -17,6 +17,9 @@ from gateway.types import Inbound, Match, Route
 
 # Outside these a path needs percent-encoding: RFC 3986 section 3.3.
 PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*", re.ASCII)
+# Segments with nothing in them that two servers could read in two ways: no encoding, no parameters, no dots
+# in front.
+SIMPLE = re.compile(r"(?:/[A-Za-z0-9\-_~!$&'()*+,=:@][A-Za-z0-9\-._~!$&'()*+,=:@]*)*", re.ASCII)
 # Encoded slash, backslash, control characters, and anything encoded twice.
 AMBIGUOUS = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f|25(?=[0-9a-f]{2}))", re.ASCII | re.IGNORECASE)
 TWICE = re.compile(r"%[0-9A-Fa-f]{2}", re.ASCII)
@@ -51,6 +54,8 @@ def match(snapshot: Snapshot, inbound: Inbound) -> Match:
 
 def read(path: str) -> tuple[str, ...]:
     """The path's segments, decoded; 400 unless every server reads the same ones."""
+    if SIMPLE.fullmatch(path):
+        return tuple(path.split("/")[1:])
     if not PLAIN.fullmatch(path):
         raise invalid("path", "has characters that must be percent-encoded")
     if AMBIGUOUS.search(path):
@@ -77,6 +82,8 @@ def find(route: Route, method: str, segments: tuple[str, ...]) -> int | None:
     Where the two differ the stricter counts, protected before open and dear before cheap: whichever the
     server means, nobody gets it for less.
     """
+    if not route.endpoints:
+        return None
     method = "GET" if method == "HEAD" else method
     exact = best(route, method, segments, lambda parts: parts)
     loose = best(route, method, segments, loosen)

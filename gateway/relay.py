@@ -1,14 +1,18 @@
 """Write an upstream's answer to the caller as it arrives, at the caller's pace."""
 
+from collections.abc import AsyncIterator
+
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
+from gateway.front.reply import Reply
 from gateway.kit import hygiene
 from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
 from gateway.metering.watch import Watch
 from gateway.types import Answer, Inbound, Receipt
+from gateway.upstreams.arriving import Arriving
 
 
 async def relay(
@@ -18,17 +22,12 @@ async def relay(
     receipt: Receipt | None,
     allowance: Allowance | None,
     watch: Watch,
-) -> web.StreamResponse:
+) -> Reply:
     head = answer.head
-    response = web.StreamResponse(
-        status=head.status, reason=head.reason, headers=headers_of(inbound, answer, receipt, allowance)
-    )
+    reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
     is_whole = False
     try:
-        await response.prepare(request)
-        async for chunk in answer.chunks:
-            await response.write(chunk)
-        await response.write_eof()
+        await write(reply, answer.chunks)
         is_whole = True
     except (ClientError, ConnectionError, TimeoutError):
         # A caller that hung up is charged for the head that it asked for.
@@ -40,7 +39,19 @@ async def relay(
         if not is_whole:
             # The connection ends too, whoever broke off: a shorter body must not look like a whole one.
             cut(request)
-    return response
+    return reply
+
+
+async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
+    body = chunks.whole() if isinstance(chunks, Arriving) else None
+    if body is not None:
+        reply.send_whole(body)
+        await reply.drained()
+        return
+    await reply.begin()
+    async for chunk in chunks:
+        await reply.send(chunk)
+    await reply.end()
 
 
 def is_gone(request: web.BaseRequest) -> bool:

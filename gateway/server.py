@@ -9,14 +9,17 @@ from typing import TypeAlias
 
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict
 
 from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.reply import Reply, refuse
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
-from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
+from gateway.kit.problem import NotFound, Problem, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
 from gateway.limit import tell
+from gateway.metering.watch import Watch
 
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
@@ -31,7 +34,7 @@ log = structlog.get_logger(__name__)
 def create(gate: Gate | None, management: web.Server | None, check: Check, listen: Listen) -> Front:
     """Return a server to give to ``loop.create_server``; either part may be absent in this process."""
 
-    async def dispatch(request: web.BaseRequest) -> web.StreamResponse:
+    async def dispatch(request: web.BaseRequest) -> web.StreamResponse | Reply:
         path = request.rel_url.raw_path
         if gate is not None and is_call(request.method, path):
             return await guarded(gate, request)
@@ -61,34 +64,36 @@ def is_call(method: str, path: str) -> bool:
     return (method, rest) not in OWN_PAGES if slash else method not in ("GET", "HEAD")
 
 
-async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse:
+async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | Reply:
     """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
     call_id = ids.new()
     watch = gate.reporter.begin(call_id, request)
-    structlog.contextvars.clear_contextvars()
+    # Each request has a task of its own, so there is nothing of another call to be forgotten.
     structlog.contextvars.bind_contextvars(call_id=str(call_id))
-    known_by = {hygiene.CALL_ID: str(call_id)}
     try:
         response = await call(gate, request, watch)
+        watch.status = response.status
+        return response
     except Refusal as refusal:
         if watch.match is not None and watch.allowance is not None:
             tell(gate.buckets, watch.match, watch.allowance, refusal, is_answered=watch.head is not None)
         watch.refusal, watch.status = refusal, refusal.status
-        response = respond(refusal.problem(), {**refusal.headers, **known_by})
+        return told(request, watch, refusal.problem(), refusal.headers)
     except OUTAGES as error:
         log.warning("call.unavailable", reason=repr(error))
         away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
         watch.refusal, watch.status = away, away.status
-        response = respond(away.problem(), {**away.headers, **known_by})
+        return told(request, watch, away.problem(), away.headers)
     except Exception as error:
         watch.error, watch.status = error, 500
         bug = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
-        response = respond(bug, known_by)
-    else:
-        watch.status = response.status
+        return told(request, watch, bug, {})
     finally:
         gate.reporter.end(watch)
-    return response
+
+
+def told(request: web.BaseRequest, watch: Watch, why: Problem, headers: Mapping[str, str]) -> Reply:
+    return refuse(request, why, CIMultiDict({**headers, hygiene.CALL_ID: str(watch.call_id)}))
 
 
 async def ready(check: Check) -> web.Response:

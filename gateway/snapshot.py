@@ -17,7 +17,9 @@ import structlog
 
 from gateway import published
 from gateway.auth_mode import AuthMode
+from gateway.key_uses import KeyUses
 from gateway.kit.crypto import Keyring
+from gateway.kit.pools import ACQUIRE_SECONDS
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.kit.tasks import Crew
 from gateway.types import Asset, Caller, Route
@@ -25,6 +27,7 @@ from gateway.types import Asset, Caller, Route
 SQL = Statements(__file__)
 CHANNEL = "farebox_changes"
 POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 5
 KEYS_MAX = 100_000
 
 log = structlog.get_logger(__name__)
@@ -44,9 +47,11 @@ class Snapshot:
         assets: Mapping[UUID, Asset],
         modes: Mapping[str, AuthMode[Any]],
         keyring: Keyring,
+        uses: KeyUses | None = None,
     ) -> None:
         self.pool, self.dsn = pool, dsn
         self.assets, self.modes, self.keyring = assets, modes, keyring
+        self.uses = uses or KeyUses()
         self.routes: dict[str, Route] = {}
         self.slugs: dict[UUID, str] = {}
         self.keys: dict[bytes, KnownKey] = {}
@@ -80,6 +85,8 @@ class Snapshot:
             known = await self.load_key(fingerprint)
         if known is None or (known.expires_at is not None and known.expires_at <= datetime.now(UTC)):
             return None
+        if known.caller.key_id is not None:
+            self.uses.note(known.caller.key_id)
         return known.caller
 
     async def load_key(self, fingerprint: bytes) -> KnownKey | None:
@@ -129,7 +136,8 @@ class Snapshot:
                 log.warning("snapshot.behind", reason=f"{type(error).__name__}: {error}")
 
     async def catch_up(self) -> None:
-        latest = await version(self.pool)
+        # Asked all the time, this is who finds out first that the pool's connections are dead.
+        latest = await version(self.pool, timeout_seconds=ACQUIRE_SECONDS)
         if latest == self.version:
             return
         changes = await self.pool.fetch(SQL.changes, self.version)
@@ -160,20 +168,24 @@ class Snapshot:
 
     async def listen(self) -> None:
         """Hear NOTIFY on a connection of its own until it breaks."""
-        connection = await asyncpg.connect(self.dsn)
+        connection = await asyncpg.connect(self.dsn, timeout=ACQUIRE_SECONDS, command_timeout=ACQUIRE_SECONDS)
         closed = asyncio.Event()
         try:
             connection.add_termination_listener(lambda _: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self.stirred.set())
             self.stirred.set()
-            await closed.wait()
+            while not closed.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(closed.wait(), HEARTBEAT_SECONDS)
+                # A network that lost the connection does not say so; waiting for a notice would never end.
+                await version(connection)
         finally:
             connection.terminate()
 
 
-async def version(db: Db) -> int:
+async def version(db: Db, timeout_seconds: float | None = None) -> int:
     """Of what is published; also a question that every database with our schema can answer."""
-    return int(await db.fetchval(SQL.version))
+    return int(await db.fetchval(SQL.version, timeout=timeout_seconds))
 
 
 async def prune(db: Db) -> None:

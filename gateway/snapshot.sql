@@ -23,12 +23,15 @@ SELECT id, organization_id, slug, name, category, api_url, wallet_address, walle
         WHERE publisher_id = publishers.id
     ), '[]') AS pricing
 FROM publishers
-WHERE deleted_at IS NULL AND is_active AND api_url IS NOT NULL AND ($1::uuid IS NULL OR id = $1)
+WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND api_url IS NOT NULL AND ($1::uuid IS NULL OR id = $1)
 
 -- name: key
 SELECT api_keys.id, api_keys.organization_id, mode, expires_at,
     EXISTS (SELECT FROM key_caps WHERE key_id = api_keys.id) AS is_capped
 FROM api_keys JOIN organizations ON organizations.id = api_keys.organization_id
     JOIN members ON members.organization_id = api_keys.organization_id AND members.user_id = api_keys.user_id
-WHERE hash = $1 AND (scopes IS NULL OR 'wallet.spend' = ANY (scopes)) AND members.role <> 'viewer' AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-    AND organizations.deleted_at IS NULL
+    LEFT JOIN roles ON roles.id = members.role_id
+WHERE hash = $1 AND (scopes IS NULL OR 'wallet.spend' = ANY (scopes)) AND project_id IS NULL
+    AND (members.role <> 'viewer' OR 'wallet.spend' = ANY (roles.permissions))
+    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+    AND organizations.deleted_at IS NULL AND organizations.suspended_at IS NULL

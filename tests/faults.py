@@ -20,6 +20,12 @@ class FaultProxy:
     port: int = 0
     fault: Fault | None = None
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    age: int = 0
+    """Connections of an earlier one are lost: open, and nothing comes through."""
+
+    def lose_all(self) -> None:
+        """What is connected now falls silent for good, as behind a firewall that forgot it; new ones pass."""
+        self.age += 1
 
     async def heal(self) -> None:
         """Pass everything on again; connections that the fault spoilt are gone."""
@@ -45,8 +51,8 @@ class FaultProxy:
             self.writers.add(back)
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self.pass_on(reader, back, is_answer=False))
-                    group.create_task(self.pass_on(there, writer, is_answer=True))
+                    group.create_task(self.pass_on(reader, back, self.age, is_answer=False))
+                    group.create_task(self.pass_on(there, writer, self.age, is_answer=True))
             finally:
                 self.writers.discard(back)
                 back.transport.abort()
@@ -62,9 +68,11 @@ class FaultProxy:
         return await asyncio.open_connection(*self.target)
 
     async def pass_on(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, age: int, *, is_answer: bool
     ) -> None:
         while chunk := await source.read(CHUNK_BYTES):
+            if age < self.age:
+                continue
             if self.fault == "latency":
                 await asyncio.sleep(LATENCY_SECONDS)
             elif self.fault == "blackhole" or (self.fault == "dropped_answer" and is_answer):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.api import permissions
 from control.identity import secret_words, sessions, tokens
 from control.identity.sessions import Lifetimes
 from gateway.kit import keys
@@ -40,6 +41,8 @@ class Credential:
     scopes: frozenset[str] | None
     """None where it may do whatever its user may."""
     kind: Literal["key", "session"] = "key"
+    project_id: UUID | None = None
+    """The only one that it acts in, for a project's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,11 @@ def by_key(row: Record | None) -> Credential | None:
     if row is None:
         return None
     scopes = None if row["scopes"] is None else frozenset(row["scopes"])
-    return Credential(row["user_id"], row["id"], row["organization_id"], row["mode"], scopes)
+    if row["project_role"] is not None:
+        scopes = permissions.of_project(row["project_role"])
+    return Credential(
+        row["user_id"], row["id"], row["organization_id"], row["mode"], scopes, "key", row["project_id"]
+    )
 
 
 async def by_cookie(db: Db, asking: Asking) -> Credential | None:

@@ -16,6 +16,7 @@ from gateway.kit.problem import Problem, Refusal
 Json: TypeAlias = dict[str, Any]
 Slot: TypeAlias = tuple[str, JsonSchemaMode]
 
+LOCATION: Json = {"Location": {"required": True, "schema": {"type": "string"}}}
 # Either of them. Paid calls take no cookie.
 SECURITY: list[Json] = [{"bearer_auth": []}, {"cookie_auth": []}]
 
@@ -90,6 +91,8 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
         body = schemas[f"{operation.id}/body", "validation"]
         out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     out["responses"] = {str(operation.status): success(operation, summary, schemas)}
+    if operation.is_image:
+        out["responses"]["302"] = {"description": "It is elsewhere", "headers": LOCATION}
     in_order = sorted(operation.fails, key=attrgetter("status"))
     for status, refusals in groupby(in_order, key=attrgetter("status")):
         out["responses"][str(status)] = failure(list(refusals), schemas)
@@ -113,7 +116,9 @@ def parameters(operation: Operation, schemas: Mapping[Slot, Json]) -> Iterator[J
 def success(operation: Operation, summary: str, schemas: Mapping[Slot, Json]) -> Json:
     out: Json = {"description": summary}
     if operation.status == 302:
-        out["headers"] = {"Location": {"required": True, "schema": {"type": "string"}}}
+        out["headers"] = LOCATION
+    if operation.is_image:
+        out["content"] = {"image/*": {}}
     if operation.returns is not None:
         schema = schemas[f"{operation.id}/returns", "serialization"]
         out["content"] = {"application/json": {"schema": schema}}

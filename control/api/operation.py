@@ -3,7 +3,7 @@
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
 query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
 model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
-``None`` is 204, ``Done`` is 200 without a body.
+``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere.
 """
 
 import inspect
@@ -12,25 +12,23 @@ import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import UUID
 
 from asyncpg.pool import Pool as AnyPool
 from pydantic import TypeAdapter
 
-from config.settings import Settings
 from control.api import idempotency
-from control.api.access import Actor, Forbidden, Permission
-from control.api.credentials import Asking, ForeignOrigin
+from control.api.access import Actor, Forbidden, Suspended
+from control.api.audit import Entry
+from control.api.credentials import ForeignOrigin
 from control.api.idempotency import Claim
-from control.identity.sessions import Lifetimes
-from gateway.auth_mode import AuthMode
-from gateway.buckets import Buckets, TooManyCalls
-from gateway.kit.crypto import Keyring
+from control.api.permissions import CATALOGUE
+from control.api.ports import NOBODY, Ports, Visitor
+from gateway.buckets import TooManyCalls
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
-from gateway.kit.ssrf import Guard
 
 T = TypeVar("T")
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
@@ -50,6 +48,15 @@ class Created(Generic[T]):
 class Headed(Generic[T]):
     value: T
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An image: the one kind of answer that is no JSON."""
+
+    content: bytes = field(repr=False)
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,60 +84,6 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """What rooms reach besides the database, chosen by whoever composes the application."""
-
-    guard: Guard
-    keyring: Keyring
-    modes: Mapping[str, AuthMode[Any]]
-    settings: Settings = field(repr=False)
-    cashier: Any = None
-    """Takes on-chain deposits; None where no network is configured."""
-    facilitator: Any = None
-    """Verifies and settles payments for others."""
-    listening_at: str | None = None
-    """The origin that this process listens on, where the settings leave the port to the system."""
-    buckets: Buckets | None = None
-    """What addresses are limited by; None limits nobody."""
-
-    @property
-    def origin(self) -> str:
-        """Where clients reach this installation, for links."""
-        listen = self.settings.listen
-        return self.settings.public_url or self.listening_at or f"http://{listen.host}:{listen.port}"
-
-    @property
-    def mode(self) -> typing.Literal["live", "test"]:
-        """The money of a key when nobody says: live as soon as one network is."""
-        return "live" if any(not network.is_test for network in self.settings.networks) else "test"
-
-    @property
-    def lifetimes(self) -> Lifetimes:
-        accounts = self.settings.accounts
-        return Lifetimes(
-            timedelta(seconds=accounts.access_token_seconds),
-            timedelta(days=accounts.session_days),
-            timedelta(days=accounts.session_days_max),
-        )
-
-    def asking(self, method: str, headers: Mapping[str, str]) -> Asking:
-        return Asking(method, headers, self.origin, self.keyring, self.mode, self.lifetimes)
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Where a request came from, for people who look at their sessions and for limits."""
-
-    address: str
-    user_agent: str | None = None
-    origin: str | None = None
-    """The page that sent it, by its browser's word."""
-
-
-NOBODY = Visitor("::")
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
     """What a handler may use besides its declared inputs."""
 
@@ -140,15 +93,33 @@ class Call:
     claim: Claim | None = None
     """The request's idempotency key, if it has one."""
     visitor: Visitor = NOBODY
+    entry: Entry | None = None
+    """The audit log's row to be, for an operation that changes something."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Db]:
-        """For an operation that is not one itself, because it asks somebody outside before or after."""
+        """For an operation that is not one itself, because it asks somebody outside before or after.
+
+        The first one has the audit log's row, too: what follows may fail, and this was done.
+        """
         assert isinstance(self.db, AnyPool), "this operation is a transaction already"
         async with self.db.acquire() as connection, connection.transaction():
             if self.claim is not None:
                 await self.claim.take(connection)
             yield connection
+            if self.entry is not None:
+                await self.entry.write(connection, "success")
+
+    def about(self, resource_id: UUID, *, organization_id: UUID | None = None) -> None:
+        """Tell the audit log what the operation was about, where neither the path nor the answer shows it."""
+        if self.entry is not None:
+            self.entry.resource_id = resource_id
+            self.entry.organization_id = organization_id or self.entry.organization_id
+
+    def by(self, user_id: UUID) -> None:
+        """Tell the audit log who it was, in an operation for anyone."""
+        if self.entry is not None:
+            self.entry.actor_id = user_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +143,7 @@ class Operation:
     method: str
     path: str
     handler: Handler
-    access: Permission | None
+    access: str | None
     fails: tuple[type[Refusal], ...]
     is_transaction: bool
     inputs: tuple[Input, ...]
@@ -181,6 +152,12 @@ class Operation:
     returns: TypeAdapter[Any] | None
     is_signup: bool = False
     """Makes an account for a stranger: limited more closely than anything else."""
+    is_change: bool = True
+    """Written to the audit log."""
+
+    @property
+    def is_image(self) -> bool:
+        return bool(typing.get_type_hints(self.handler)["return"] == Blob | Found)
 
     @property
     def is_idempotent(self) -> bool:
@@ -206,20 +183,25 @@ class Room:
         method: str,
         path: str = "",
         *,
-        access: Permission | None,
+        access: str | None,
         at: str | None = None,
         id: str | None = None,
         fails: Sequence[type[Refusal]] = (),
         is_transaction: bool = True,
         is_signup: bool = False,
+        is_change: bool | None = None,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
         ``access`` is the permission a caller needs, None for an operation that anyone may call. ``at`` is a
         whole path, for a room that is found under several; ``id`` is the operation's id where clients know it
         by one. An operation is one transaction; one that must commit before it asks somebody outside opts
-        out, gets the pool as ``call.db``, and opens its own.
+        out, gets the pool as ``call.db``, and opens its own. Whatever is no GET is taken for a change, unless
+        ``is_change`` knows better.
         """
+
+        if access is not None and access not in CATALOGUE:
+            raise ValueError(f"{self.name}: {access} is not in the catalogue of permissions")
 
         def register(handler: HandlerT) -> HandlerT:
             where = self.prefix + path if at is None else at
@@ -227,11 +209,12 @@ class Room:
             possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
             if is_creating(method, access, status):
                 possible |= dict.fromkeys([*idempotency.REFUSALS, Invalid])
+            is_told = method != "GET" if is_change is None else is_change
             name = id or f"{self.name}.{handler.__name__}"
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns, is_signup,
+                    inputs, body, status, returns, is_signup, is_told,
                 )
             )  # fmt: skip
             return handler
@@ -239,7 +222,7 @@ class Room:
         return register
 
 
-def is_creating(method: str, access: Permission | None, status: int) -> bool:
+def is_creating(method: str, access: str | None, status: int) -> bool:
     return method == "POST" and access is not None and status == 201
 
 
@@ -270,6 +253,8 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
     bodiless = {type(None): 204, Done: 200, Found: 302}
     if annotation in bodiless:
         return bodiless[annotation], None
+    if annotation == Blob | Found:
+        return 200, None
     origin = typing.get_origin(annotation)
     if origin in (Created, Headed):
         return 201 if origin is Created else 200, TypeAdapter(typing.get_args(annotation)[0])
@@ -277,7 +262,7 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
 
 
 def implied(
-    path: str, access: Permission | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
+    path: str, access: str | None, inputs: Sequence[Input], body: TypeAdapter[Any] | None
 ) -> list[type[Refusal]]:
     """What the layer itself refuses, so that no handler has to list it."""
     refusals: list[type[Refusal]] = [TooManyCalls, Unavailable]
@@ -286,7 +271,7 @@ def implied(
     if body:
         refusals.append(TooLarge)
     if access:
-        refusals += [Unauthorized, Forbidden, ForeignOrigin]
-    if access and "{organization_id}" in path:
+        refusals += [Unauthorized, Forbidden, ForeignOrigin, Suspended]
+    if access and ("{organization_id}" in path or "{project_id}" in path):
         refusals.append(NotFound)
     return refusals

@@ -11,13 +11,15 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from control.api import access, credentials, idempotency
+from control.api import access, audit, credentials, idempotency
+from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.operation import Call, Created, Found, Headed, Input, Operation, Ports, Room, Visitor
+from control.api.operation import Blob, Call, Created, Found, Headed, Input, Operation, Room
+from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
 from gateway.kit.addresses import unit
-from gateway.kit.problem import FieldProblem, Invalid
+from gateway.kit.problem import FieldProblem, Invalid, Refusal
 from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
@@ -44,33 +46,64 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
             await ports.buckets.require(*rates(operation, ports, request))
-        # Before parsing, so that a stranger learns nothing from how a request is malformed.
-        actor = await admit(operation, request, pool, ports)
-        positional, keywords = await read(operation, request, actor)
-        claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
-        call = Call(pool, actor, ports, claim, visitor_of(request))
-        work = partial(carry_out, operation, pool, call, positional, keywords)
-        return await work() if claim is None else await once(claim, pool, work)
+        entry = audit.begin(request, operation.id, operation.room, operation.access, operation.path)
+        try:
+            return await admitted(operation, request, pool, ports, entry)
+        except Refusal as refusal:
+            if is_told(operation, refusal):
+                await entry.write(pool, "denied" if refusal.status == 403 else "failure", str(refusal))
+            raise
 
     return run
+
+
+async def admitted(
+    operation: Operation, request: web.Request, pool: Pool, ports: Ports, entry: Entry
+) -> web.Response:
+    # Before parsing, so that a stranger learns nothing from how a request is malformed.
+    actor = await admit(operation, request, pool, ports, entry)
+    if operation.access is not None and actor.kind == "key":
+        ports.uses.note(actor.key_id)
+    positional, keywords = await read(operation, request, actor)
+    entry.sent(keywords.get("body"))
+    claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
+    told = entry if operation.is_change else None
+    call = Call(pool, actor, ports, claim, visitor_of(request), told)
+    work = partial(carry_out, operation, pool, call, positional, keywords)
+    return await work() if claim is None else await once(claim, pool, work)
+
+
+def is_told(operation: Operation, refusal: Refusal) -> bool:
+    """Whether the audit log hears of a refusal: of a lacking permission, and of an unknown outcome."""
+    is_unsure = operation.is_change and not operation.is_transaction and refusal.status >= 500
+    return refusal.status == 403 or is_unsure
 
 
 async def carry_out(
     operation: Operation, pool: Pool, call: Call, positional: Sequence[Any], keywords: Mapping[str, Any]
 ) -> web.Response:
     if not operation.is_transaction:
-        response = answer(operation, await operation.handler(call, *positional, **keywords))
+        response = await respond(operation, call, positional, keywords)
         if call.claim is not None:
             await call.claim.store(pool, response.status, bytes_of(response))
         return response
     async with pool.acquire() as connection, connection.transaction():
         if call.claim is not None:
             await call.claim.take(connection)
-        inside = replace(call, db=connection)
-        response = answer(operation, await operation.handler(inside, *positional, **keywords))
+        response = await respond(operation, replace(call, db=connection), positional, keywords)
         if call.claim is not None:
             await call.claim.store(connection, response.status, bytes_of(response))
     return response
+
+
+async def respond(
+    operation: Operation, call: Call, positional: Sequence[Any], keywords: Mapping[str, Any]
+) -> web.Response:
+    result = await operation.handler(call, *positional, **keywords)
+    if call.entry is not None:
+        call.entry.made(result)
+        await call.entry.write(call.db, "success")
+    return answer(operation, result)
 
 
 async def once(claim: Claim, pool: Pool, work: Callable[[], Awaitable[web.Response]]) -> web.Response:
@@ -112,11 +145,16 @@ def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Buc
     return (management, Bucket("signup", owner, limits.signups_per_minute / 60, limits.signup_burst))
 
 
-async def admit(operation: Operation, request: web.Request, pool: Pool, ports: Ports) -> access.Actor:
+async def admit(
+    operation: Operation, request: web.Request, pool: Pool, ports: Ports, entry: Entry
+) -> access.Actor:
     if operation.access is None:
         return access.ANYONE
     credential = await credentials.present(pool, ports.asking(request.method, request.headers))
-    return await access.admit(pool, credential, operation.access, request.match_info.get("organization_id"))
+    actor = await access.place(pool, credential, operation.access, request.match_info)
+    entry.admitted(actor)
+    access.require(actor, operation.access)
+    return actor
 
 
 def visitor_of(request: web.Request) -> Visitor:
@@ -234,7 +272,9 @@ def flaws_in(value: Any, pointer: str) -> Iterator[FieldProblem]:
 
 def answer(operation: Operation, result: Any) -> web.Response:
     if isinstance(result, Found):
-        return web.Response(status=operation.status, headers={"Location": result.location, **result.headers})
+        return web.Response(status=302, headers={"Location": result.location, **result.headers})
+    if isinstance(result, Blob):
+        return web.Response(body=result.content, headers=result.headers, content_type=result.content_type)
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result

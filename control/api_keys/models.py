@@ -6,13 +6,16 @@ from uuid import UUID
 from asyncpg import Record
 from pydantic import BaseModel, Field
 
-from control.api.access import Permission
 from control.api.fields import Name
+from control.api.permissions import TO_V1, Permission, V1Role
+from control.api.v1 import Camel, CamelBody, Moment
+from control.api.wire_ids import KeyId
 from gateway.kit.money import to_text
 from gateway.ledger import caps
 from gateway.ledger.caps import Spending
 
 Mode = Literal["live", "test"]
+V1KeyRole = Literal["viewer", "developer", "admin"]
 KeyType = Annotated[
     Literal["user", "agent"], Field(description="Who holds the key: a person's tool, or an agent.")
 ]
@@ -91,13 +94,63 @@ class ApiKey(BaseModel):
     scopes: Scopes
     created_at: datetime
     expires_at: datetime | None
-    last_used_at: Annotated[datetime | None, Field(description="Null: use is not recorded.")] = None
+    last_used_at: Annotated[
+        datetime | None, Field(description="To the minute or so; null for a key that was never used.")
+    ] = None
     revoked_at: datetime | None
     spend_caps: Annotated[SpendCaps | None, Field(description="Null for a key that never had caps.")] = None
 
 
 class IssuedApiKey(ApiKey):
     api_key: Annotated[str, Field(description="The bearer token itself, shown this once.")]
+
+
+class ScopesChange(BaseModel, extra="forbid"):
+    scopes: Annotated[
+        list[Permission], Field(min_length=1, description="All that the key may do from now on.")
+    ]
+
+
+class V1NewKey(CamelBody):
+    name: Annotated[Name, Field(max_length=80)]
+    role: Annotated[
+        V1KeyRole | None, Field(description="What the key may do in the project; `admin` if not set.")
+    ] = None
+    scope: Annotated[V1KeyRole | None, Field(description="Another name for `role`.")] = None
+    expires_in_days: Annotated[int | None, Field(ge=1, le=365)] = None
+
+
+class V1KeyRename(CamelBody):
+    name: Annotated[Name, Field(max_length=80)]
+
+
+class V1Key(Camel):
+    id: KeyId
+    name: str
+    suffix: Annotated[str, Field(description="How the key ends, to recognise it by.")]
+    role: V1Role
+    created_at: Moment
+    last_used_at: Moment | None = None
+    expires_at: Moment | None
+    revoked_at: Moment | None
+
+
+class V1Keys(Camel):
+    keys: list[V1Key]
+
+
+class V1Issued(Camel):
+    key: V1Key
+    plaintext: Annotated[str, Field(description="The key itself, shown this once.")]
+
+
+class V1Renamed(Camel):
+    key_id: KeyId
+    name: str
+
+
+class V1Revoked(Camel):
+    revoked: KeyId
 
 
 def from_row(row: Record, spending: Mapping[UUID, Spending]) -> ApiKey:
@@ -107,6 +160,19 @@ def from_row(row: Record, spending: Mapping[UUID, Spending]) -> ApiKey:
         key_type=row["kind"],
         spend_caps=shown(spending.get(row["id"])),
         **dict(row),
+    )
+
+
+def v1_from_row(row: Record) -> V1Key:
+    return V1Key(
+        id=row["id"],
+        name=row["name"],
+        suffix=row["suffix"],
+        role=TO_V1[row["project_role"]],
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
     )
 
 

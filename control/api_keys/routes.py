@@ -1,30 +1,38 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from control.api import access, permissions
+from control.api.access import PermissionNotHeld
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Created, Done, Room
 from control.api.paging import Data, Limit, Offset, Page, page
+from control.api.permissions import FROM_V1
+from control.api.wire_ids import KeyId, ProjectId
 from control.api_keys import rules, store
 from control.api_keys.models import (
     ApiKey,
     IssuedApiKey,
     NewApiKey,
+    ScopesChange,
     SpendCaps,
     SpendCapsChange,
+    V1Issued,
+    V1KeyRename,
+    V1Keys,
+    V1NewKey,
+    V1Renamed,
+    V1Revoked,
     from_row,
     shown,
 )
 from control.identity import keys
-from gateway.kit.problem import NotFound, Refusal, invalid
+from gateway.kit.problem import NotFound, invalid
 from gateway.ledger import caps
 from gateway.ledger.caps import NO_CAPS
 
 room = Room("api_keys", "/organizations/{organization_id}/api-keys")
 DEFAULT = "/organizations/default/api-keys"
-
-
-class PermissionNotHeld(Refusal):
-    status, slug, title = 403, "permission-not-held", "Permission not held"
+V1 = "/v1/projects/{project_id}/api-keys"
 
 
 @room.get(access="api_keys.read", id="list_org_api_keys")
@@ -70,12 +78,12 @@ async def holder(call: Call, organization_id: UUID, body: NewApiKey) -> tuple[UU
     member = await store.find_member(call.db, organization_id, user_id)
     if member is None:
         raise invalid("body/agent_identity_id", "is not a member of this organization")
-    role, is_agent = member
+    granted, is_agent = member
     if body.agent_identity_id and not is_agent:
         raise invalid("body/agent_identity_id", "is not an agent")
     if body.key_type == "agent" and not is_agent:
         raise invalid("body/agent_identity_id", "is required for a key of type agent")
-    if excess := rules.excess(call.actor, organization_id, role, body.scopes):
+    if excess := rules.excess(call.actor, granted, body.scopes):
         raise PermissionNotHeld(f"this key cannot grant {', '.join(excess)}")
     return user_id, body.key_type or ("agent" if is_agent else "user")
 
@@ -151,3 +159,81 @@ async def change_caps_default(call: Call, key_id: UUID, *, body: SpendCapsChange
     What is not sent stays as it is; empty text takes a cap away. A key with caps can only lower caps.
     """
     return await change_caps(call, call.actor.organization_id, key_id, body=body)
+
+
+@room.patch(
+    "/{key_id}/scopes",
+    access="api_keys.write",
+    fails=[NotFound, PermissionNotHeld],
+    id="update_org_api_key_scopes",
+)
+async def change_scopes(
+    call: Call, organization_id: OrganizationId, key_id: UUID, *, body: ScopesChange
+) -> Data[ApiKey]:
+    """Replace the scopes of one of your own API keys.
+
+    They can be no more than you may do yourself, a key cannot change its own, and one with spend caps cannot
+    let another spend. It holds within a second.
+    """
+    if key_id == call.actor.key_id:
+        raise PermissionNotHeld("a key cannot change its own scopes")
+    access.may_grant(call.actor, body.scopes)
+    own = (await caps.find(call.db, [call.actor.key_id])).get(call.actor.key_id)
+    if own is not None and rules.escapes(own.caps, body.scopes):
+        raise PermissionNotHeld("a key with spend caps cannot let another one spend")
+    wanted = sorted(set(body.scopes))
+    if not await keys.rescope(call.db, organization_id, call.actor.user_id, key_id, wanted):
+        raise NotFound(f"no API key {key_id} of yours")
+    changed = await store.get(call.db, organization_id, key_id)
+    if rules.spends_more(call.actor, changed.mode):
+        raise PermissionNotHeld("a key for test money cannot change one for live money")
+    return Data(data=changed)
+
+
+@room.get(at=V1, access="api_keys.read", id="v1_list_project_api_keys")
+async def index_v1(call: Call, project_id: ProjectId) -> V1Keys:
+    """List a project's keys, the newest 500 first, those that were revoked included."""
+    return V1Keys(keys=await store.of_project(call.db, project_id))
+
+
+@room.post(at=V1, access="api_keys.write", fails=[PermissionNotHeld], id="v1_create_project_api_key")
+async def create_v1(call: Call, project_id: ProjectId, *, body: V1NewKey) -> Created[V1Issued]:
+    """Create a key for a project.
+
+    It acts in this project only, as far as its role and your own go, and spends nothing. The key itself is in
+    this answer and nowhere else.
+    """
+    role = FROM_V1[body.role or body.scope or "admin"]
+    access.may_grant(call.actor, permissions.of_project(role))
+    days = body.expires_in_days
+    expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
+    new = keys.NewKey(
+        call.actor.organization_id,
+        call.actor.user_id,
+        body.name,
+        "user",
+        call.actor.mode,
+        None,
+        expires_at,
+        project_id,
+        role,
+    )
+    row, key = await keys.issue(call.db, new)
+    (made,) = await store.of_project(call.db, project_id, row["id"])
+    return Created(V1Issued(key=made, plaintext=key))
+
+
+@room.patch(at=f"{V1}/{{key_id}}", access="api_keys.write", fails=[NotFound], id="v1_rename_project_api_key")
+async def rename_v1(call: Call, project_id: ProjectId, key_id: KeyId, *, body: V1KeyRename) -> V1Renamed:
+    """Rename a project's key."""
+    if not await keys.rename_of_project(call.db, project_id, key_id, body.name):
+        raise NotFound("no such key")
+    return V1Renamed(key_id=key_id, name=body.name)
+
+
+@room.delete(at=f"{V1}/{{key_id}}", access="api_keys.write", fails=[NotFound], id="v1_revoke_project_api_key")
+async def revoke_v1(call: Call, project_id: ProjectId, key_id: KeyId) -> V1Revoked:
+    """Revoke a project's key. Its next request is refused; to revoke it again changes nothing."""
+    if not await keys.revoke_in_project(call.db, project_id, key_id):
+        raise NotFound("no such key")
+    return V1Revoked(revoked=key_id)

@@ -1,7 +1,7 @@
 from uuid import UUID
 
-from control.api.access import Role
-from control.api_keys.models import ApiKey, from_row
+from control.api import access
+from control.api_keys.models import ApiKey, V1Key, from_row, v1_from_row
 from gateway.kit.sql import Db, Statements
 from gateway.ledger import caps
 
@@ -18,12 +18,24 @@ async def page(db: Db, organization_id: UUID, limit: int, offset: int) -> list[A
     return [from_row(row, spending) for row in rows]
 
 
+async def get(db: Db, organization_id: UUID, key_id: UUID) -> ApiKey:
+    row = await db.fetchrow(SQL.get, organization_id, key_id)
+    assert row is not None, "it was changed in this transaction"
+    return from_row(row, await caps.find(db, [key_id]))
+
+
+async def of_project(db: Db, project_id: UUID, key_id: UUID | None = None) -> list[V1Key]:
+    return [v1_from_row(row) for row in await db.fetch(SQL.of_project, project_id, key_id)]
+
+
 async def is_key(db: Db, organization_id: UUID, key_id: UUID) -> bool:
     """Of the organization, and not revoked."""
     return bool(await db.fetchval(SQL.is_key, organization_id, key_id))
 
 
-async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[Role, bool] | None:
-    """The member's role, and whether it is an agent."""
+async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[frozenset[str], bool] | None:
+    """What the member is granted, and whether it is an agent."""
     row = await db.fetchrow(SQL.find_member, organization_id, user_id)
-    return (row["role"], row["kind"] == "agent") if row else None
+    if row is None:
+        return None
+    return access.granted(organization_id, row["role"], row["custom"]), row["kind"] == "agent"

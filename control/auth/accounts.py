@@ -99,6 +99,7 @@ async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> 
 
 async def open_session(call: Call, db: Db, user_id: UUID, *, has_cookie: bool) -> SignedIn:
     visitor, lifetimes = call.visitor, call.ports.lifetimes
+    call.by(user_id)
     opened = await sessions.start(
         db, user_id, visitor.address, visitor.user_agent, lifetimes, has_cookie=has_cookie
     )
@@ -202,6 +203,7 @@ async def change_password(call: Call, current: str, password: str, pointers: tup
 
 async def replace_password(call: Call, db: Db, user_id: UUID, new: str, *, is_proved: bool) -> None:
     """Whoever knew the old one is out, whatever they held."""
+    call.by(user_id)
     await people.set_password(db, user_id, new, is_proved=is_proved)
     await links.void(db, user_id)
     await sessions.revoke_all(db, user_id)

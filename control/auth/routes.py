@@ -41,6 +41,8 @@ async def register_agent(call: Call, *, body: NewAgent) -> Created[Data[Register
     """
     name = body.name or rules.made_up_name()
     new = await people.create(call.db, "agent", name, body.email)
+    call.by(new.user_id)
+    call.about(new.user_id, organization_id=new.organization_id)
     mode = call.ports.mode
     _, key = await keys.issue(call.db, keys.NewKey(new.organization_id, new.user_id, "agent", "agent", mode))
     agent = Agent(

@@ -4,20 +4,15 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from control.api.fields import Name
+from control.api.wire_ids import PersonId
 from control.auth.models import NewPassword, Password, PersonEmail, Token
 from control.identity.people import Person
 from control.identity.sessions import Shown
 
-# Of a person an id is 32 hexadecimal digits there, without the dashes.
-PersonId = Annotated[
-    UUID,
-    PlainSerializer(lambda value: value.hex, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
-]
 CallbackUrl = Annotated[
     str | None,
     Field(max_length=2000, description="Where to go afterwards: a path here, or a URL of this origin."),

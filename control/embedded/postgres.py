@@ -15,6 +15,7 @@ import asyncpg
 
 from control.embedded import binaries, directory, orphans, processes
 from control.embedded.processes import Command, Process, StartFailed
+from gateway.kit.sql import OUTAGES
 
 log = logging.getLogger("postgres")
 
@@ -139,7 +140,11 @@ async def serving(cluster: Cluster) -> AsyncIterator[Process]:
     await orphans.outlive(cluster.data)
     async with processes.running(command_of(cluster), log_line) as process:
         await wait_until_ready(cluster, process)
-        await create_database(cluster)
+        try:
+            await create_database(cluster)
+        except (*OUTAGES, asyncpg.PostgresError) as error:
+            # Killed just now, say: an end like any other, after which it is started again.
+            raise StartFailed(f"PostgreSQL was ready and is not any more: {error}") from None
         yield process
 
 

@@ -19,8 +19,11 @@ log = logging.getLogger(__name__)
 
 PAUSE_SECONDS_MIN = 0.2
 PAUSE_SECONDS_MAX = 30.0
+# Of one that had been ready. It serves somebody whenever it runs, so it is never away for long, however often
+# it is killed.
+READY_PAUSE_SECONDS_MAX = 1.0
 # A process that ran this long was healthy: the next end of it begins again with the shortest pause.
-HEALTHY_SECONDS = 60.0
+HEALTHY_SECONDS = 10.0
 
 
 class StartFailed(Exception):
@@ -209,6 +212,7 @@ class Keeper:
                 if process.is_running:
                     self.on_replaced(self.name, process.pid)
                     return own.pop_all()
+                self.pause = min(self.pause, READY_PAUSE_SECONDS_MAX)
         await self.rest(since)
         return predecessor
 

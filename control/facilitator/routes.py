@@ -10,6 +10,7 @@ room = Room("facilitator", "/facilitator")
 @room.post(
     "/verify",
     access="facilitator.use",
+    is_change=False,
     fails=[Invalid, PaymentsUnavailable],
     is_transaction=False,
     id="facilitator_verify",

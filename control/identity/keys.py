@@ -7,6 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.api.permissions import BuiltIn
 from gateway.kit import ids, keys
 from gateway.kit.sql import Db, Statements
 
@@ -24,14 +25,18 @@ class NewKey:
     mode: Literal["live", "test"]
     scopes: list[str] | None = None
     expires_at: datetime | None = None
+    project_id: UUID | None = None
+    project_role: BuiltIn | None = None
+    """For a project's key, which acts in its project only and spends nothing."""
 
 
 async def issue(db: Db, new: NewKey) -> tuple[Record, str]:
     """Return the stored row and the key itself, which is nowhere else: only its fingerprint is kept."""
-    key = keys.new(new.mode)
+    key = keys.new(new.mode) if new.project_id is None else keys.new_for_project()
     row = await db.fetchrow(
         SQL.issue, ids.new(), new.organization_id, new.user_id, new.name, new.kind,
         keys.prefix(key), keys.fingerprint(key), new.mode, new.scopes, new.expires_at,
+        new.project_id, new.project_role, key[-4:],
     )  # fmt: skip
     assert row is not None, "without ON CONFLICT, an INSERT returns its row"
     return row, key
@@ -40,6 +45,29 @@ async def issue(db: Db, new: NewKey) -> tuple[Record, str]:
 async def revoke(db: Db, organization_id: UUID, key_id: UUID) -> bool:
     """False when there is no such key, or no longer."""
     return await db.fetchval(SQL.revoke, organization_id, key_id) is not None
+
+
+async def rename_of_project(db: Db, project_id: UUID, key_id: UUID, name: str) -> bool:
+    return await db.fetchval(SQL.rename_of_project, project_id, key_id, name) is not None
+
+
+async def revoke_in_project(db: Db, project_id: UUID, key_id: UUID) -> bool:
+    """Revoked before or now; False when there never was such a key."""
+    return await db.fetchval(SQL.revoke_in_project, project_id, key_id) is not None
+
+
+async def rescope(db: Db, organization_id: UUID, user_id: UUID, key_id: UUID, scopes: list[str]) -> bool:
+    """False when the user has no such key that still counts."""
+    return await db.fetchval(SQL.rescope, organization_id, user_id, key_id, scopes) is not None
+
+
+async def revoke_of_project(db: Db, project_id: UUID) -> None:
+    await db.execute(SQL.revoke_of_project, project_id)
+
+
+async def revoke_of_member(db: Db, organization_id: UUID, user_id: UUID) -> None:
+    """They would work again if their user was invited again, and nobody would think of them."""
+    await db.execute(SQL.revoke_of_member, organization_id, user_id)
 
 
 async def lock_unless_issued(db: Db, organization_id: UUID) -> bool:

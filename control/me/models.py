@@ -1,18 +1,11 @@
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from control.api.fields import Name
-
-# Of a person an id is 32 hexadecimal digits there, without the dashes.
-PersonId = Annotated[
-    UUID,
-    PlainSerializer(lambda value: value.hex, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
-]
+from control.api.wire_ids import OrgId, PersonId
 
 
 class Wire(BaseModel):
@@ -27,7 +20,7 @@ class Profile(Wire):
     image: Annotated[str | None, Field(description="A data: URL.")]
     created_at: datetime
     updated_at: datetime
-    default_org_id: Annotated[UUID | None, Field(description="Where you act when nothing is named.")]
+    default_org_id: Annotated[OrgId | None, Field(description="Where you act when nothing is named.")]
     last_sign_in: datetime | None
 
 

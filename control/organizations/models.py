@@ -4,6 +4,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from control.api.fields import Name
+from control.api.v1 import Camel, CamelBody, Moment
+from control.api.wire_ids import OrgId
+
+Slug = Annotated[str, Field(min_length=2, max_length=40, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
 
 class Organization(BaseModel):
     id: UUID
@@ -15,3 +21,40 @@ class Organization(BaseModel):
     updated_at: datetime
     deleted_at: datetime | None
     stripe_customer_id: Annotated[str | None, Field(description="Null: cards are not taken yet.")] = None
+
+
+class OperatedOrganization(Organization):
+    suspended_at: Annotated[datetime | None, Field(description="Null while it is not suspended.")]
+
+
+class Suspension(BaseModel, extra="forbid"):
+    is_suspended: bool
+
+
+class V1NewOrg(CamelBody):
+    name: Annotated[Name, Field(min_length=2)]
+    slug: Annotated[Slug | None, Field(description="Made from the name if not set.")] = None
+
+
+class V1OrgChange(CamelBody):
+    name: Annotated[Name, Field(min_length=2)]
+
+
+class V1Org(Camel):
+    id: OrgId
+    slug: str
+    name: str
+    personal: bool
+    created_at: Moment
+
+
+class V1OrgShown(Camel):
+    org: V1Org
+
+
+class V1Orgs(Camel):
+    orgs: list[V1Org]
+
+
+class V1Deleted(Camel):
+    deleted: OrgId

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from control.api.operation import Ports
+from control.api.ports import Ports
 from control.publishers import credentials, prices, rules
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.store import Columns, Listed

@@ -4,10 +4,12 @@ from uuid import UUID
 
 from pydantic import Field
 
+from control.api import wire_ids
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Done, Room
+from control.api.operation import Blob, Call, Created, Done, Found, Room
 from control.api.paging import Data, Limit, Offset, Page, page
-from control.publishers import prices, saving, store, suggest
+from control.publishers import logos, prices, saving, store, suggest
+from control.publishers.logos import LogoUpload, LogoUploaded
 from control.publishers.models import (
     Category,
     NewPublisher,
@@ -19,6 +21,7 @@ from control.publishers.models import (
 )
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.saving import SlugTaken
+from control.publishers.standing import OperatedPublisher, Standing
 from gateway.kit.problem import NotFound
 
 room = Room("publishers", "/organizations/{organization_id}/publishers")
@@ -166,6 +169,45 @@ async def suggest_publishers(
         for fit, row in fits[:limit]
     ]
     return Data(data=Suggestions(publishers=found, agents=[]))
+
+
+@room.post("/{publisher_id}/logo", access="publishers.write", fails=[NotFound], id="upload_publisher_logo")
+async def upload_logo(
+    call: Call, organization_id: OrganizationId, publisher_id: UUID, *, body: LogoUpload
+) -> Data[LogoUploaded]:
+    """Upload a publisher's logo, in place of the one it had."""
+    content = logos.content_of(body)
+    slug = await store.slug_of(call.db, organization_id, publisher_id)
+    url = f"{call.ports.origin}/publishers/{slug}/logo"
+    if not await store.put_logo(call.db, organization_id, publisher_id, body.content_type, content, url):
+        raise NotFound(f"no publisher {publisher_id}")
+    return Data(data=LogoUploaded(message="The logo is uploaded.", logo_url=url))
+
+
+@room.get(at="/publishers/{slug}/logo", access=None, fails=[NotFound], id="get_store_publisher_logo")
+async def show_logo(call: Call, slug: str) -> Blob | Found:
+    """Show a publisher's logo, by the publisher's slug or id.
+
+    One that was uploaded is the answer itself; one that is elsewhere is where the answer leads.
+    """
+    row = await store.logo(call.db, slug, wire_ids.read("", slug))
+    if row is None:
+        raise NotFound(f"no publisher {slug}")
+    own = f"/publishers/{row['slug']}/logo"
+    if row["content"] is not None and (row["logo_url"] or own).endswith(own):
+        return Blob(row["content"], row["content_type"], logos.HEADERS)
+    if row["logo_url"] is None or row["logo_url"].endswith(own):
+        raise NotFound(f"{slug} has no logo")
+    return Found(row["logo_url"])
+
+
+@room.patch(at="/platform/publishers/{publisher_id}", access="platform.operate", fails=[NotFound])
+async def operate(call: Call, publisher_id: UUID, *, body: Standing) -> Data[OperatedPublisher]:
+    """Verify a publisher, or suspend it: paid calls to it are 404 within a second."""
+    changed = await store.set_standing(call.db, publisher_id, body)
+    if changed is None:
+        raise NotFound(f"no publisher {publisher_id}")
+    return Data(data=changed)
 
 
 @room.get(at="/publishers/{slug}", access=None, fails=[NotFound], id="get_store_publisher")

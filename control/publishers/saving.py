@@ -32,6 +32,7 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
         ):
             raise SlugTaken(f"the slug {body.slug} is taken")
         await write_prices(db, organization_id, subject.publisher_id, made.listed)
+        call.about(subject.publisher_id)
     return subject.publisher_id
 
 

@@ -8,6 +8,7 @@ from asyncpg import Record
 from control.publishers import prices
 from control.publishers.models import Asset, Publisher
 from control.publishers.prices import Pricing
+from control.publishers.standing import OperatedPublisher, Standing
 from gateway.kit.sql import Db, Statements
 
 SQL = Statements(__file__)
@@ -180,3 +181,26 @@ async def lock_sealed(db: Db, publisher_id: UUID) -> Record | None:
 
 async def replace_sealed(db: Db, publisher_id: UUID, sealed: bytes) -> None:
     await db.execute(SQL.replace_sealed, publisher_id, sealed)
+
+
+async def slug_of(db: Db, organization_id: UUID, publisher_id: UUID) -> str | None:
+    found = await db.fetchval(SQL.slug, organization_id, publisher_id)
+    return None if found is None else str(found)
+
+
+async def put_logo(
+    db: Db, organization_id: UUID, publisher_id: UUID, content_type: str, content: bytes, url: str
+) -> bool:
+    if await db.fetchval(SQL.show_logo_at, organization_id, publisher_id, url) is None:
+        return False
+    await db.execute(SQL.put_logo, publisher_id, content_type, content)
+    return True
+
+
+async def logo(db: Db, slug: str, publisher_id: UUID | None) -> Record | None:
+    return await db.fetchrow(SQL.logo, slug, publisher_id)
+
+
+async def set_standing(db: Db, publisher_id: UUID, standing: Standing) -> OperatedPublisher | None:
+    row = await db.fetchrow(SQL.set_standing, publisher_id, standing.is_verified, standing.is_suspended)
+    return OperatedPublisher(**dict(row)) if row else None

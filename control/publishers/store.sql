@@ -63,7 +63,7 @@ SELECT count(*) FROM publishers WHERE organization_id = $1 AND deleted_at IS NUL
 
 -- name: ids_of_store
 SELECT id FROM publishers
-WHERE deleted_at IS NULL AND is_active
+WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active
   AND ($1::boolean IS NULL OR is_verified = $1)
   AND ($2::text IS NULL OR category = $2)
   AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0 OR strpos(slug, lower($3)) > 0)
@@ -72,13 +72,13 @@ LIMIT $4 OFFSET $5
 
 -- name: count_of_store
 SELECT count(*) FROM publishers
-WHERE deleted_at IS NULL AND is_active
+WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active
   AND ($1::boolean IS NULL OR is_verified = $1)
   AND ($2::text IS NULL OR category = $2)
   AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0 OR strpos(slug, lower($3)) > 0)
 
 -- name: id_of_slug
-SELECT id FROM publishers WHERE slug = $1 AND deleted_at IS NULL AND is_active
+SELECT id FROM publishers WHERE slug = $1 AND deleted_at IS NULL AND suspended_at IS NULL AND is_active
 
 -- name: show
 SELECT publishers.id, name, slug, category AS publisher_category, wallet_address, wallet_network_id, api_url,
@@ -114,7 +114,7 @@ LEFT JOIN LATERAL (
     WHERE publisher_id = publishers.id
     ORDER BY position LIMIT 1
 ) AS first_asset ON true
-WHERE deleted_at IS NULL AND is_active AND EXISTS (
+WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND EXISTS (
     SELECT FROM unnest($1::text[]) AS word
     WHERE strpos(lower(concat_ws(' ', name, slug, details ->> 'description', details ->> 'capabilities',
         details ->> 'categories', details ->> 'use_cases')), word) > 0
@@ -130,3 +130,29 @@ SELECT organization_id, auth_sealed FROM publishers WHERE id = $1 AND auth_seale
 
 -- name: replace_sealed
 UPDATE publishers SET auth_sealed = $2 WHERE id = $1
+
+-- name: put_logo
+INSERT INTO publisher_logos (publisher_id, content_type, content) VALUES ($1, $2, $3)
+ON CONFLICT (publisher_id) DO UPDATE
+SET content_type = excluded.content_type, content = excluded.content, updated_at = now()
+
+-- name: show_logo_at
+UPDATE publishers SET details = details || jsonb_build_object('logo_url', $3::text), updated_at = now()
+WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
+RETURNING id
+
+-- name: logo
+SELECT slug, details ->> 'logo_url' AS logo_url, content_type, content
+FROM publishers LEFT JOIN publisher_logos ON publisher_id = id
+WHERE (slug = $1 OR id = $2) AND deleted_at IS NULL AND suspended_at IS NULL AND is_active
+
+-- name: slug
+SELECT slug FROM publishers WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
+
+-- name: set_standing
+UPDATE publishers
+SET is_verified = coalesce($2, is_verified),
+    suspended_at = CASE WHEN $3::boolean IS NULL THEN suspended_at WHEN $3 THEN coalesce(suspended_at, now()) END,
+    updated_at = now()
+WHERE id = $1 AND deleted_at IS NULL
+RETURNING id, slug, organization_id, is_active, is_verified, suspended_at

@@ -34,7 +34,11 @@ def hold(host: str, port: int) -> socket.socket:
 
 def join(host: str, port: int) -> socket.socket:
     """A socket of this process's own on a held port, bound and not yet listening."""
-    return hold(host, port)
+    bound = hold(host, port)
+    # Set now, it does not let a stranger in beside us, and connections inherit it: those of a killed farebox
+    # linger in the kernel for a minute, and would keep the port from the next one.
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return bound
 
 
 class Door:

@@ -151,7 +151,7 @@ async def deposit(
     if authorization is not None:
         asking = call.ports.asking("POST", {"Authorization": authorization})
         credential = await credentials.present(call.db, asking)
-        actor = await access.admit(call.db, credential, "wallet.deposit", None)
+        actor = await access.admit(call.db, credential, "wallet.deposit")
         organization_id = actor.organization_id
     deposits: Deposits = call.ports.cashier
     payment = Credentials(None, x_payment, payment_signature)

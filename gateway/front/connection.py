@@ -11,7 +11,6 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestHandler
 
 from gateway.front.problems import (
     FULL,
@@ -21,6 +20,7 @@ from gateway.front.problems import (
     Malformed,
     printable,
 )
+from gateway.front.serving import Serving
 from gateway.kit.body import RequestBroken
 from gateway.kit.problem import problem, respond
 from gateway.metering import metrics
@@ -35,8 +35,8 @@ STRIKES_MAX = 2
 log = structlog.get_logger(__name__)
 
 
-class Connection(RequestHandler):
-    __slots__ = ("body", "body_bytes", "body_timer", "front", "head_timer", "place", "stall_timer", "strikes")
+class Connection(Serving):
+    __slots__ = ("body", "body_bytes", "body_timer", "front", "place", "stall_timer", "strikes")
 
     def __init__(self, front: "Front", **settings: Any) -> None:
         super().__init__(front, **settings)
@@ -44,7 +44,6 @@ class Connection(RequestHandler):
         self.place: str | None = None
         self.body: StreamReader | None = None
         self.body_bytes = self.strikes = 0
-        self.head_timer: asyncio.TimerHandle | None = None
         self.body_timer: asyncio.TimerHandle | None = None
         self.stall_timer: asyncio.TimerHandle | None = None
 
@@ -75,6 +74,7 @@ class Connection(RequestHandler):
             self.begin(data)
         elif data and not (self._close or self._force_close or self._upgraded):
             self.go_on(len(data))
+        self.take_if_idle()
 
     def begin(self, data: bytes) -> None:
         """A head is complete."""
@@ -118,11 +118,6 @@ class Connection(RequestHandler):
         else:
             # A call is under way: it is answered, and what is begun behind it is not.
             self.close()
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether no request is here, or only a part of one's head."""
-        return self._waiter is not None and not self._waiter.done() and not self._messages
 
     def look_at_body(self) -> None:
         self.body_timer = None
@@ -175,13 +170,6 @@ class Connection(RequestHandler):
             log.info("connection.stalled")
             self.transport.abort()
 
-    def _process_keepalive(self) -> None:
-        if self.head_timer is None:
-            super()._process_keepalive()
-        else:
-            # Not idle: a request is arriving, and has a deadline of its own.
-            self._keepalive_handle = None
-
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -190,7 +178,7 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what aiohttp's parser refuses, and what nobody else caught, as a problem; then close."""
-        if request.writer.output_size > 0:
+        if self.has_answered or request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, so there cannot be another")
         if status == 400:
             detail = printable((message or "").partition("\n")[0].rstrip(": "))

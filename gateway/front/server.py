@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import HttpVersion10, web
@@ -14,6 +14,7 @@ from config.settings import Listen
 from gateway.front.connection import Connection, close_after
 from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
+from gateway.front.reply import Reply
 from gateway.kit.addresses import unit
 from gateway.kit.problem import respond
 from gateway.metering import metrics
@@ -22,9 +23,11 @@ HEADER_BYTES_MAX = 1 << 16
 # An idle connection may have a request under way to us, so it is not closed at once when the process is to
 # end: the request is answered, and the answer says that the connection ends with it.
 IDLE_DRAIN_SECONDS = 3.0
+# For what is cut off at the end to part with its callers.
+PARTING_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Reply]]
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +41,8 @@ class Front(web.Server):
 
     def __init__(self, handler: Handler, listen: Listen, request_factory: Any = None) -> None:
         super().__init__(
-            self.answer,
+            # aiohttp passes on what it is given, and the connection knows both kinds of answer.
+            cast(Any, self.answer),
             request_factory=request_factory,
             access_log=None,
             logger=QUIET,
@@ -56,7 +60,7 @@ class Front(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse | Reply:
         if why := flaw(request):
             metrics.REFUSALS.labels(Malformed.slug).inc()
             # The answer is in a version that exists, whatever the request claimed.
@@ -106,14 +110,24 @@ class Front(web.Server):
         for connection in self.open():
             connection.close_after_answer()
         while (spent := loop.time() - started) < seconds:
-            tasks = [one._task_handler for one in self.open() if one._task_handler is not None]
-            if not tasks:
+            left = self.open()
+            if not left:
                 break
             if spent >= IDLE_DRAIN_SECONDS:
-                for connection in self.open():
+                for connection in left:
                     connection.close_if_idle()
-            await asyncio.wait(tasks, timeout=LOOK_SECONDS)
-        await self.shutdown(max(seconds - (loop.time() - started), 0.1))
+            tasks = self.serving()
+            await (asyncio.wait(tasks, timeout=LOOK_SECONDS) if tasks else asyncio.sleep(LOOK_SECONDS))
+        cut_off = self.serving()
+        for task in cut_off:
+            task.cancel()
+        if cut_off:
+            # WebSockets say goodbye, for which aiohttp leaves them no time.
+            await asyncio.wait(cut_off, timeout=PARTING_SECONDS)
+        await self.shutdown(0.1)
 
     def open(self) -> list[Connection]:
         return [one for one in self.connections if isinstance(one, Connection)]
+
+    def serving(self) -> list[asyncio.Task[None]]:
+        return [one._task_handler for one in self.open() if one._task_handler is not None]

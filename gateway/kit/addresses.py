@@ -3,6 +3,9 @@
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+# Remembered, because a kept connection asks again for each of its calls.
+address_of = lru_cache(maxsize=4096)(ip_address)
+
 
 @lru_cache(maxsize=4096)
 def unit(text: str) -> str:

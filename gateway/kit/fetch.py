@@ -12,7 +12,6 @@ from gateway.types import Fetch
 
 TIMEOUT = aiohttp.ClientTimeout(total=10)
 ANSWER_BYTES_MAX = 65_536
-# Said, not left to the client: the session that is shared with upstreams adds no such header.
 FORM = "application/x-www-form-urlencoded"
 
 Ask: TypeAlias = Callable[
@@ -37,11 +36,23 @@ def connector(
     )
 
 
+def session(guard: Guard) -> aiohttp.ClientSession:
+    """For these functions: no cookies, which would travel from one publisher to the next, no second tries."""
+    made = aiohttp.ClientSession(
+        connector=connector(guard),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    )
+    # aiohttp sends an idempotent request again when a kept connection turns out closed.
+    made._retry_connection = False
+    return made
+
+
 def guarded_fetch(guard: Guard, session: aiohttp.ClientSession) -> Fetch:
     """Return a function that POSTs a form and returns the body of a 2xx answer.
 
-    It follows no redirects, and raises ``FetchFailed``, with public text, for all else. The session has
-    this module's connector and no cookies, which would travel from one publisher to the next.
+    It follows no redirects, and raises ``FetchFailed``, with public text, for all else.
     """
     ask = guarded_ask(guard, session)
 

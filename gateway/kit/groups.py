@@ -11,8 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from gateway.kit.sql import OUTAGES, TIMEOUT_SECONDS
+from gateway.kit.pools import TIMEOUT_SECONDS
+from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
+
+# Between two tries of a group that is patient with a database that starts again.
+PAUSE_SECONDS = 0.2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,8 +51,10 @@ class Group(Generic[Item, Result]):
         *,
         lanes: int = 1,
         size_max: int = 256,
+        patience_seconds: float = 0,
     ) -> None:
         self.run = run
+        self.patience_seconds = patience_seconds
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
@@ -87,16 +93,28 @@ class Group(Generic[Item, Result]):
     async def commit(self, batch: Sequence[Waiting[Item, Result]]) -> None:
         error = await self.attempt(batch)
         if isinstance(error, TimeoutError):
-            fail(batch, error)
+            # Those behind it have waited for the same silence, and nothing was sent for them.
+            fail([*batch, *self.waiting], error)
+            self.waiting.clear()
         elif isinstance(error, OUTAGES):
             # The answer may have been lost on the way back, so it is asked for again.
-            if error := await self.attempt(batch):
+            if error := await self.insist(batch):
                 fail(batch, error)
         elif error is not None:
             # One bad item must not fail its neighbours, so each gets a transaction of its own.
             for one in batch:
                 if error := await self.attempt([one]):
                     fail([one], error)
+
+    async def insist(self, batch: Sequence[Waiting[Item, Result]]) -> Exception | None:
+        """Once more, or as long as there is patience."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience_seconds
+        while (error := await self.attempt(batch)) is not None:
+            if isinstance(error, TimeoutError) or not isinstance(error, OUTAGES) or loop.time() > deadline:
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
+        return error
 
     async def attempt(self, batch: Sequence[Waiting[Item, Result]]) -> Exception | None:
         """Run the batch and hand out its results; the error, for the caller to deal with, if it failed."""

@@ -6,6 +6,7 @@ to believe.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -73,12 +74,22 @@ def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict
     named = set(connection_options(headers.getall("Connection", ())))
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        # Some servers read X_Forwarded_For as X-Forwarded-For, so the two are one name here.
-        plain = name.lower().replace("_", "-")
-        if plain in dropped or plain in named or plain.startswith(PREFIXES) or is_key(value):
+        if is_dropped(name, dropped) or is_key(value) or (named and plain_of(name) in named):
             continue
         kept.add(name, value)
     return CIMultiDictProxy(kept)
+
+
+@lru_cache(maxsize=4096)
+def is_dropped(name: str, dropped: frozenset[str]) -> bool:
+    """Remembered, because nearly all requests have the same few names."""
+    plain = plain_of(name)
+    return plain in dropped or plain.startswith(PREFIXES)
+
+
+def plain_of(name: str) -> str:
+    # Some servers read X_Forwarded_For as X-Forwarded-For, so the two are one name here.
+    return name.lower().replace("_", "-")
 
 
 def connection_options(values: Iterable[str]) -> Iterable[str]:
@@ -89,4 +100,4 @@ def connection_options(values: Iterable[str]) -> Iterable[str]:
 
 def is_key(value: str) -> bool:
     """A caller that puts its key into another header, ``X-API-Key`` say, does not hand it to a publisher."""
-    return "fb_live_" in value or "fb_test_" in value
+    return any(start in value for start in ("fb_live_", "fb_test_", "brk_"))

@@ -4,22 +4,16 @@ import json
 import operator
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
-if TYPE_CHECKING:
-    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
-    Pooled: TypeAlias = PoolConnectionProxy[asyncpg.Record]
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-else:  # Only asyncpg's stubs are generic: brackets would raise at run time.
-    Pool, Pooled, Connection = asyncpg.Pool, PoolConnectionProxy, asyncpg.Connection
+from gateway.kit import pools
 
+Pool: TypeAlias = pools.Pool
+Pooled: TypeAlias = pools.Pooled
+Connection: TypeAlias = pools.Connection
 Db: TypeAlias = Pool | Pooled | Connection
-
-# No statement here takes long; one that does waits for a database that is not there.
-TIMEOUT_SECONDS = 10
 
 # What a database that is away, starting or full raises; anything else is a bug.
 OUTAGES = (
@@ -55,15 +49,6 @@ class Statements:
             raise AttributeError(f"{self.path} has no statement named {name}") from None
 
 
-class Stateless(Connection):
-    """Nothing here sets a session's variable, listens, or takes a session's lock on a pooled connection, so
-    none is given back with a round trip that undoes it. What a transaction does ends with the transaction.
-    """
-
-    def get_reset_query(self) -> str:
-        return ""
-
-
 def create_pool(
     dsn: str, *, database: str | None = None, size_max: int = 10, is_planned_once: bool = False
 ) -> Pool:
@@ -72,16 +57,8 @@ def create_pool(
     NUMERIC is ``int`` and JSONB is Python values on its connections. ``is_planned_once`` is for statements
     that run for every call and find all their rows by a key.
     """
-    return asyncpg.create_pool(
-        dsn,
-        database=database,
-        min_size=1,
-        max_size=size_max,
-        init=plan_once if is_planned_once else speak_python,
-        connection_class=Stateless,
-        timeout=TIMEOUT_SECONDS,
-        command_timeout=TIMEOUT_SECONDS,
-    )
+    init = plan_once if is_planned_once else speak_python
+    return pools.bounded(dsn, database=database, max_size=size_max, init=init)
 
 
 async def plan_once(connection: Connection) -> None:
@@ -96,6 +73,7 @@ async def speak_python(connection: Connection) -> None:
     await connection.set_type_codec(
         "numeric", schema="pg_catalog", encoder=digits, decoder=int, format="text"
     )
+    await connection.execute(pools.SESSION)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 

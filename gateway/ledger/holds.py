@@ -4,7 +4,9 @@ Each statement decides and acts at once for a whole batch of calls, so a balance
 spent twice, and many calls share one commit. Closing a hold that is already closed changes nothing.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -16,8 +18,12 @@ from asyncpg import Record
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import OUTAGES, Db, Pool, Statements
+from gateway.kit.tasks import Crew
 
 SQL = Statements(__file__)
+
+# A PostgreSQL that crashed is back sooner, as a rule.
+PATIENCE_SECONDS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -96,11 +102,13 @@ class Holds:
         self.pool = pool
         self.lifetime = lifetime
         self.openings = Group(self.open_batch)
-        self.postings = Group(self.post_batch)
+        # What was served is paid for, if the database is back in time. What is not voided, expires.
+        self.postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS)
         # Apart, so that calls with caps or keys of their own do not make the others' statements longer.
         self.bound_openings = Group(self.open_batch)
-        self.partial_postings = Group(self.post_batch)
+        self.partial_postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS)
         self.voidings = Group(self.void_batch)
+        self.crew = Crew()
 
     async def open(self, opening: Opening) -> Verdict:
         return await (self.bound_openings if opening.is_bound else self.openings).add(opening)
@@ -112,6 +120,15 @@ class Holds:
     async def void(self, call_id: UUID) -> bool:
         """True for the one who closed the hold."""
         return await self.voidings.add(call_id)
+
+    def give_up(self, call_id: UUID) -> None:
+        """Void, if it can be done, a hold that may have been opened, and let nobody wait for it."""
+        self.crew.start(self.try_void(call_id))
+
+    async def try_void(self, call_id: UUID) -> None:
+        # While the database is away there is nothing to void either; what there is, expires.
+        with suppress(*OUTAGES, asyncpg.PostgresError):
+            await self.void(call_id)
 
     async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
         # Whether a call is refused for money alone, and others' caps and keys have no part in it.
@@ -207,6 +224,8 @@ class Holds:
         return [call_id in closed for call_id in batch]
 
     async def close(self) -> None:
+        # Not cancelled: each of them gives somebody's money back.
+        await asyncio.gather(*self.crew.tasks)
         groups = (self.openings, self.bound_openings, self.postings, self.partial_postings, self.voidings)
         for group in groups:
             await group.close()

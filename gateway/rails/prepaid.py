@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
+
+import structlog
 
 from config.settings import Network
 from gateway import cost
@@ -14,7 +15,7 @@ from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers
 from gateway.kit.money import to_atomic_down, to_text
 from gateway.kit.problem import Refusal
-from gateway.kit.sql import Pool
+from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
 from gateway.ledger.holds import SHORT, Holds, Opening, Posting, Verdict
 from gateway.ledger.usage import Usage
@@ -36,6 +37,8 @@ from gateway.types import (
     Receipt,
 )
 
+log = structlog.get_logger(__name__)
+
 
 class Short(Exception):
     """The balance does not cover the call. ``members`` say by how much, in the words of the 402 body."""
@@ -47,6 +50,10 @@ class Short(Exception):
 
 class HoldExpired(Refusal):
     status, slug, title = 504, "hold-expired", "The call outlived its reservation"
+
+
+class ChargeUnknown(Refusal):
+    status, slug, title = 503, "charge-unknown", "It is not known whether the call was charged"
 
 
 Members: TypeAlias = dict[str, object]
@@ -92,13 +99,20 @@ class PrepaidHold:
         spent = price.ceiling if price.tariff is None else await self.actual(price.tariff, measured)
         fee = spent * self.rail.fee_basis_points // 10_000
         self.is_open = False
-        posted = await self.rail.holds.post(
-            Posting(
-                event.call_id, spent, fee, self.description, event.publisher_id,
-                event.method, event.path, head.status,
-                is_partial=self.is_capped and spent < price.ceiling, alert_below=self.alert_below,
-            )
+        posting = Posting(
+            event.call_id, spent, fee, self.description, event.publisher_id,
+            event.method, event.path, head.status,
+            is_partial=self.is_capped and spent < price.ceiling, alert_below=self.alert_below,
         )  # fmt: skip
+        try:
+            posted = await self.rail.holds.post(posting)
+        except OUTAGES as error:
+            log.warning("charge.unknown", call_id=str(event.call_id), reason=repr(error))
+            raise ChargeUnknown(
+                f"the database went away while call {event.call_id} was charged. GET /wallet/transactions "
+                "has it if it was; if not, it never will be, and its hold ends. With an Idempotency-Key "
+                "it would be safe to ask again"
+            ) from None
         if not posted:
             raise HoldExpired(f"call {event.call_id} took too long and was not charged")
         return Receipt(event.call_id, "prepaid", spent, price.asset)
@@ -197,8 +211,7 @@ class PrepaidRail:
         except BaseException:
             # Whoever is cancelled is so once it is decided, and in trouble it may have been opened all the
             # same: nobody else would close it before it expires.
-            with suppress(Exception):
-                await self.holds.void(opening.call_id)
+            self.holds.give_up(opening.call_id)
             raise
 
     async def is_kept(self, event: Usage, price: Price) -> bool:

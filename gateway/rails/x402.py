@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
+import structlog
+
 from gateway.answers import again
 from gateway.answers.again import AnsweredBefore, AnswerNotKept
 from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers, Kept
 from gateway.kit.money import to_text
-from gateway.kit.sql import Pool
+from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import holds
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
@@ -25,11 +27,13 @@ from gateway.types import Caller, Head, Inbound, Keeper, Match, Outcome, Quote, 
 from gateway.x402 import intake, payments
 from gateway.x402.claims import Claims
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
-from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
+from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable, SettlementPending
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Checked, Settlements
 from gateway.x402.wire import Resource, identifier_extension
+
+log = structlog.get_logger(__name__)
 
 Standing: TypeAlias = Literal["running", "lost", "unused", "unknown"]
 
@@ -59,7 +63,12 @@ class X402Hold:
             "status": head.status,
             "description": self.challenge.resource.description,
         }
-        settlement = await self.rail.settlements.settle(event.call_id, paid, used, self.checked)
+        try:
+            settlement = await self.rail.settlements.settle(event.call_id, paid, used, self.checked)
+        except OUTAGES as error:
+            # It may have been sent, and the background jobs find out: the payer must not sign another.
+            log.warning("settlement.unknown", call_id=str(event.call_id), reason=repr(error))
+            raise SettlementPending(event.call_id, "") from None
         if settlement.outcome == "settled":
             return Receipt(
                 event.call_id, "x402", paid.amount, paid.asset, self.intake.receipt(settlement.transaction)

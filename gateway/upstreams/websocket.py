@@ -23,7 +23,7 @@ from config.settings import Upstream
 from gateway.kit.fetch import connector
 from gateway.kit.problem import Refusal
 from gateway.kit.ssrf import Guard
-from gateway.upstreams.http import UpstreamTimeout, UpstreamUnreachable
+from gateway.upstreams.exchange import UpstreamTimeout, UpstreamUnreachable
 
 # From asking for the connection to having it.
 HANDSHAKE_SECONDS = 15

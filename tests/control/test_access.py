@@ -1,12 +1,12 @@
 import asyncio
-from typing import Any, get_args
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from control.api import credentials
-from control.api.access import GRANTS, Permission, Role, permitted
-from control.api.operation import Ports
+from control.api import access, credentials
+from control.api.permissions import CATALOGUE, GRANTS, OWN_ACCOUNT, OWNER, BuiltIn
+from control.api.ports import Ports
 from gateway.kit import keys
 from gateway.kit.problem import Unauthorized
 from gateway.kit.sql import Pool
@@ -127,16 +127,21 @@ async def test_default_is_the_organization_of_the_key(client: Client, member: Me
         ),
     ],
 )
-def test_a_role_grants(role: Role, may: set[str], may_not: set[str]) -> None:
+def test_a_role_grants(role: BuiltIn, may: set[str], may_not: set[str]) -> None:
     assert may <= GRANTS[role]
     assert not may_not & GRANTS[role]
 
 
 def test_every_permission_is_granted_to_somebody() -> None:
-    assert permitted(PLATFORM, "owner", None) == set(get_args(Permission))
+    assert access.granted(PLATFORM, "owner", None) == set(CATALOGUE)
 
 
 def test_only_the_platform_operates_the_platform() -> None:
-    assert "platform.operate" not in permitted(uuid4(), "owner", ["platform.operate"])
-    assert "platform.operate" in permitted(PLATFORM, "admin", None)
-    assert "platform.operate" not in permitted(PLATFORM, "viewer", None)
+    assert access.granted(uuid4(), "owner", None) == OWNER
+    assert "platform.operate" in access.granted(PLATFORM, "admin", None)
+    assert "platform.operate" not in access.granted(PLATFORM, "viewer", None)
+
+
+def test_a_custom_role_grants_what_it_lists_and_never_the_platform() -> None:
+    custom = ["wallet.read", "platform.operate", "gone.permission"]
+    assert access.granted(PLATFORM, None, custom) == {"wallet.read"} | OWN_ACCOUNT

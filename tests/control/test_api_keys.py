@@ -4,7 +4,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from control.api.access import GRANTS, Actor
+from control.api.access import Actor
+from control.api.permissions import GRANTS
+from control.api.ports import Ports
 from control.api_keys import rules
 from control.identity import people
 from gateway.kit.sql import Pool
@@ -27,11 +29,11 @@ def actor(permissions: set[str], mode: Literal["live", "test"] = "live", *, is_s
         (actor(set(GRANTS["admin"])), None, ["every permission of its user"]),
         # The user that the key acts as is more than its maker.
         (actor(set(GRANTS["viewer"]), is_scoped=False), None,
-         ["api_keys.write", "facilitator.use", "publishers.write", "wallet.deposit", "wallet.spend"]),
+         sorted(GRANTS["admin"] - GRANTS["viewer"])),
     ],
 )  # fmt: skip
 def test_excess_is_what_the_maker_lacks(maker: Actor, scopes: list[str] | None, excess: list[str]) -> None:
-    assert rules.excess(maker, UUID(int=1), "admin", scopes) == excess
+    assert rules.excess(maker, GRANTS["admin"], scopes) == excess
 
 
 @pytest.mark.parametrize("organization", ["default", "own"])
@@ -141,3 +143,34 @@ async def test_a_person_names_the_agent_that_an_agent_key_is_for(
     assert await refused_fields(response) == ["body/agent_identity_id"]
     plain = await client.post(DEFAULT, json={"name": "a"})
     assert (await plain.json())["data"]["key_type"] == "user"
+
+
+async def test_scopes_are_replaced(client: Client, pool: Pool, member: Member) -> None:
+    made = (await (await client.post(DEFAULT, json={"name": "k"})).json())["data"]
+    at = f"/organizations/{member.organization_id}/api-keys/{made['id']}/scopes"
+    with_key = {"Authorization": f"Bearer {made['api_key']}"}
+    changed = await client.patch(at, json={"scopes": ["wallet.read", "wallet.read"]})
+    assert (await changed.json())["data"]["scopes"] == ["wallet.read"]
+    assert (await client.get("/wallet/balance", headers=with_key)).status == 200
+    assert (await client.get(DEFAULT, headers=with_key)).status == 403
+    for scopes, status in [([], 400), (["no.such"], 400), (["platform.operate"], 403)]:
+        assert (await client.patch(at, json={"scopes": scopes})).status == status
+    # A key does not widen itself, nor another one beyond itself.
+    wide = {"scopes": ["api_keys.write", "wallet.read"]}
+    assert (await client.patch(at, json=wide)).status == 200
+    assert (await client.patch(at, json=wide, headers=with_key)).status == 403
+    other = (await (await client.post(DEFAULT, json={"name": "k"})).json())["data"]
+    beyond = at.replace(made["id"], other["id"])
+    assert (await client.patch(beyond, json={"scopes": ["wallet.spend"]}, headers=with_key)).status == 403
+    assert (await client.patch(at.replace(made["id"], str(uuid4())), json=wide)).status == 404
+
+
+async def test_a_keys_last_use_is_known(client: Client, pool: Pool, ports: Ports) -> None:
+    (before,) = (await (await client.get(DEFAULT)).json())["data"]
+    assert before["last_used_at"] is None
+    await ports.uses.write(pool)
+    (once,) = (await (await client.get(DEFAULT)).json())["data"]
+    await ports.uses.write(pool)
+    (again,) = (await (await client.get(DEFAULT)).json())["data"]
+    # Written once a minute at most.
+    assert once["last_used_at"] == again["last_used_at"] is not None

@@ -115,7 +115,7 @@ async def test_changing_a_password(stranger: Client, pool: Pool) -> None:
 
 async def test_no_provider_is_configured(stranger: Client) -> None:
     response = await stranger.post("/v1/auth/sign-in/social", json={"provider": "github"})
-    assert (response.status, (await response.json())["code"]) == (503, "not-configured")
+    assert (response.status, (await response.json())["code"]) == (503, "not_configured")
 
 
 async def test_a_token_for_a_command_line_is_a_session(stranger: Client, pool: Pool) -> None:
@@ -129,7 +129,7 @@ async def test_a_token_for_a_command_line_is_a_session(stranger: Client, pool: P
 
 async def test_a_key_makes_no_tokens(client: Client) -> None:
     response = await client.post("/v1/auth/cli-token")
-    assert (response.status, (await response.json())["code"]) == (403, "session-needed")
+    assert (response.status, (await response.json())["code"]) == (403, "session_needed")
     assert await (await client.get("/v1/auth/get-session")).json() is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
-from control.api.operation import Ports
+from control.api.ports import Ports
 from control.publishers import jobs, suggest
 from gateway.kit import crypto
 from gateway.kit.crypto import Keyring

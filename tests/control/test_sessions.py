@@ -9,7 +9,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
-from control.api.operation import Ports
+from control.api.ports import Ports
 from control.identity import tokens
 from gateway.kit import crypto, ids
 from gateway.kit.crypto import Keyring

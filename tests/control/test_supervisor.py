@@ -2,6 +2,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -268,6 +269,19 @@ def test_a_held_port_is_taken_before_anybody_listens_and_can_be_joined() -> None
         pytest.raises(ports.PortTaken),
         ports.held(host, port),
     ):
+        pass
+
+
+def test_connections_that_a_killed_one_left_do_not_keep_its_port() -> None:
+    host = "127.0.0.1"
+    with ports.held(host, 0) as port, ports.join(host, port) as door:
+        door.listen()
+        caller = socket.create_connection((host, port))
+        served, _ = door.accept()
+    # As the kernel does for a process that dies; the caller hangs up a moment later.
+    served.close()
+    caller.close()
+    with ports.held(host, port):
         pass
 
 

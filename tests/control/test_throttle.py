@@ -7,7 +7,7 @@ import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
-from control.api.operation import Ports
+from control.api.ports import Ports
 from gateway.buckets import Buckets
 from gateway.kit.sql import Pool
 from tests.control.conftest import Client

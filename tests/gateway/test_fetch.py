@@ -7,12 +7,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from config.settings import Upstream
 from gateway.kit import fetch
 from gateway.kit.fetch import ANSWER_BYTES_MAX, FetchFailed
 from gateway.kit.ssrf import Guard
 from gateway.types import Fetch
-from gateway.upstreams.http import HttpUpstreams
 
 SEEN = web.AppKey("seen", list[Mapping[str, object]])
 
@@ -76,9 +74,8 @@ async def server() -> AsyncIterator[TestServer]:
 async def ask() -> AsyncIterator[Fetch]:
     guard = Guard(is_private_allowed=True)
     # The session that is really used, with all that it leaves out.
-    upstreams = HttpUpstreams(guard, Upstream())
-    yield fetch.guarded_fetch(guard, upstreams.session)
-    await upstreams.close()
+    async with fetch.session(guard) as session:
+        yield fetch.guarded_fetch(guard, session)
 
 
 async def test_posts_a_form_and_returns_the_body(server: TestServer, ask: Fetch) -> None:

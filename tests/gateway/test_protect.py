@@ -12,7 +12,7 @@ from config.settings import Upstream
 from gateway.protect import UpstreamBusy, UpstreamResting, protect
 from gateway.types import Head, Inbound, Match
 from gateway.upstreams import load
-from gateway.upstreams.http import UpstreamTimeout, UpstreamUnreachable
+from gateway.upstreams.exchange import UpstreamTimeout, UpstreamUnreachable
 from gateway.upstreams.load import Loads
 from gateway.x402.intake import PaymentInProgress
 from tests.gateway import routes

@@ -4,14 +4,24 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientConnectorError, ClientError, ClientSession, TCPConnector, web
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    TCPConnector,
+    WSMsgType,
+    web,
+)
 
 from tests.gateway.conftest import Ledger
 from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.shoppers import Shoppers, shopping
 from tests.paths.test_processes import Up, is_ready, served_everywhere, up, workers  # noqa: F401
 
 
@@ -102,6 +112,73 @@ async def test_a_rolling_restart_fails_no_call(up: Up) -> None:  # noqa: F811
     assert load.counts.keys() == {"200"}, load.counts
     assert load.counts["200"] > 200
     assert await is_paid_for(load)
+
+
+async def test_payments_that_are_being_settled_are_finished_by_workers_that_end(up: Up) -> None:  # noqa: F811
+    farebox = up.farebox
+    load = await loaded(farebox)
+    shoppers = Shoppers(load.url.removesuffix("/x"), "", farebox.agent.private_key)
+    async with shopping(shoppers, plain=0, by_key=0, by_payment=4):
+        await asyncio.sleep(1)
+        for pid in workers(farebox):
+            os.kill(pid, signal.SIGTERM)
+            await until(lambda pid=pid: is_replaced(farebox, pid), 30)  # type: ignore[misc]
+        await asyncio.sleep(0.5)
+    assert shoppers.told.count().keys() == {"200"}, shoppers.told.count()
+    paid = len(shoppers.told.paid)
+    assert paid > 10
+    assert len(farebox.upstream.seen) == paid
+    assert await farebox.chain.balance(farebox.token, farebox.platform_wallet) == paid * DOLLAR // 100
+
+
+async def test_the_end_cuts_streams_that_do_not_end_and_says_so_to_sockets(up: Up) -> None:  # noqa: F811
+    """After 20 seconds. What was begun is paid for, once, and ``up`` does not wait for it for ever."""
+    farebox = up.farebox
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/live":
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for message in socket:
+                await socket.send_str(message.data)
+            return socket
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        while True:
+            await response.write(b"data: on and on\n\n")
+            await asyncio.sleep(0.2)
+
+    load = await loaded(farebox)
+    farebox.upstream.handler = answer
+    shop, headers = load.url.removesuffix("/x"), load.account.headers
+    top = supervisor(workers(farebox)[0])
+    async with (
+        farebox.session.get(f"{shop}/events", headers=headers) as events,
+        farebox.session.ws_connect(f"{shop}/live", headers=headers) as live,
+    ):
+        await live.send_str("hello")
+        assert await live.receive_str() == "hello"
+        assert await events.content.readline() == b"data: on and on\n"
+        charges = "SELECT count(*) FROM transfers WHERE kind = 'charge'"
+        assert await farebox.pool.fetchval(charges) == 2
+        os.kill(top, signal.SIGTERM)
+        async with asyncio.TaskGroup() as group:
+            closing = group.create_task(live.receive())
+            streamed = group.create_task(stream_seconds(events))
+        assert 15 < streamed.result() < 25
+        assert (closing.result().type, live.close_code) == (WSMsgType.CLOSE, 1001)
+        await until(lambda: are_gone(farebox), 10)
+
+
+async def stream_seconds(response: ClientResponse) -> float:
+    """How long it was passed on before it broke off."""
+    now = asyncio.get_running_loop().time
+    begin = last = now()
+    with suppress(ClientError):
+        async for _ in response.content:
+            last = now()
+        pytest.fail("a stream that was cut off must not look complete")
+    return last - begin
 
 
 async def test_the_end_of_everything_finishes_what_it_has_begun(up: Up) -> None:  # noqa: F811

@@ -9,12 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import ValidationError
 
-from config.settings import Upstream
 from gateway.auth_mode import TokenCache, UpstreamAuthFailed, called_urls, dump_settings
 from gateway.kit import fetch
 from gateway.kit.ssrf import Guard
 from gateway.types import Fetch, Outbound, Vouched
-from gateway.upstreams.http import HttpUpstreams
 from plugins import oauth2_cc
 from plugins.oauth2_cc import MODE, Settings
 
@@ -60,9 +58,8 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 async def ask() -> AsyncIterator[Fetch]:
     guard = Guard(is_private_allowed=True)
     # The session that is really used, with all that it leaves out.
-    upstreams = HttpUpstreams(guard, Upstream())
-    yield fetch.guarded_fetch(guard, upstreams.session)
-    await upstreams.close()
+    async with fetch.session(guard) as session:
+        yield fetch.guarded_fetch(guard, session)
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path
-from typing import get_args
 from uuid import uuid4
 
 import pytest
@@ -11,9 +10,9 @@ from openapi_spec_validator import validate
 from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
-from control.api import openapi
-from control.api.access import Permission
+from control.api import openapi, table
 from control.api.operation import Operation
+from control.api.permissions import CATALOGUE
 from control.rooms import ROOMS
 from gateway.kit.sql import Pool
 from tests.control.conftest import NETWORKS, Client, ports_with
@@ -27,6 +26,7 @@ FOR_ANYONE = {
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window
+    "get_store_publisher_logo",  # a shop window
     "facilitator_supported",   # what a server asks before it sends payments
     "get_supported",           # what a payer asks before it pays
     "onchain_deposit",         # a payment says whose money it is
@@ -84,6 +84,11 @@ def test_openapi_is_current() -> None:
     )
 
 
+def test_the_table_of_operations_is_current() -> None:
+    readme = (CHECKED_IN.parent / "README.md").read_text()
+    assert readme == table.put_into(readme, ROOMS), "run: python -m control table"
+
+
 def test_openapi_is_valid() -> None:
     validate(openapi.document(ROOMS))
 
@@ -108,5 +113,11 @@ def test_an_operation_says_what_it_does(operation: Operation) -> None:
 
 
 def test_permissions_are_a_resource_and_an_action() -> None:
-    assert [one for one in get_args(Permission) if not re.fullmatch(r"[a-z_]+\.[a-z]+", one)] == []
-    assert list(get_args(Permission)) == sorted(get_args(Permission))
+    assert [one for one in CATALOGUE if not re.fullmatch(r"[a-z_]+\.[a-z]+", one)] == []
+    assert list(CATALOGUE) == sorted(CATALOGUE)
+
+
+def test_every_permission_is_asked_for() -> None:
+    # The gateway asks for wallet.spend, and a deposit that comes with a key for wallet.deposit.
+    elsewhere = {"wallet.deposit", "wallet.spend"}
+    assert set(CATALOGUE) == {operation.access for operation in OPERATIONS if operation.access} | elsewhere

@@ -1,0 +1,39 @@
+"""Organizations as rows, as far as they change. A person's own comes with the account, in ``people``."""
+
+from uuid import UUID
+
+from asyncpg import Record
+
+from control.identity import members
+from gateway.kit import ids
+from gateway.kit.sql import Db, Statements
+
+SQL = Statements(__file__)
+
+
+async def create(db: Db, name: str, slug: str, owner_id: UUID) -> UUID | None:
+    """Return the new organization's id; None when the slug is taken."""
+    organization_id: UUID | None = await db.fetchval(SQL.create, ids.new(), name, slug, owner_id)
+    if organization_id is not None:
+        await members.add_owner(db, organization_id, owner_id)
+    return organization_id
+
+
+async def rename(db: Db, organization_id: UUID, name: str) -> bool:
+    """False for a personal organization, whose name is its owner's."""
+    return await db.fetchval(SQL.rename, organization_id, name) is not None
+
+
+async def delete(db: Db, organization_id: UUID) -> bool:
+    """False for a personal organization, and for one that still has projects, publishers or money."""
+    await db.execute(SQL.lock, organization_id)
+    return await db.fetchval(SQL.delete, organization_id) is not None
+
+
+async def lock(db: Db, organization_id: UUID) -> bool:
+    """Keep it from being deleted until this transaction ends. False when it was."""
+    return await db.fetchval(SQL.share, organization_id) is not None
+
+
+async def suspend(db: Db, organization_id: UUID, *, is_suspended: bool) -> Record | None:
+    return await db.fetchrow(SQL.suspend, organization_id, is_suspended)

@@ -1,0 +1,195 @@
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from control.api import access, permissions
+from control.api.operation import Call, Created, Room
+from control.api.paging import Data, Limit, Offset, Page, page
+from control.api.permissions import BUILT_IN, BuiltIn
+from control.api.wire_ids import ProjectId
+from control.identity import keys, organizations
+from control.projects import store
+from control.projects.models import (
+    DeletedProject,
+    NewProject,
+    Project,
+    ProjectChange,
+    V1Info,
+    V1Move,
+    V1NewProject,
+    V1ProjectChange,
+    V1Projects,
+    V1ProjectShown,
+)
+from control.projects.store import SlugTaken
+from gateway.kit.problem import NotFound, Refusal, invalid
+
+room = Room("projects", "/projects")
+V1 = "/v1/projects"
+V1_ONE = "/v1/projects/{project_id}"
+
+
+class ProjectSlugTaken(Refusal):
+    status, slug, title = 409, "project-slug-taken", "Project slug already exists"
+
+
+@room.get(access="projects.read", id="list_projects")
+async def index(
+    call: Call, *, limit: Limit = 20, offset: Offset = 0, show_service: bool = False
+) -> Page[Project]:
+    """List your organization's projects, oldest first.
+
+    `show_service` adds nothing: there are no service projects.
+    """
+    total, rows = await store.page(call.db, call.actor.organization_id, limit, offset)
+    return page([store.as_root(row) for row in rows], total, limit, offset)
+
+
+@room.post(access="projects.write", id="create_project")
+async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
+    """Create a project in your organization."""
+    project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
+    settings = sent(body, exclude={"region"})
+    if settings:
+        await apply(call, project_id, settings)
+    return Created(Data(data=store.as_root(await store.show(call.db, project_id))))
+
+
+@room.get("/{project_id}", access="projects.read", id="get_project")
+async def show(call: Call, project_id: UUID) -> Data[Project]:
+    """Show a project."""
+    return Data(data=store.as_root(await store.show(call.db, project_id)))
+
+
+@room.patch("/{project_id}", access="projects.write", id="update_project")
+async def update(call: Call, project_id: UUID, *, body: ProjectChange) -> Data[Project]:
+    """Change a project. What is not sent, or is null, stays as it is."""
+    await apply(call, project_id, sent(body))
+    return Data(data=store.as_root(await store.show(call.db, project_id)))
+
+
+@room.delete("/{project_id}", access="projects.delete", id="delete_project")
+async def delete(call: Call, project_id: UUID) -> Data[DeletedProject]:
+    """Delete a project. Its keys are refused from then on, and its slug is free."""
+    return Data(data=await deleted(call, project_id))
+
+
+@room.get(at=V1, access="projects.read", id="v1_list_projects")
+async def index_v1(call: Call) -> V1Projects:
+    """List the projects that you can see, newest first.
+
+    A session sees those of all its organizations, and those it was invited to; a key those of its own.
+    """
+    if call.actor.kind == "session":
+        rows = await store.seen_by(call.db, call.actor.user_id)
+    else:
+        _, found = await store.page(call.db, call.actor.organization_id, 1000, 0)
+        rows = found[::-1]
+    return V1Projects(projects=[store.as_v1(row) for row in rows])
+
+
+@room.post(at=V1, access="projects.write", fails=[NotFound, ProjectSlugTaken], id="v1_create_project")
+async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown]:
+    """Create a project, in your own organization unless you name another of yours."""
+    where = call.actor.organization_id
+    if body.org_id is not None:
+        where = (await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")).organization_id
+    project_id = await insert(call, where, body.name, body.slug, body.region)
+    call.about(project_id, organization_id=where)
+    return Created(await shown(call, project_id))
+
+
+@room.get(at=V1_ONE, access="projects.read", id="v1_get_project")
+async def show_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
+    """Show a project."""
+    return await shown(call, project_id)
+
+
+@room.patch(at=V1_ONE, access="projects.write", fails=[ProjectSlugTaken], id="v1_update_project")
+async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange) -> V1ProjectShown:
+    """Rename a project, or give it another slug."""
+    await apply(call, project_id, sent(body))
+    return await shown(call, project_id)
+
+
+@room.delete(at=V1_ONE, access="projects.delete", id="v1_delete_project")
+async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
+    """Delete a project. Its keys are refused from then on, and its slug is free."""
+    await deleted(call, project_id)
+    return await shown(call, project_id)
+
+
+@room.post(at=f"{V1_ONE}/move", access="projects.delete", id="v1_move_project")
+async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectShown:
+    """Move a project to another organization of yours, where you may create projects.
+
+    Its own members stay; its keys are revoked, because they act for people of the organization it leaves.
+    """
+    there = await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")
+    await require_organization(call, there.organization_id)
+    await apply(call, project_id, {"organization_id": there.organization_id})
+    await keys.revoke_of_project(call.db, project_id)
+    return await shown(call, project_id)
+
+
+@room.get(at=f"{V1_ONE}/info", access="projects.read", id="v1_project_info")
+async def info(call: Call, project_id: ProjectId) -> V1Info:
+    """Show a project, and who you are to it. Command-line clients ask this first."""
+    project = (await shown(call, project_id)).project
+    is_key = call.actor.kind == "key"
+    held = call.actor.permissions
+    covered: BuiltIn = next((one for one in BUILT_IN if permissions.of_project(one) <= held), "viewer")
+    return V1Info(
+        project=project,
+        project_id=project_id,
+        authenticated_via="api_key" if is_key else "session",
+        api_key_id=call.actor.key_id if is_key else None,
+        user_id=call.actor.user_id,
+        role=permissions.TO_V1[covered],
+    )
+
+
+async def insert(call: Call, organization_id: UUID, name: str, slug: str | None, region: str) -> UUID:
+    await require_organization(call, organization_id)
+    try:
+        return await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
+    except SlugTaken:
+        raise ProjectSlugTaken(f"the slug {slug} is taken") from None
+
+
+async def require_organization(call: Call, organization_id: UUID) -> None:
+    """It stays until this transaction ends: nobody deletes an organization under a new project."""
+    if not await organizations.lock(call.db, organization_id):
+        raise NotFound(f"no organization {organization_id}")
+
+
+def sent(
+    body: NewProject | ProjectChange | V1ProjectChange, exclude: set[str] | None = None
+) -> dict[str, Any]:
+    return {name: value for name, value in body.model_dump(exclude=exclude).items() if value is not None}
+
+
+async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> None:
+    before = await store.lock(call.db, project_id)
+    if before is None:
+        raise NotFound(f"no project {project_id}")
+    after = {**before, **changes}
+    if before["enable_logical_replication"] and not after["enable_logical_replication"]:
+        raise invalid("body/enable_logical_replication", "stays on once it is on")
+    if after["compute_unit_min"] > after["compute_unit_max"]:
+        raise invalid("body/compute_unit_min", "is more than compute_unit_max")
+    try:
+        await store.update(call.db, project_id, after)
+    except SlugTaken:
+        raise ProjectSlugTaken(f"the slug {after['slug']} is taken") from None
+
+
+async def deleted(call: Call, project_id: UUID) -> DeletedProject:
+    gone = await store.delete(call.db, project_id, call.actor.user_id)
+    if gone is None:
+        raise NotFound(f"no project {project_id}")
+    return gone
+
+
+async def shown(call: Call, project_id: UUID) -> V1ProjectShown:
+    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id)))

@@ -1,0 +1,62 @@
+-- name: insert
+INSERT INTO projects (id, organization_id, name, slug, region, created_by)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (slug) WHERE deleted_at IS NULL DO NOTHING
+RETURNING id
+
+-- name: show
+SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
+    projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
+    protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+    organizations.name AS org_name, organizations.is_personal AS org_personal
+FROM projects JOIN organizations ON organizations.id = organization_id
+WHERE projects.id = $1
+
+-- name: page
+SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
+    projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
+    protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+    organizations.name AS org_name, organizations.is_personal AS org_personal
+FROM projects JOIN organizations ON organizations.id = organization_id
+WHERE organization_id = $1 AND projects.deleted_at IS NULL
+ORDER BY projects.id
+LIMIT $2 OFFSET $3
+
+-- name: count
+SELECT count(*) FROM projects WHERE organization_id = $1 AND deleted_at IS NULL
+
+-- name: seen_by
+-- Those of every organization where a role lets the user see them, and those they were invited to.
+SELECT projects.id, projects.name, projects.slug, projects.organization_id, region, projects.created_by,
+    projects.created_at, projects.updated_at, projects.deleted_at, deleted_by, block_public_connections,
+    block_vpc_connections, hipaa, protected_branches_only, enable_logical_replication, compute_unit_min,
+    compute_unit_max, history_retention_seconds, organizations.name AS org_name,
+    organizations.is_personal AS org_personal
+FROM projects
+JOIN organizations ON organizations.id = projects.organization_id
+LEFT JOIN members ON members.organization_id = organizations.id AND members.user_id = $1
+LEFT JOIN roles ON roles.id = members.role_id
+LEFT JOIN project_members ON project_members.project_id = projects.id AND project_members.user_id = $1
+WHERE projects.deleted_at IS NULL AND organizations.deleted_at IS NULL AND organizations.suspended_at IS NULL
+    AND (members.role IS NOT NULL OR 'projects.read' = ANY (roles.permissions) OR project_members.user_id IS NOT NULL)
+ORDER BY projects.id DESC
+LIMIT 1000
+
+-- name: lock
+SELECT name, slug, organization_id, block_public_connections, block_vpc_connections, hipaa, protected_branches_only,
+    enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds
+FROM projects
+WHERE id = $1 AND deleted_at IS NULL
+FOR UPDATE
+
+-- name: update
+UPDATE projects
+SET name = $2, slug = $3, organization_id = $4, block_public_connections = $5, block_vpc_connections = $6, hipaa = $7,
+    protected_branches_only = $8, enable_logical_replication = $9, compute_unit_min = $10, compute_unit_max = $11,
+    history_retention_seconds = $12, updated_at = now()
+WHERE id = $1
+
+-- name: delete
+UPDATE projects SET deleted_at = now(), deleted_by = $2, updated_at = now()
+WHERE id = $1 AND deleted_at IS NULL
+RETURNING id, deleted_at

@@ -1,0 +1,155 @@
+"""The answer to a call, written as bytes: its head in one piece, and with it the body that is here already.
+
+RFC 9112 section 6 decides how the caller learns where the body ends: by its length, in chunks, or, before
+HTTP/1.1, with the connection. One object is one answer, and remembers that it has begun.
+"""
+
+import time
+from contextlib import suppress
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from aiohttp import HttpVersion11, web
+from aiohttp.client_exceptions import ClientConnectionResetError
+from multidict import CIMultiDict
+
+from gateway.kit.problem import Problem
+
+if TYPE_CHECKING:
+    from gateway.front.connection import Connection
+
+# Behind a larger body the head is a write of its own, which costs less than a copy of both.
+JOINED_BYTES_MAX = 1 << 16
+REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Reply:
+    __slots__ = ("connection", "fields", "has_body", "is_chunked", "keep_alive", "left", "request", "status")
+
+    def __init__(self, request: web.BaseRequest, status: int, reason: str, headers: CIMultiDict[str]) -> None:
+        self.request = request
+        self.connection = cast("Connection", request.protocol)
+        self.status = status
+        self.has_body = request.method != "HEAD" and status not in (204, 304)
+        self.is_chunked = False
+        self.left: int | None = None
+        """Bytes that the head promised and that were not written yet; None where it promised none."""
+        self.keep_alive = request.keep_alive and not self.connection.is_closing
+        self.fields = [f"HTTP/1.1 {status} {reason}"]
+        self.fields += [f"{name}: {value}" for name, value in headers.items() if name.lower() not in OWN]
+        if "Date" not in headers:
+            self.fields.append(date(int(time.time())))
+        self.frame(headers.get("Content-Length"))
+
+    def frame(self, length: str | None) -> None:
+        if not self.has_body:
+            self.left = 0
+            if length is not None and self.status != 204:
+                # What a GET would have had.
+                self.fields.append(f"Content-Length: {length}")
+        elif length is not None:
+            self.left = int(length)
+        elif self.request.version >= HttpVersion11:
+            self.is_chunked = True
+        else:
+            self.keep_alive = False
+
+    def head(self) -> bytes:
+        fields = self.fields
+        if self.has_body and self.left is not None:
+            fields.append(f"Content-Length: {self.left}")
+        elif self.is_chunked:
+            fields.append("Transfer-Encoding: chunked")
+        if not self.keep_alive:
+            fields.append("Connection: close")
+        elif self.request.version < HttpVersion11:
+            fields.append("Connection: keep-alive")
+        fields.append("\r\n")
+        text = "\r\n".join(fields)
+        # As many line ends as were put between the fields: no value brought one of its own.
+        if text.count("\n") != len(fields) or text.count("\r") != len(fields):
+            raise ValueError("a header has a line end in it")
+        return text.encode(errors="surrogateescape")
+
+    def send_whole(self, body: bytes) -> None:
+        """All of it at once. What the caller does not take at once waits in the connection."""
+        if not self.has_body:
+            body = b""
+        elif self.left is None:
+            self.left, self.is_chunked = len(body), False
+            self.keep_alive = self.request.keep_alive and not self.connection.is_closing
+        elif self.left != len(body):
+            raise ConnectionAbortedError("the body is not as long as its head says")
+        head = self.head()
+        if len(body) <= JOINED_BYTES_MAX:
+            self.put(head + body)
+        else:
+            self.put(head)
+            self.put(body)
+
+    async def begin(self) -> None:
+        self.put(self.head())
+        await self.drained()
+
+    async def send(self, chunk: bytes) -> None:
+        if not (chunk and self.has_body):
+            return
+        if self.is_chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        elif self.left is not None:
+            self.left -= len(chunk)
+            if self.left < 0:
+                raise ConnectionAbortedError("the body is longer than its head says")
+        self.put(chunk)
+        await self.drained()
+
+    async def end(self) -> None:
+        if self.is_chunked:
+            self.put(b"0\r\n\r\n")
+        elif self.left:
+            raise ConnectionAbortedError("the body is shorter than its head says")
+        await self.drained()
+
+    def put(self, data: bytes) -> None:
+        transport = self.connection.transport
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("the caller is gone")
+        self.connection.has_answered = True
+        transport.write(data)
+
+    async def drained(self) -> None:
+        if self.connection.writing_paused:
+            await self.connection._drain_helper()
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """As aiohttp's responses have it: there is nothing left to be done."""
+
+    async def write_eof(self) -> None:
+        """The same."""
+
+
+# What the gateway writes for itself.
+OWN = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+@lru_cache(maxsize=2)
+def date(second: int) -> str:
+    return f"Date: {formatdate(second, usegmt=True)}"
+
+
+def refuse(request: web.BaseRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
+    """Answer with a problem. Where an answer has begun there is no other: then its connection ends."""
+    headers["Content-Type"] = "application/problem+json"
+    headers.setdefault("Server", "farebox")
+    reply = Reply(request, problem.status, REASONS.get(problem.status, ""), headers)
+    if reply.connection.has_answered or request.writer.output_size:
+        reply.keep_alive = False
+        if request.transport is not None:
+            request.transport.abort()
+        return reply
+    # Who does not wait for its refusal is no error.
+    with suppress(ConnectionError):
+        reply.send_whole(problem.model_dump_json(exclude_none=True).encode())
+    return reply

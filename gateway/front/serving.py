@@ -1,0 +1,141 @@
+"""Requests of one connection, one after the other, each in a task that begins when it has arrived.
+
+aiohttp has a task that waits for requests and starts another for each, which is a good part of what a short
+answer costs. Its parser, its connection and its responses are used as they are.
+"""
+
+import asyncio
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+from aiohttp.http_writer import StreamWriter
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, _ErrInfo
+
+from gateway.front.reply import Reply
+from gateway.kit.problem import Refusal
+
+LINGER_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Serving(RequestHandler):
+    __slots__ = ("has_answered", "head_timer")
+
+    def __init__(self, manager: web.Server, **settings: Any) -> None:
+        super().__init__(manager, **settings)
+        self.has_answered = False
+        """Whether the answer to the request that is served has begun."""
+        self.head_timer: asyncio.TimerHandle | None = None
+        """Runs while the head of a request is arriving."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._task_handler = None
+
+    async def start(self) -> None:
+        """Called by aiohttp for each connection. Nothing waits here: see ``take``."""
+
+    def take_if_idle(self) -> None:
+        if self._messages and self._task_handler is None:
+            self.take()
+
+    def take(self) -> None:
+        """Serve the next request."""
+        message, body = self._messages.popleft()
+        self._task_handler = self._loop.create_task(self.serve(message, body))
+        # Room for one more that was sent ahead.
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+
+    async def serve(self, message: Any, body: StreamReader) -> None:
+        own = self._task_handler
+        handler = self._request_handler
+        if isinstance(message, _ErrInfo):
+            handler, message = self._make_error_handler(message), ERROR
+        is_kept = self.has_answered = False
+        try:
+            if handler is not None and self._request_factory is not None and own is not None:
+                writer = StreamWriter(self, self._loop)
+                request = self._request_factory(message, body, self, writer, own)
+                answer, is_lost = await self._handle_request(request, None, handler)
+                is_kept = not is_lost and bool(answer.keep_alive)
+                if not body.is_eof():
+                    await self.linger(body)
+        except ConnectionError:
+            # The caller is gone, or got half of an answer.
+            is_kept = False
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception:
+            log.exception("connection.failed")
+            is_kept = False
+        finally:
+            self._task_handler = None
+        body.set_exception(PayloadAccessError())
+        self.go_on_or_end(is_kept=is_kept)
+
+    async def linger(self, body: StreamReader) -> None:
+        """Read what is left of a request whose answer is out, for a while.
+
+        A connection that is closed on unread bytes is reset, and the reset may overtake the answer.
+        """
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not body.is_eof() and not self._force_close:
+                    await body.readany()
+        except (TimeoutError, Refusal, web.RequestPayloadError):
+            # It goes on for too long, or breaks off. Its sender has been answered.
+            pass
+        if not body.is_eof():
+            self.close()
+
+    def go_on_or_end(self, *, is_kept: bool) -> None:
+        self._keepalive = is_kept
+        if self._force_close:
+            return
+        if not is_kept or self._close:
+            if self.transport is not None:
+                self.transport.close()
+            return
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
+        self.take_if_idle()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse | Reply, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write aiohttp's kind of answer. Ours is written, and needs this only behind an Upgrade."""
+        if isinstance(resp, Reply) and not self._upgraded:
+            return cast(web.StreamResponse, resp), False
+        return await super().finish_response(request, cast(web.StreamResponse, resp), start_time)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is here, or only a part of one's head."""
+        return self._task_handler is None and not self._messages
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the next answer is the last."""
+        return self._close or self._force_close
+
+    def _process_keepalive(self) -> None:
+        self._keepalive_handle = None
+        # Not idle while a request arrives, which has a deadline of its own, or is served.
+        if not self.is_waiting or self.head_timer is not None or self._force_close or not self._keepalive:
+            return
+        if self._loop.time() < self._next_keepalive_close_time:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
+        else:
+            self.force_close()

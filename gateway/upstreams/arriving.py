@@ -1,0 +1,76 @@
+"""A body as it comes in: what has arrived waits here for its reader, and behind it the upstream does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+# What is read ahead of the reader.
+AHEAD_BYTES_MAX = 1 << 16
+
+
+class Source(Protocol):
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Arriving(AsyncIterator[bytes]):
+    __slots__ = ("failure", "is_ended", "is_paused", "is_touched", "parts", "size", "source", "waiter")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.is_ended = self.is_paused = self.is_touched = False
+        self.failure: Exception | None = None
+        self.waiter: asyncio.Future[None] | None = None
+
+    def feed(self, data: bytes) -> None:
+        self.parts.append(data)
+        self.size += len(data)
+        self.wake()
+        if self.size > AHEAD_BYTES_MAX and not self.is_paused:
+            self.is_paused = True
+            self.source.pause()
+
+    def end(self, failure: Exception | None = None) -> None:
+        """There is no more. What is here is still read, and then the failure."""
+        if not self.is_ended:
+            self.is_ended, self.failure = True, failure
+            self.wake()
+            if self.is_paused:
+                # The connection is the next request's from here on.
+                self.is_paused = False
+                self.source.resume()
+
+    def wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def whole(self) -> bytes | None:
+        """All of it, where nothing of it is still to come and nobody has begun to read it."""
+        if not self.is_ended or self.is_touched or self.failure is not None:
+            return None
+        return self.take()
+
+    def take(self) -> bytes:
+        self.is_touched = True
+        data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
+        self.parts.clear()
+        self.size = 0
+        if self.is_paused:
+            self.is_paused = False
+            self.source.resume()
+        return data
+
+    async def __anext__(self) -> bytes:
+        while not self.parts:
+            if self.failure is not None:
+                raise self.failure
+            if self.is_ended:
+                raise StopAsyncIteration
+            self.waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self.waiter
+            finally:
+                self.waiter = None
+        return self.take()

@@ -1,0 +1,206 @@
+"""One request to an upstream and its answer, on a connection of its own for that time."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import TypeAlias
+
+from multidict import CIMultiDictProxy
+
+from gateway.kit.problem import Refusal
+from gateway.kit.tasks import Crew
+from gateway.types import Answer, Body, Head
+from gateway.upstreams.answer import Improper, Part, Reading
+from gateway.upstreams.arriving import Arriving
+from gateway.upstreams.connection import Connection
+from gateway.upstreams.deadlines import Deadlines
+from gateway.upstreams.pool import Lane
+
+# A body of up to this size that is here already is written with the head.
+AT_ONCE_BYTES_MAX = 1 << 16
+
+Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
+"""Which of an upstream's headers its caller may see."""
+
+
+class UpstreamUnreachable(Refusal):
+    status, slug, title = 502, "upstream-unreachable", "Upstream unreachable"
+    outcome = "upstream_failed"
+
+
+class UpstreamTimeout(Refusal):
+    status, slug, title = 504, "upstream-timeout", "Upstream timeout"
+    outcome = "upstream_timeout"
+
+
+def nothing() -> None:
+    """There is nobody to be stopped."""
+
+
+def unreachable() -> Refusal:
+    return UpstreamUnreachable("the publisher's upstream cannot be reached; nothing was charged")
+
+
+def improper() -> Refusal:
+    return UpstreamUnreachable("the publisher's upstream gave no proper answer; nothing was charged")
+
+
+def late() -> Refusal:
+    return UpstreamTimeout("the publisher's upstream did not answer in time; nothing was charged")
+
+
+class Exchange:
+    """``async with`` it for the answer, once its head is there. Leaving it ends what is not complete."""
+
+    __slots__ = (
+        "answered", "arriving", "body", "connection", "crew", "deadlines", "head", "is_sent", "lane",
+        "passed", "reading", "stop_sending",
+    )  # fmt: skip
+
+    def __init__(
+        self, lane: Lane, deadlines: Deadlines, crew: Crew, method: str, head: bytes, body: Body, passed: Pass
+    ) -> None:
+        self.lane, self.deadlines, self.crew = lane, deadlines, crew
+        self.head, self.body, self.passed = head, body, passed
+        self.connection: Connection | None = None
+        self.reading = Reading(method)
+        self.answered: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        self.stop_sending: Callable[[], object] = nothing
+        self.is_sent = False
+
+    async def __aenter__(self) -> Answer:
+        connection = self.lane.take() or await self.connect()
+        self.connection, connection.exchange = connection, self
+        self.arriving = Arriving(connection)
+        self.deadlines.start(self)
+        try:
+            await self.send(connection)
+            return Answer(await self.answered, self.arriving)
+        except BaseException:
+            self.close()
+            raise
+
+    async def connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self.deadlines.seconds):
+                return await self.lane.connect()
+        except TimeoutError:
+            raise late() from None
+        except OSError:
+            raise unreachable() from None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def send(self, connection: Connection) -> None:
+        length = self.body.length
+        if length == 0:
+            connection.write(self.head)
+            self.is_sent = True
+        elif length is not None and length <= AT_ONCE_BYTES_MAX and self.body.is_whole:
+            parts = [self.head]
+            async for chunk in self.body.chunks():
+                parts.append(chunk)
+            connection.write(b"".join(parts))
+            self.is_sent = True
+        else:
+            connection.write(self.head)
+            self.stop_sending = self.crew.start(self.send_on(connection))
+
+    async def send_on(self, connection: Connection) -> None:
+        """Beside the answer: an upstream may answer while it is still being told."""
+        is_chunked = self.body.length is None
+        try:
+            async for chunk in self.body.chunks():
+                if not chunk:
+                    continue
+                connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+                if not connection.is_writable:
+                    await connection.drained()
+                if not connection.is_open:
+                    return
+            if is_chunked:
+                connection.write(b"0\r\n\r\n")
+        except Exception as error:
+            # The caller's body is too large, broke off, or worse. It is raised where the answer is awaited.
+            self.stop_sending = nothing
+            self.fail(error)
+            return
+        self.is_sent = True
+        self.release()
+
+    def received(self, data: bytes) -> None:
+        """The connection's: bytes of the answer."""
+        reading = self.reading
+        had_head = bool(reading.status)
+        try:
+            body = reading.feed(data)
+            if reading.is_surplus and not had_head:
+                raise Improper("there is more than the answer")
+        except Improper:
+            self.fail(improper())
+            return
+        if body:
+            self.arriving.feed(body)
+        if reading.part is Part.DONE:
+            self.arriving.end()
+        if not had_head and reading.status and not self.answered.done():
+            self.answered.set_result(Head(reading.status, reading.reason, self.passed(reading.headers)))
+        if reading.part is Part.DONE:
+            self.release()
+
+    def ended(self) -> None:
+        """The connection's: the upstream says no more."""
+        if not self.reading.status:
+            self.fail(unreachable())
+            return
+        try:
+            self.reading.feed_eof()
+        except Improper:
+            self.fail(improper())
+        else:
+            self.arriving.end()
+            self.close()
+
+    def lost(self, error: Exception | None) -> None:
+        if error is None:
+            self.ended()
+        else:
+            self.fail(unreachable())
+
+    def expire(self) -> None:
+        self.fail(late())
+
+    def fail(self, error: Exception) -> None:
+        """There will be no answer, or no more of it."""
+        if not self.answered.done():
+            self.answered.set_exception(error)
+        else:
+            broken = TimeoutError() if isinstance(error, UpstreamTimeout) else ConnectionAbortedError()
+            broken.__cause__ = error
+            self.arriving.end(broken)
+        self.close()
+
+    def release(self) -> None:
+        """Give the connection back once both sides have said all of it, and it is certain what comes next."""
+        connection, reading = self.connection, self.reading
+        if connection is None or not (self.is_sent and reading.is_done):
+            return
+        if not (reading.is_kept and connection.is_open) or reading.is_surplus:
+            self.close()
+            return
+        self.connection = connection.exchange = None
+        self.deadlines.stop(self)
+        self.lane.pass_on(connection)
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return
+        self.deadlines.stop(self)
+        if not self.is_sent:
+            self.stop_sending()
+        connection.close()
+        self.arriving.end(ConnectionAbortedError())

@@ -1,0 +1,71 @@
+"""What the management side decides about people and publishers holds for paid calls within a second."""
+
+from gateway.kit.sql import Pool
+from tests.paths.conftest import DOLLAR, Farebox, until
+
+
+async def test_a_suspended_publisher_is_not_served(farebox: Farebox, pool: Pool) -> None:
+    shop = await farebox.publish()
+    caller = await farebox.sign_up()
+    await farebox.fund(caller, DOLLAR)
+    assert (await farebox.agent.ask("GET", f"{shop}/a", headers=caller.headers)).status == 200
+    await pool.execute("UPDATE publishers SET suspended_at = now()")
+
+    async def is_gone() -> bool:
+        return (await farebox.agent.ask("GET", f"{shop}/a", headers=caller.headers)).status == 404
+
+    await until(is_gone, seconds=2)
+    calls = len(farebox.upstream.seen)
+    assert (await farebox.agent.ask("GET", f"{shop}/a")).status == 404
+    assert len(farebox.upstream.seen) == calls
+
+
+async def test_a_key_spends_as_long_as_its_user_may(farebox: Farebox, pool: Pool) -> None:
+    shop = await farebox.publish()
+    caller = await farebox.sign_up()
+    await farebox.fund(caller, 3 * DOLLAR)
+
+    async def status() -> int:
+        return (await farebox.agent.ask("GET", f"{shop}/a", headers=caller.headers)).status
+
+    async def is_refused() -> bool:
+        return await status() == 401
+
+    async def is_served() -> bool:
+        return await status() == 200
+
+    own = caller.organization_id
+    assert await is_served()
+    await pool.execute("UPDATE organizations SET suspended_at = now() WHERE id = $1", own)
+    await until(is_refused, seconds=2)
+    await pool.execute("UPDATE organizations SET suspended_at = NULL WHERE id = $1", own)
+    await until(is_served, seconds=2)
+    await pool.execute("UPDATE members SET role = 'viewer' WHERE organization_id = $1", own)
+    await until(is_refused, seconds=2)
+    await pool.execute(
+        "INSERT INTO roles (id, organization_id, name, permissions) "
+        "VALUES ($1, $1, 'buyer', '{wallet.spend}')",
+        own,
+    )
+    await pool.execute("UPDATE members SET role = NULL, role_id = $1 WHERE organization_id = $1", own)
+    await until(is_served, seconds=2)
+    await pool.execute("UPDATE roles SET permissions = '{wallet.read}' WHERE id = $1", own)
+    await until(is_refused, seconds=2)
+
+
+async def test_a_projects_key_spends_nothing(farebox: Farebox) -> None:
+    shop = await farebox.publish()
+    caller = await farebox.sign_up()
+    await farebox.fund(caller, DOLLAR)
+    made = await farebox.agent.ask(
+        "POST", f"{farebox.origin}/v1/projects", headers=caller.headers, body={"name": "P"}
+    )
+    at = f"{farebox.origin}/v1/projects/{made.json['project']['id']}/api-keys"
+    issued = await farebox.agent.ask("POST", at, headers=caller.headers, body={"name": "k"})
+    key = issued.json["plaintext"]
+    headers = {"Authorization": f"Bearer {key}"}
+    assert (await farebox.agent.ask("GET", f"{shop}/a", headers=headers)).status == 401
+    # Nor does a publisher see it, wherever its owner puts it.
+    paid = await farebox.agent.ask("GET", f"{shop}/a", headers={**caller.headers, "X-API-Key": key})
+    assert paid.status == 200
+    assert key not in str(farebox.upstream.seen[-1].headers)
