@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from config.settings import Limits
-from gateway import asked, ownership
+from gateway import ownership, upstream_offers
 from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
@@ -83,6 +83,6 @@ async def serve(
             watch.entering("settle", settle(hold, answer, watch.charge)) as settled,
             ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
         ):
-            if asked.is_asked(matched, settled.answer):
-                raise await asked.refusal(gate.till.x402, inbound, matched, settled)
+            if upstream_offers.is_asked(matched, settled.answer):
+                raise await upstream_offers.refusal(gate.till.x402, inbound, matched, settled)
             return await relay(request, inbound, known, settled.receipt, allowance, watch)

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
 
-from gateway import toll
+from gateway import passthrough
 from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.trace import Trace
@@ -49,7 +49,7 @@ async def forward(
     carry(headers, trace)
     async with upstreams.http.send(
         inbound.method, with_query(match.url, vouched.query), headers, inbound.body,
-        hygiene.of_response if match.route.toll is None else toll.of_response,
+        hygiene.of_response if match.route.passthrough is None else passthrough.of_response,
     ) as answer:  # fmt: skip
         on_head(answer.head)
         exchange = match.route.exchange

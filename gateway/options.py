@@ -18,7 +18,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Toll:
+class Passthrough:
     """The upstream asks for x402 payments itself."""
 
     rate: Fraction

@@ -14,8 +14,8 @@ from gateway.kit import tasks
 from gateway.kit.problem import Refusal, Unauthorized
 from gateway.metering.usage import Recorder
 from gateway.rails import above_max, free
+from gateway.rails.passthrough import PassthroughRail
 from gateway.rails.prepaid import PrepaidRail, Short
-from gateway.rails.toll import TollRail
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
@@ -35,7 +35,7 @@ class Till:
     x402: X402Rail
     upfront: UpfrontRail
     recorder: Recorder
-    toll: TollRail
+    passthrough: PassthroughRail
 
 
 class Payment:
@@ -82,7 +82,7 @@ async def hold_both(till: Till, inbound: Inbound, caller: Caller, match: Match, 
 async def fee_first(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
     assert inbound.upstream_payment is not None, "asked only for calls that have one"
     fee = await hold(till, inbound, caller, match, quote)
-    return await till.toll.over(fee, inbound.upstream_payment, inbound, caller, match)
+    return await till.passthrough.over(fee, inbound.upstream_payment, inbound, caller, match)
 
 
 def is_for_members(match: Match) -> bool:

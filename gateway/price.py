@@ -8,7 +8,7 @@ anything away. Where the cost depends on the answer, this is the most it may be;
 
 from collections.abc import Mapping
 
-from gateway import cost, toll, upstream_payment
+from gateway import cost, passthrough, upstream_payment
 from gateway.kit.problem import Refusal, invalid
 from gateway.tariffs import Tariff
 from gateway.types import Inbound, Match, Price, Pricing, Quote
@@ -32,8 +32,8 @@ class NotForSale(Refusal):
 def price(match: Match, inbound: Inbound) -> Quote:
     route = match.route
     description = describe(match, inbound)
-    if route.toll is not None:
-        return Quote(toll_prices(match, inbound), description)
+    if route.passthrough is not None:
+        return Quote(passthrough_prices(match, inbound), description)
     if inbound.upstream_payment is not None:
         raise invalid(f"header/{upstream_payment.HEADER}", f"the upstream of {route.slug} takes no payments")
     prices = []
@@ -53,7 +53,7 @@ def describe(match: Match, inbound: Inbound) -> str:
     return f"{inbound.method} {match.route.slug}{inbound.path or '/'}"[:200]
 
 
-def toll_prices(match: Match, inbound: Inbound) -> tuple[Price, ...]:
+def passthrough_prices(match: Match, inbound: Inbound) -> tuple[Price, ...]:
     """Nothing for a call that only finds out what the upstream asks; with a payment for it, the fee."""
     slug = match.route.slug
     if inbound.is_websocket:
@@ -70,9 +70,9 @@ def toll_prices(match: Match, inbound: Inbound) -> tuple[Price, ...]:
 def fees(match: Match, method: str, bill: Bill) -> tuple[Price, ...] | None:
     """The gateway's fee for a call that its upstream is paid so much for; None where it cannot be told."""
     route = match.route
-    assert route.toll is not None, "asked only where the upstream takes payments"
-    rate = route.toll.rate
-    theirs = toll.asset_of(bill, route.pricing) if rate and bill.amount else None
+    assert route.passthrough is not None, "asked only where the upstream takes payments"
+    rate = route.passthrough.rate
+    theirs = passthrough.asset_of(bill, route.pricing) if rate and bill.amount else None
     if rate and bill.amount != 0 and (bill.amount is None or theirs is None):
         return None
     prices = []
@@ -80,7 +80,11 @@ def fees(match: Match, method: str, bill: Bill) -> tuple[Price, ...] | None:
         base = fixed(pricing, match, method)
         if base is None:
             continue
-        part = toll.share(rate, bill.amount, theirs, pricing.asset) if rate and bill.amount and theirs else 0
+        part = (
+            passthrough.share(rate, bill.amount, theirs, pricing.asset)
+            if rate and bill.amount and theirs
+            else 0
+        )
         amount = bounded(base + part, pricing.prices)
         if amount == 0:
             return ()

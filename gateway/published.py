@@ -13,7 +13,7 @@ from gateway.exchange import exchange_of
 from gateway.kit.crypto import Keyring, context
 from gateway.kit.money import to_atomic
 from gateway.ownership import ownership_of
-from gateway.toll import toll_of
+from gateway.passthrough import passthrough_of
 from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
 
 
@@ -26,7 +26,7 @@ def route(
     offered = tuple(one for one in pricing if one is not None)
     # Set beside the prices in each asset; one publisher has one limit, the strictest.
     paces = [one["prices"].get("max_queries_per_minute") for one in row["pricing"]]
-    toll = toll_of(details)
+    passthrough = passthrough_of(details)
     policy: Policy = (
         "default_deny" if details.get("undocumented_endpoint_policy") == "default_deny" else "default_allow"
     )
@@ -49,8 +49,8 @@ def route(
         exchange=exchange_of(details),
         ownership=ownership_of(details),
         oauth_provider_id=UUID(details["oauth_provider_id"]) if details.get("requires_user_oauth") else None,
-        toll=toll,
-        is_answer_read=toll is not None
+        passthrough=passthrough,
+        is_answer_read=passthrough is not None
         or bool(details.get("ownership_tracking_enabled"))
         or any(one.tariff is not None and one.tariff.is_reported for one in offered),
         calls_per_minute_max=min(filter(None, paces), default=None),

@@ -16,7 +16,7 @@ from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership, Toll
+from gateway.options import Exchange, Ownership, Passthrough
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
@@ -152,7 +152,7 @@ class Route:
     ownership: Ownership | None = None
     oauth_provider_id: UUID | None = None
     """Whose tokens the upstream wants of its callers."""
-    toll: Toll | None = None
+    passthrough: Passthrough | None = None
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
@@ -169,7 +169,7 @@ class Match:
 
     @property
     def is_upfront(self) -> bool:
-        if self.route.toll is not None:
+        if self.route.passthrough is not None:
             # What is dear or has side effects is paid to the upstream; ours is a fee on that.
             return False
         own = None if self.endpoint is None else self.endpoint.is_upfront

@@ -9,8 +9,10 @@ import uvloop
 
 from config import logging, settings
 from config.settings import Settings
-from control import roles
 from control.migrate import SchemaError
+from control.roles.base import Misconfigured
+from control.roles.serve import serve
+from control.roles.work import work
 from control.supervisor import ports
 from control.supervisor.contract import tell_ready, until_told
 
@@ -27,19 +29,19 @@ def main() -> None:
     logging.configure(mine.log_format, mine.log_level)
     try:
         uvloop.run(until_told(work_of(asked.roles, mine)))
-    except (SchemaError, ports.PortTaken, roles.Misconfigured) as error:
+    except (SchemaError, ports.PortTaken, Misconfigured) as error:
         sys.exit(str(error))
 
 
 async def work_of(names: list[str], mine: Settings) -> None:
     if names == ["worker"]:
-        await roles.work(mine, on_ready=tell_ready)
+        await work(mine, on_ready=tell_ready)
         return
     inherited = mine.listen.descriptor
     with (
         ports.join(mine.listen.host, mine.listen.port) if inherited is None else ports.inherit(inherited)
     ) as listening:
-        await roles.serve(
+        await serve(
             mine,
             is_gateway="gateway" in names,
             is_control="control" in names,

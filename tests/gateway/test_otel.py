@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from config.opentelemetry import OpenTelemetry
 from config.settings import Settings
-from control.reporting import reporting
+from control.roles.reporting import reporting
 from gateway.kit import ids
 from gateway.kit.trace import Trace
 from gateway.metering.watch import Watch

@@ -13,11 +13,11 @@ from aiohttp import ClientSession, web
 from eth_account.signers.local import LocalAccount
 
 from config.settings import Settings
-from control import roles
 from control.agent.client import Agent, Reply
 from control.demo import token
 from control.demo.chain import Chain
 from control.demo.chain import running as chain_running
+from control.roles.serve import serve
 from gateway.kit import crypto
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
@@ -166,7 +166,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     ready = asyncio.Event()
-    work = roles.serve(settings, is_gateway=True, is_control=True, listening=listening, on_ready=ready.set)
+    work = serve(settings, is_gateway=True, is_control=True, listening=listening, on_ready=ready.set)
     async with asyncio.TaskGroup() as group:
         served = group.create_task(work)
         waiting = group.create_task(ready.wait())

@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 from aiohttp import ClientError, web
 
-from control import roles
 from control.agent.client import Reply, decode, encode
 from control.agent.wallet import sign_payment
+from control.roles import serve
+from control.roles.base import based
 from gateway.ledger import holds
 from gateway.ledger.holds import Holds
 from gateway.x402.local import LocalFacilitator
@@ -68,7 +69,7 @@ class TestPending:
             return await really(self, payment_id, wait_seconds)
 
         monkeypatch.setattr(LocalFacilitator, "outcome", stumble)
-        async with roles.based(farebox.settings, farebox.origin) as base:
+        async with based(farebox.settings, farebox.origin) as base:
             assert await base.settlements.reconcile(NOW) == 2
 
     async def test_payments_on_a_network_that_is_gone_do_not_starve_the_others(
@@ -79,7 +80,7 @@ class TestPending:
         farebox.chain.node.is_automining = False
         assert (await farebox.pay("GET", f"{shop}/x")).status == 503
         await mine(farebox)
-        async with roles.based(farebox.settings, farebox.origin) as base:
+        async with based(farebox.settings, farebox.origin) as base:
             assert await base.settlements.reconcile(NOW) == 1
 
 
@@ -256,7 +257,7 @@ async def test_a_shutdown_while_a_hold_is_being_opened_gives_it_back(
         with pytest.raises(ClientError):
             await farebox.agent.ask("GET", url, headers=account.headers)
 
-    monkeypatch.setattr(roles, "DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(serve, "DRAIN_SECONDS", 0.2)
     async with asyncio.TaskGroup() as group, serving(farebox.settings) as origin:
         monkeypatch.setattr(Holds, "try_open", slowly)
         group.create_task(ask(shop.replace(farebox.origin, origin) + "/x"))

@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 from aiohttp import ClientSession
 
-from control import roles
 from control.agent.client import Agent, Reply
 from control.demo.chain import Chain
+from control.roles.base import based
 from gateway.kit.sql import Pool
 from tests.faults import Fault, FaultProxy, between
 from tests.gateway.conftest import Ledger
@@ -152,7 +152,7 @@ async def is_settled(farebox: Farebox) -> bool:
     count = "SELECT count(*) FROM payments WHERE state = 'submitted'"
     if await farebox.pool.fetchval(count) == 0:
         return True
-    async with roles.based(farebox.settings, farebox.origin) as base:
+    async with based(farebox.settings, farebox.origin) as base:
         await base.settlements.reconcile(timedelta(0))
     return False
 

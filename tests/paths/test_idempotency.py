@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from aiohttp import ClientError, ClientSession, TCPConnector, web
 
-from control import roles
 from control.agent.client import Agent, decode, encode
+from control.roles import work
+from control.roles.base import based
 from gateway.answers import store as kept_answers
 from gateway.kit.sql import Pool
 from tests.paths.conftest import DOLLAR, Account, Farebox, serving, until
@@ -299,12 +300,12 @@ async def test_answers_are_kept_across_a_restart_and_pruned_when_old(farebox: Fa
         text = (await farebox.agent.ask("GET", url, headers=keyed(account))).text
     again = await farebox.agent.ask("GET", f"{shop}/x", headers=keyed(account))
     assert (again.text, again.headers["Idempotent-Replayed"]) == (text, "true")
-    async with roles.based(farebox.settings, farebox.origin) as base:
-        await roles.prune(base)
+    async with based(farebox.settings, farebox.origin) as base:
+        await work.prune(base)
         assert await rows(farebox.pool) == (1, 1)
         for table in ("idempotency_keys", "answers"):
             await farebox.pool.execute(f"UPDATE {table} SET created_at = now() - interval '25 hours'")
-        await roles.prune(base)
+        await work.prune(base)
     assert await rows(farebox.pool) == (0, 0)
     assert (await farebox.agent.ask("GET", f"{shop}/x", headers=keyed(account))).status == 200
     assert len(farebox.upstream.seen) == 2

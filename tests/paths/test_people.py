@@ -5,8 +5,8 @@ import re
 
 from aiohttp import ClientSession
 
-from control import roles
 from control.demo.chain import Chain
+from control.roles.work import work
 from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 from tests.control import test_mail as smtp
@@ -24,7 +24,7 @@ async def test_from_a_letter_to_being_signed_out_everywhere(
             database_url, valkey, chain, paid_token, mail=mail, public_url="https://gateway.example"
         )
         async with serving(settings) as one, serving(settings) as other:
-            crew.start(roles.work(settings, on_ready=lambda: None))
+            crew.start(work(settings, on_ready=lambda: None))
             new = {"email": EMAIL, "password": PASSWORD, "name": "Ada"}
             async with session.post(f"{one}/auth/signup", json=new) as answer:
                 assert answer.status == 201

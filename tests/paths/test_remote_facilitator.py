@@ -12,8 +12,8 @@ from x402.mechanisms.evm import FacilitatorWeb3Signer
 from x402.mechanisms.evm.exact import ExactEvmFacilitatorScheme
 from x402.schemas import PaymentPayload, PaymentRequirements
 
-from control import roles
 from control.demo.chain import Chain
+from control.roles.base import based
 from tests.paths.conftest import DOLLAR, Farebox
 
 QUARTER = DOLLAR // 4
@@ -110,7 +110,7 @@ async def test_an_answer_that_is_lost_is_never_a_second_payment(
         return
     assert (reply.status, reply.json["code"]) == (503, "settlement_pending")
     official[0].is_mute = False
-    async with roles.based(farebox.settings, farebox.origin) as base:
+    async with based(farebox.settings, farebox.origin) as base:
         await base.settlements.reconcile(timedelta(0))
     again = await farebox.agent.ask("GET", url, headers=payment)
     assert again.status in (409, 503)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from control import roles
+from control.roles.base import Base, based
 from gateway.ledger import accounts
 from gateway.x402 import payments
 from tests.gateway.conftest import Ledger
@@ -42,7 +42,7 @@ async def test_an_unknown_outcome_is_pending_and_the_reconciler_finishes_it(fare
 
     farebox.chain.is_refusing = False
     await farebox.chain.run(farebox.chain.node.mine_waiting)
-    async with roles.based(farebox.settings, farebox.origin) as base:
+    async with based(farebox.settings, farebox.origin) as base:
         await until(lambda: is_reconciled(base))
     assert await farebox.earned() == (QUARTER * 9 // 10, QUARTER // 10)
     assert await farebox.chain.balance(farebox.token, farebox.platform_wallet) == QUARTER
@@ -53,7 +53,7 @@ async def test_an_unknown_outcome_is_pending_and_the_reconciler_finishes_it(fare
     assert len(farebox.upstream.seen) == 1
 
 
-async def is_reconciled(base: roles.Base) -> bool:
+async def is_reconciled(base: Base) -> bool:
     return bool(await base.settlements.reconcile(NOW))
 
 

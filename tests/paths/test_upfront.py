@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from aiohttp import web
 
-from control import roles
 from control.agent.client import decode, encode
 from control.agent.wallet import sign_payment
+from control.roles.base import based
 from tests.gateway.conftest import Ledger
 from tests.paths.conftest import DOLLAR, Farebox, serving, until
 
@@ -154,7 +154,7 @@ async def test_a_settlement_that_comes_too_late_is_in_the_balance(farebox: Fareb
     assert (late.status, late.json["code"]) == (503, "settlement_pending")
     assert farebox.upstream.seen == []
     await farebox.chain.run(farebox.chain.node.mine_waiting)
-    async with roles.based(farebox.settings, farebox.origin) as base:
+    async with based(farebox.settings, farebox.origin) as base:
         assert await base.settlements.reconcile(timedelta(0)) == 1
     assert await in_balance(farebox) == QUARTER
     again = await farebox.agent.ask("POST", url, headers=payment)

@@ -27,7 +27,7 @@ PAID_CALL = "X-PAYMENT-UPSTREAM"
 
 
 @dataclass(slots=True)
-class Toll:
+class Resale:
     """A Farebox whose publisher is behind another one, ``far``, which sells what ``far.upstream`` answers."""
 
     near: Farebox
@@ -77,11 +77,11 @@ def terms() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def toll(farebox: Farebox, far: Farebox, terms: dict[str, Any]) -> Toll:
-    toll = Toll(farebox, far, await far.publish("weather"))
-    free = {"price_per_call": None, "billing_model": "x402_passthrough", "api_url": toll.far_shop}
-    toll.shop = await farebox.publish("resold", **{**free, **terms})
-    return toll
+async def resale(farebox: Farebox, far: Farebox, terms: dict[str, Any]) -> Resale:
+    resale = Resale(farebox, far, await far.publish("weather"))
+    free = {"price_per_call": None, "billing_model": "x402_passthrough", "api_url": resale.far_shop}
+    resale.shop = await farebox.publish("resold", **{**free, **terms})
+    return resale
 
 
 async def official(farebox: Farebox, header: str) -> str:
@@ -101,150 +101,156 @@ async def for_fee(farebox: Farebox, challenge: Reply) -> str:
     return await official(farebox, challenge.headers["PAYMENT-REQUIRED"])
 
 
-async def test_a_caller_pays_the_upstream_and_the_gateway_in_one_call(toll: Toll) -> None:
-    near, far = toll.near, toll.far
-    asked = await toll.ask(path="/a?b=1")
+async def test_a_caller_pays_the_upstream_and_the_gateway_in_one_call(resale: Resale) -> None:
+    near, far = resale.near, resale.far
+    asked = await resale.ask(path="/a?b=1")
     assert (asked.status, asked.json["code"]) == (402, "upstream-payment-required")
     assert "X-PAYMENT-UPSTREAM" in asked.json["detail"]
     assert asked.json["upstream_payment_header"] == PAID_CALL
     assert [one["x402Version"] for one in asked.json["upstream_offers"]] == [2, 1]
     # What the upstream itself would have said, to the letter.
-    theirs = await near.agent.ask("GET", f"{toll.far_shop}/a?b=1")
+    theirs = await near.agent.ask("GET", f"{resale.far_shop}/a?b=1")
     assert asked.headers["PAYMENT-REQUIRED-UPSTREAM"] == theirs.headers["PAYMENT-REQUIRED"]
     assert asked.json["upstream_offers"][0] == decode(theirs.headers["PAYMENT-REQUIRED"])
     assert asked.json["upstream_offers"][1]["accepts"] == theirs.json["accepts"]
     assert [one["fee"] for one in asked.json["gateway_fees"]] == ["0.025", "0.025"][:1]
     assert (asked.offers[0]["amount"], len(asked.headers["PAYMENT-REQUIRED"]) < 8000) == ("25000", True)
-    assert toll.calls == 0
+    assert resale.calls == 0
 
     paid = {
         PAID_CALL: await for_upstream(near, asked), "PAYMENT-SIGNATURE": await for_fee(near, asked),
     }  # fmt: skip
-    got = await toll.ask(path="/a?b=1", headers=paid)
+    got = await resale.ask(path="/a?b=1", headers=paid)
     assert (got.status, got.json["path"]) == (200, "/a?b=1"), got.text
     assert (got.payment["amount"], decode(got.headers["PAYMENT-RESPONSE-UPSTREAM"])["amount"]) == (
         "25000",
         "250000",
     )
-    assert (got.headers["X-Farebox-Charged"], toll.calls) == ("0.025 TUSD", 1)
+    assert (got.headers["X-Farebox-Charged"], resale.calls) == ("0.025 TUSD", 1)
     assert "private" in got.headers["Cache-Control"]
     assert await near.chain.balance(near.token, near.platform_wallet) == PRICE // 10
     assert await near.chain.balance(near.token, far.platform_wallet) == PRICE
     assert (await near.earned(), await far.earned()) == ((22_500, 2_500), (225_000, 25_000))
     assert await near.is_sound()
     assert await far.is_sound()
-    assert await toll.uses() == [(True, "paid")]
+    assert await resale.uses() == [(True, "paid")]
 
     # The same again is the same answer, by either payment alone, and nothing is sent or charged.
-    again = await toll.ask(path="/a?b=1", headers=paid)
+    again = await resale.ask(path="/a?b=1", headers=paid)
     assert (again.status, again.text, again.headers["Idempotent-Replayed"]) == (200, got.text, "true")
-    assert toll.calls == 1
+    assert resale.calls == 1
 
 
-async def test_a_balance_pays_the_fee(toll: Toll) -> None:
-    agent = await toll.near.sign_up()
-    await toll.near.fund(agent, DOLLAR)
-    asked = await toll.ask(headers=agent.headers)
-    paid = {**agent.headers, PAID_CALL: await for_upstream(toll.near, asked)}
-    got = await toll.ask(headers=paid)
+async def test_a_balance_pays_the_fee(resale: Resale) -> None:
+    agent = await resale.near.sign_up()
+    await resale.near.fund(agent, DOLLAR)
+    asked = await resale.ask(headers=agent.headers)
+    paid = {**agent.headers, PAID_CALL: await for_upstream(resale.near, asked)}
+    got = await resale.ask(headers=paid)
     assert (got.status, got.headers["X-Farebox-Charged"]) == (200, "0.025 TUSD"), got.text
-    assert await toll.near.balance(agent) == DOLLAR - PRICE // 10
-    again = await toll.ask(headers=paid)
+    assert await resale.near.balance(agent) == DOLLAR - PRICE // 10
+    again = await resale.ask(headers=paid)
     assert (again.status, again.text, again.headers["Idempotent-Replayed"]) == (200, got.text, "true")
-    assert await toll.near.balance(agent) == DOLLAR - PRICE // 10
-    assert toll.calls == 1
-    other = await toll.ask(path="/other", headers=paid)
+    assert await resale.near.balance(agent) == DOLLAR - PRICE // 10
+    assert resale.calls == 1
+    other = await resale.ask(path="/other", headers=paid)
     assert (other.status, other.json["code"]) == (409, "upstream-payment-bound-elsewhere")
-    assert (await toll.near.balance(agent), toll.calls) == (DOLLAR - PRICE // 10, 1)
+    assert (await resale.near.balance(agent), resale.calls) == (DOLLAR - PRICE // 10, 1)
 
 
-async def test_a_stranger_is_not_given_what_a_public_payment_bought(toll: Toll) -> None:
-    agent, stranger = await toll.near.sign_up(), await toll.near.sign_up()
+async def test_a_stranger_is_not_given_what_a_public_payment_bought(resale: Resale) -> None:
+    agent, stranger = await resale.near.sign_up(), await resale.near.sign_up()
     for one in (agent, stranger):
-        await toll.near.fund(one, DOLLAR)
-    asked = await toll.ask(headers=agent.headers)
-    payment = {PAID_CALL: await for_upstream(toll.near, asked)}
-    assert (await toll.ask(headers={**agent.headers, **payment})).status == 200
+        await resale.near.fund(one, DOLLAR)
+    asked = await resale.ask(headers=agent.headers)
+    payment = {PAID_CALL: await for_upstream(resale.near, asked)}
+    assert (await resale.ask(headers={**agent.headers, **payment})).status == 200
     # From another address, as far as the gateway remembers.
-    await toll.near.pool.execute("UPDATE answers SET senders = array['10.9.9.9']")
-    got = await toll.ask(headers={**stranger.headers, **payment})
+    await resale.near.pool.execute("UPDATE answers SET senders = array['10.9.9.9']")
+    got = await resale.ask(headers={**stranger.headers, **payment})
     assert (got.status, got.json["code"]) == (409, "upstream-payment-used")
-    assert (await toll.near.balance(stranger), toll.calls) == (DOLLAR, 1)
+    assert (await resale.near.balance(stranger), resale.calls) == (DOLLAR, 1)
 
 
 @pytest.mark.parametrize("terms", [{}])
-async def test_without_a_fee_only_the_upstream_is_paid(toll: Toll) -> None:
-    asked = await toll.ask()
+async def test_without_a_fee_only_the_upstream_is_paid(resale: Resale) -> None:
+    asked = await resale.ask()
     assert (asked.status, asked.offers, asked.json["gateway_fees"]) == (402, [], [])
-    got = await toll.ask(headers={PAID_CALL: await for_upstream(toll.near, asked)})
+    got = await resale.ask(headers={PAID_CALL: await for_upstream(resale.near, asked)})
     assert (got.status, "X-Farebox-Charged" in got.headers) == (200, False), got.text
     assert "private" in got.headers["Cache-Control"]
     assert decode(got.headers["PAYMENT-RESPONSE-UPSTREAM"])["success"] is True
 
 
 @pytest.mark.parametrize("terms", [{"gateway_fee_percent": "2.5", "price_per_call": "0.01"}])
-async def test_a_fixed_fee_and_a_share_add_up(toll: Toll) -> None:
-    asked = await toll.ask("POST", body={"n": 1})
+async def test_a_fixed_fee_and_a_share_add_up(resale: Resale) -> None:
+    asked = await resale.ask("POST", body={"n": 1})
     assert [one["fee_atomic"] for one in asked.json["gateway_fees"]] == ["16250"]
-    paid = {
-        PAID_CALL: await for_upstream(toll.near, asked), "PAYMENT-SIGNATURE": await for_fee(toll.near, asked),
-    }  # fmt: skip
-    got = await toll.ask("POST", headers=paid, body={"n": 1})
+    near = resale.near
+    paid = {PAID_CALL: await for_upstream(near, asked), "PAYMENT-SIGNATURE": await for_fee(near, asked)}
+    got = await resale.ask("POST", headers=paid, body={"n": 1})
     assert (got.status, got.headers["X-Farebox-Charged"]) == (200, "0.01625 TUSD"), got.text
-    assert toll.far.upstream.bodies == [b'{"n": 1}']
+    assert resale.far.upstream.bodies == [b'{"n": 1}']
 
 
-async def test_a_payment_of_version_1_goes_where_the_upstream_expects_it(toll: Toll) -> None:
-    agent = await toll.near.sign_up()
-    await toll.near.fund(agent, DOLLAR)
-    asked = await toll.ask()
-    two = decode(await for_upstream(toll.near, asked))
+async def test_a_payment_of_version_1_goes_where_the_upstream_expects_it(resale: Resale) -> None:
+    agent = await resale.near.sign_up()
+    await resale.near.fund(agent, DOLLAR)
+    asked = await resale.ask()
+    two = decode(await for_upstream(resale.near, asked))
     one = encode({
         "x402Version": 1, "scheme": "exact", "network": two["accepted"]["network"], "payload": two["payload"],
     })  # fmt: skip
-    got = await toll.ask(headers={**agent.headers, PAID_CALL: one})
+    got = await resale.ask(headers={**agent.headers, PAID_CALL: one})
     assert (got.status, got.headers["X-Farebox-Charged"]) == (200, "0.025 TUSD"), got.text
     assert decode(got.headers["X-PAYMENT-RESPONSE-UPSTREAM"])["success"] is True
 
 
-async def test_a_payment_that_the_upstream_refuses_costs_nothing_and_can_be_sent_again(toll: Toll) -> None:
-    near = toll.near
-    asked = await toll.ask()
+async def test_a_payment_that_the_upstream_refuses_costs_nothing_and_can_be_sent_again(
+    resale: Resale,
+) -> None:
+    near = resale.near
+    asked = await resale.ask()
     payment = decode(await for_upstream(near, asked))
     payment["payload"]["signature"] = "0x" + "11" * 65
     fee = await for_fee(near, asked)
-    got = await toll.ask(headers={PAID_CALL: encode(payment), "PAYMENT-SIGNATURE": fee})
+    got = await resale.ask(headers={PAID_CALL: encode(payment), "PAYMENT-SIGNATURE": fee})
     assert (got.status, got.json["error"]) == (402, "upstream_payment_refused")
     assert "PAYMENT-REQUIRED-UPSTREAM" in got.headers
-    assert (await toll.uses(), toll.calls) == ([], 0)
+    assert (await resale.uses(), resale.calls) == ([], 0)
     assert await near.chain.balance(near.token, near.platform_wallet) == 0
     # The fee's payment was not used and never will be; the one for the upstream is good once it is signed.
     paid = {PAID_CALL: await for_upstream(near, asked), "PAYMENT-SIGNATURE": await for_fee(near, got)}
-    assert (await toll.ask(headers=paid)).status == 200
+    assert (await resale.ask(headers=paid)).status == 200
 
 
-async def test_a_fee_without_the_upstreams_payment_is_not_taken(toll: Toll) -> None:
-    asked = await toll.ask()
-    got = await toll.ask(headers={"PAYMENT-SIGNATURE": await for_fee(toll.near, asked)})
+async def test_a_fee_without_the_upstreams_payment_is_not_taken(resale: Resale) -> None:
+    asked = await resale.ask()
+    got = await resale.ask(headers={"PAYMENT-SIGNATURE": await for_fee(resale.near, asked)})
     assert (got.status, got.json["error"]) == (402, "upstream_payment_required")
-    assert await toll.near.pool.fetchval("SELECT count(*) FROM payments") == 0
+    assert await resale.near.pool.fetchval("SELECT count(*) FROM payments") == 0
 
 
-async def test_an_upstreams_payment_without_the_fee_stays_here(toll: Toll) -> None:
-    asked = await toll.ask()
-    payment = {PAID_CALL: await for_upstream(toll.near, asked)}
-    got = await toll.ask(headers=payment)
+async def test_an_upstreams_payment_without_the_fee_stays_here(resale: Resale) -> None:
+    asked = await resale.ask()
+    payment = {PAID_CALL: await for_upstream(resale.near, asked)}
+    got = await resale.ask(headers=payment)
     assert (got.status, got.json["error"], got.offers[0]["amount"]) == (402, "payment_required", "25000")
     # Nor for less than the fee on what it pays.
     cheap = decode(asked.headers["PAYMENT-REQUIRED"])
     cheap["accepts"][0]["amount"] = "1"
-    one = await official(toll.near, encode(cheap))
-    assert (await toll.ask(headers={**payment, "PAYMENT-SIGNATURE": one})).status == 402
-    assert (await toll.uses(), await toll.far.pool.fetchval("SELECT count(*) FROM payments")) == ([], 0)
+    one = await official(resale.near, encode(cheap))
+    assert (await resale.ask(headers={**payment, "PAYMENT-SIGNATURE": one})).status == 402
+    assert (
+        await resale.uses(),
+        await resale.far.pool.fetchval("SELECT count(*) FROM payments"),
+    ) == ([], 0)
 
 
-async def test_one_payment_is_with_the_upstream_once_however_often_it_is_sent_at_once(toll: Toll) -> None:
-    near, agents = toll.near, [await toll.near.sign_up() for _ in range(3)]
+async def test_one_payment_is_with_the_upstream_once_however_often_it_is_sent_at_once(
+    resale: Resale,
+) -> None:
+    near, agents = resale.near, [await resale.near.sign_up() for _ in range(3)]
     for one in agents:
         await near.fund(one, DOLLAR)
 
@@ -252,8 +258,8 @@ async def test_one_payment_is_with_the_upstream_once_however_often_it_is_sent_at
         await asyncio.sleep(0.5)
         return web.json_response({"done": True})
 
-    toll.far.upstream.handler = slow
-    payment = decode(await for_upstream(near, await toll.ask()))
+    resale.far.upstream.handler = slow
+    payment = decode(await for_upstream(near, await resale.ask()))
     # The same payment in other words: what is spent is the payer's nonce.
     spellings = [payment, {**payment, "note": "x"}, {**payment, "payload": {**payment["payload"], "y": [1]}}]
     async with ClientSession() as session:
@@ -261,21 +267,23 @@ async def test_one_payment_is_with_the_upstream_once_however_often_it_is_sent_at
         got = await asyncio.gather(*(
             many.ask(
                 "GET",
-                f"{toll.shop}/a",
+                f"{resale.shop}/a",
                 headers={**agents[n % 3].headers, PAID_CALL: encode(spellings[n // 3])},
             )
             for n in range(9)
         ))  # fmt: skip
     assert {reply.status for reply in got} <= {200, 409}, [reply.text for reply in got]
-    assert (toll.calls, await toll.uses()) == (1, [(True, "paid")])
+    assert (resale.calls, await resale.uses()) == (1, [(True, "paid")])
     charged = [DOLLAR - await near.balance(one) for one in agents]
     assert sorted(charged) == [0, 0, PRICE // 10]
     assert await near.is_sound()
 
 
-async def test_who_could_not_pay_the_fee_pays_it_later_for_the_answer_that_waits(toll: Toll) -> None:
-    near, chain = toll.near, toll.near.chain
-    asked = await toll.ask()
+async def test_who_could_not_pay_the_fee_pays_it_later_for_the_answer_that_waits(
+    resale: Resale,
+) -> None:
+    near, chain = resale.near, resale.near.chain
+    asked = await resale.ask()
     paid = {PAID_CALL: await for_upstream(near, asked), "PAYMENT-SIGNATURE": await for_fee(near, asked)}
 
     async def draining(request: web.Request) -> web.StreamResponse:
@@ -283,19 +291,19 @@ async def test_who_could_not_pay_the_fee_pays_it_later_for_the_answer_that_waits
         await near.move(chain.accounts[2], chain.accounts[7].address, 10 * DOLLAR - PRICE)
         return web.json_response({"precious": True})
 
-    toll.far.upstream.handler = draining
-    got = await toll.ask(headers=paid)
+    resale.far.upstream.handler = draining
+    got = await resale.ask(headers=paid)
     assert (got.status, "precious" in got.text) == (402, False)
-    assert await toll.uses() == [(True, "failed")]
+    assert await resale.uses() == [(True, "failed")]
     # Neither for nothing, nor twice.
     poor = await near.sign_up()
-    assert (await toll.ask(headers={**poor.headers, PAID_CALL: paid[PAID_CALL]})).status == 402
+    assert (await resale.ask(headers={**poor.headers, PAID_CALL: paid[PAID_CALL]})).status == 402
     await near.fund(poor, DOLLAR)
     for _ in range(2):
-        again = await toll.ask(headers={**poor.headers, PAID_CALL: paid[PAID_CALL]})
+        again = await resale.ask(headers={**poor.headers, PAID_CALL: paid[PAID_CALL]})
         assert (again.status, again.json) == (200, {"precious": True}), again.text
-    assert (toll.calls, await near.balance(poor)) == (1, DOLLAR - PRICE // 10)
-    assert await toll.uses() == [(True, "paid")]
+    assert (resale.calls, await near.balance(poor)) == (1, DOLLAR - PRICE // 10)
+    assert await resale.uses() == [(True, "paid")]
     assert await near.is_sound()
 
 

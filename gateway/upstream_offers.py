@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError
 
-from gateway import toll
+from gateway import passthrough
 from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
 from gateway.price import describe, fees
@@ -43,7 +43,7 @@ class UpstreamOffersUnreadable(Refusal):
 
 
 def is_asked(match: Match, answer: Answer) -> bool:
-    return match.route.toll is not None and answer.head.status == 402
+    return match.route.passthrough is not None and answer.head.status == 402
 
 
 async def refusal(x402: X402Rail, inbound: Inbound, match: Match, settled: Settled) -> Refusal:
@@ -91,7 +91,7 @@ async def body_of(answer: Answer) -> bytes:
 def offered(answer: Answer, body: bytes) -> list[dict[str, Any]]:
     """What the upstream asks for, version 2 first, in its own words."""
     found = []
-    header = answer.head.headers.get(toll.REQUIRED)
+    header = answer.head.headers.get(passthrough.REQUIRED)
     if header is not None and len(header) <= BODY_BYTES_MAX:
         with suppress(binascii.Error, UnicodeError):
             found += read(2, binascii.a2b_base64(header.encode("ascii"), strict_mode=True))
@@ -181,7 +181,7 @@ def headers(settled: Settled) -> Mapping[str, str]:
     said = settled.answer.head.headers
     passed = {
         name: said[name]
-        for name in (toll.REQUIRED, *toll.RECEIPTS)
+        for name in (passthrough.REQUIRED, *passthrough.RECEIPTS)
         if name in said and len(said[name]) <= HEADER_BYTES_MAX
     }
     return (

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.kit.problem import Invalid
 from gateway.match import match
-from gateway.options import Toll
+from gateway.options import Passthrough
+from gateway.passthrough import passthrough_of
 from gateway.price import NotForSale, fees, price
-from gateway.toll import toll_of
 from gateway.upstream_payment import Bill, UpstreamPayment
 from tests.gateway.conftest import USDC
 from tests.gateway.routes import endpoint, inbound, pricing, route, snapshot
@@ -19,11 +19,11 @@ V2 = Bill(USDC.network, USDC.address, 1001)
 
 
 def fee(percent: str, prices: dict[str, int], bill: Bill, own: int | None = None) -> int | None:
-    toll = toll_of({"billing_model": "x402_passthrough", "gateway_fee_percent": percent})
+    passthrough = passthrough_of({"billing_model": "x402_passthrough", "gateway_fee_percent": percent})
     documented = [endpoint("GET", "/now")] if own is not None else []
     listed = pricing(prices, {} if own is None else {0: own})
     asked = inbound("/now")
-    matched = match(snapshot(route(*documented, pricing=(listed,), toll=toll)), asked)
+    matched = match(snapshot(route(*documented, pricing=(listed,), passthrough=passthrough)), asked)
     found = fees(matched, "GET", bill)
     return None if found is None else sum(one.ceiling for one in found)
 
@@ -68,7 +68,7 @@ def test_a_share_is_taken_in_each_asset_unit_for_unit() -> None:
     coarse = replace(USDC, id=UUID(int=98), address="0x" + "8" * 40, decimals=2)
     listed = tuple(replace(pricing({}), asset=one) for one in (USDC, fine, coarse))
     asked = inbound("/now")
-    matched = match(snapshot(route(pricing=listed, toll=Toll(Fraction(1, 10)))), asked)
+    matched = match(snapshot(route(pricing=listed, passthrough=Passthrough(Fraction(1, 10)))), asked)
     found = fees(matched, "GET", V2)
     assert found is not None
     assert [one.ceiling for one in found] == [101, 1001 * 10**11, 1]
@@ -77,7 +77,7 @@ def test_a_share_is_taken_in_each_asset_unit_for_unit() -> None:
 
 
 def test_asking_for_the_price_is_free_and_connections_are_not_sold() -> None:
-    one = route(pricing=(pricing({"price_per_call": 5}),), toll=Toll(Fraction(0)))
+    one = route(pricing=(pricing({"price_per_call": 5}),), passthrough=Passthrough(Fraction(0)))
     asked = inbound("/now")
     matched = match(snapshot(one), asked)
     assert price(matched, asked).is_free

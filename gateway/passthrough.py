@@ -13,7 +13,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from config.networks import V1_NAMES
 from gateway.kit import hygiene
-from gateway.options import Toll
+from gateway.options import Passthrough
 from gateway.types import Asset, Pricing
 from gateway.upstream_payment import Bill
 
@@ -27,11 +27,11 @@ REQUIRED = PASSED_ON["PAYMENT-REQUIRED"]
 RECEIPTS = (PASSED_ON["PAYMENT-RESPONSE"], PASSED_ON["X-PAYMENT-RESPONSE"])
 
 
-def toll_of(details: Mapping[str, Any]) -> Toll | None:
+def passthrough_of(details: Mapping[str, Any]) -> Passthrough | None:
     """None for a publisher under any other billing model."""
     if details.get("billing_model") != "x402_passthrough":
         return None
-    return Toll(Fraction(details.get("gateway_fee_percent") or 0) / 100)
+    return Passthrough(Fraction(details.get("gateway_fee_percent") or 0) / 100)
 
 
 def share(rate: Fraction, amount: int, theirs: Asset, ours: Asset) -> int:

@@ -12,14 +12,14 @@ from gateway import snapshot
 from gateway.answers import store as kept_answers
 from gateway.kit.sql import Pool
 from gateway.ledger import events
-from gateway.rails import toll
+from gateway.rails import passthrough
 
 
 async def prune(pool: Pool, settings: Settings) -> None:
     await snapshot.prune(pool)
     kept = timedelta(hours=settings.idempotency.keep_hours)
     await kept_answers.prune(pool, kept)
-    await toll.prune(pool, kept)
+    await passthrough.prune(pool, kept)
     await idempotency.prune(pool, kept)
     await events.prune(pool, timedelta(days=settings.webhooks.keep_days))
     await webhooks.prune(pool)

@@ -15,8 +15,8 @@ from gateway.answers.store import Answers
 from gateway.kit import tasks
 from gateway.kit.problem import Problem, Refusal
 from gateway.kit.sql import Pool, Statements
+from gateway.passthrough import RECEIPTS
 from gateway.tariffs import NOTHING_MEASURED, Used
-from gateway.toll import RECEIPTS
 from gateway.types import Begun, Caller, Head, Hold, Inbound, Keeper, Match, Metering, Outcome, Receipt
 from gateway.upstream_payment import UpstreamPayment
 from gateway.x402.intake import SettlementPending
@@ -62,8 +62,8 @@ class UpstreamPaymentUnderWay(Refusal):
 
 
 @dataclass(slots=True)
-class TollHold:
-    rail: "TollRail"
+class PassthroughHold:
+    rail: "PassthroughRail"
     inner: Hold
     identity: bytes
     call_id: UUID
@@ -99,13 +99,13 @@ class TollHold:
 
 
 @dataclass(frozen=True, slots=True)
-class TollRail:
+class PassthroughRail:
     pool: Pool
     answers: Answers
 
     async def over(
         self, inner: Hold, payment: UpstreamPayment, inbound: Inbound, caller: Caller, match: Match
-    ) -> TollHold:
+    ) -> PassthroughHold:
         """Claim the payment for the upstream; the fee is given back when that cannot be done."""
         try:
             await self.claim(inner, payment.identity, inbound, caller, match)
@@ -113,7 +113,7 @@ class TollRail:
             await tasks.finish(inner.void("abandoned", None))
             raise
         keeping = Keeping(self.answers, inbound.call_id, again.senders(inbound, caller))
-        return TollHold(self, inner, payment.identity, inbound.call_id, keeping.copied)
+        return PassthroughHold(self, inner, payment.identity, inbound.call_id, keeping.copied)
 
     async def claim(
         self, inner: Hold, identity: bytes, inbound: Inbound, caller: Caller, match: Match

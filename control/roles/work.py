@@ -1,0 +1,70 @@
+"""Do what nobody waits for."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import structlog
+
+from config.settings import Settings
+from control.roles import pruning
+from control.roles.base import Base, based
+from control.roles.delivering import delivering
+from control.webhooks import store as webhooks
+from gateway.ledger import holds
+from gateway.metering import gauges, metrics
+from gateway.x402 import finality, payments
+
+SWEEP_SECONDS = 5
+RECONCILE_AGE = timedelta(seconds=10)
+RECHECK_AGE = timedelta(seconds=60)
+# One after the other, before the other jobs have their turn again.
+RECHECK_BATCHES = 20
+
+log = structlog.get_logger(__name__)
+
+
+async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
+    """Close what dead processes left open and finish what is pending, until cancelled."""
+    async with AsyncExitStack() as stack:
+        base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
+        await stack.enter_async_context(delivering(base.pool, settings))
+        on_ready()
+        while True:
+            for job in (sweep, reconcile, recheck, prune, measure):
+                try:
+                    await job(base)
+                except Exception:
+                    # A job that fails now, because the database is away say, is due again in a moment.
+                    log.exception("job.failed", job=job.__name__)
+            metrics.JOBS_RAN.set_to_current_time()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def sweep(base: Base) -> None:
+    voided = await holds.void_expired(base.pool)
+    abandoned = await payments.abandon(base.pool, base.call_lifetime)
+    if voided or abandoned:
+        log.info("job.swept", holds=voided, payments=abandoned)
+
+
+async def reconcile(base: Base) -> None:
+    if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
+        log.info("job.reconciled", payments=finished)
+
+
+async def recheck(base: Base) -> None:
+    for _ in range(RECHECK_BATCHES):
+        if await finality.recheck(base.settlements, RECHECK_AGE) < finality.BATCH:
+            return
+
+
+async def prune(base: Base) -> None:
+    await pruning.prune(base.pool, base.settings)
+
+
+async def measure(base: Base) -> None:
+    gauges.look_at_pools([base.pool])
+    await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
