@@ -85,10 +85,11 @@ def decoded(header: str) -> dict[str, Any]:
 
 def signed(payload: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The message that an EVM payer signed, and its name; nothing for what pays in some other way."""
-    found = [name for name in NONCES if name in payload]
+    # In any case of letters: some servers read a name in all of them.
+    found = [name for name in NONCES if name.casefold() in {one.casefold() for one in payload}]
     if not found:
         return "", {}
-    if len(found) > 1 or not isinstance(message := payload[found[0]], dict):
+    if len(found) > 1 or not isinstance(message := payload.get(found[0]), dict):
         raise ValueError("has no payload of one kind")
     return found[0], message
 

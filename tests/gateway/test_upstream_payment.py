@@ -90,6 +90,8 @@ def test_a_payment_is_who_pays_and_its_nonce() -> None:
         header(TWO | {"Payload": PAYLOAD}),                                        # read by some servers
         header(TWO | {"payload": PAYLOAD | PERMIT}),
         header(TWO | {"payload": PAYLOAD | {"Authorization": MESSAGE}}),
+        header(TWO | {"payload": {"signature": "0x00", "Authorization": MESSAGE}}),
+        header(TWO | {"payload": {"signature": "0x00", "permit2authorization": PERMIT}}),
         header(TWO | {"payload": PAYLOAD | {"authorization": MESSAGE | {"Nonce": "0x01"}}}),
         header(TWO | {"payload": PAYLOAD | {"authorization": MESSAGE | {"nonce": "7"}}}),
         header(TWO | {"payload": PAYLOAD | {"authorization": MESSAGE | {"from": 1}}}),
