@@ -69,14 +69,18 @@ class Exchange:
         self.is_sent = False
 
     async def __aenter__(self) -> Answer:
-        connection = self.lane.take() or await self.connect()
-        self.connection, connection.exchange = connection, self
-        self.arriving = Arriving(connection)
+        # Waiting for a connection included: how long a hold lasts, and a claim, is reckoned with it.
         self.deadlines.start(self)
         try:
+            connection = self.lane.take() or await self.connect()
+            self.connection, connection.exchange = connection, self
+            self.arriving = Arriving(connection)
+            if self.answered.cancelled():
+                raise late()
             await self.send(connection)
             return Answer(await self.answered, self.arriving)
         except BaseException:
+            self.deadlines.stop(self)
             self.close()
             raise
 
@@ -171,7 +175,11 @@ class Exchange:
             self.fail(unreachable())
 
     def expire(self) -> None:
-        self.fail(late())
+        if self.connection is None:
+            # It is still waiting for one, and says so itself.
+            self.answered.cancel()
+        else:
+            self.fail(late())
 
     def fail(self, error: Exception) -> None:
         """There will be no answer, or no more of it."""
