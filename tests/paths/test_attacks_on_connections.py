@@ -1,6 +1,5 @@
 """What odd upstreams, odd callers and a database that flaps must not do to money, memory and others' time."""
 
-import asyncio
 from typing import Any
 
 import pytest
