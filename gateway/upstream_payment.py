@@ -52,7 +52,8 @@ def read(header: str) -> UpstreamPayment:
     """ValueError says what is wrong with it, in words for its sender."""
     document = decoded(header)
     version, payload = document.get("x402Version"), document.get("payload")
-    if version not in UPSTREAM_HEADERS or isinstance(version, bool) or not isinstance(payload, dict):
+    # Exactly that type: True and 1.0 are 1 to Python, and a list cannot be looked up.
+    if type(version) is not int or version not in UPSTREAM_HEADERS or not isinstance(payload, dict):
         raise ValueError("is no x402 payment of version 1 or 2")
     accepted = document.get("accepted") if version == 2 else {}
     if not isinstance(accepted, dict):
