@@ -129,6 +129,8 @@ HOSTILE_FIELDS = [
     "Authorization: Bearer", "PAYMENT-SIGNATURE: \xff", "X-PAYMENT: \xff", "PAYMENT-SIGNATURE:",
     "Content-Type: \xff/\xff", "Accept: \xff", "Content-Type: multipart/form-data; boundary=\xff",
     "Content-Encoding: gzip", "Content-Encoding: \xff", "Expect: 100-continue", "Expect: nonsense",
+    "Expect: \xff",
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff",
     "Upgrade: websocket\r\nConnection: Upgrade", "Upgrade: h2c", "Connection: \xff",
     "Connection: close, Authorization, Host", "Range: bytes=-1", "Cookie: \xff", "X-Forwarded-For: \xff",
     "Idempotency-Key: \xff", "Idempotency-Key:", "If-None-Match: \xff", "Keep-Alive: -1",
