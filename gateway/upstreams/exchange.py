@@ -28,6 +28,10 @@ class UpstreamUnreachable(Refusal):
     outcome = "upstream_failed"
 
 
+class UpstreamImproper(UpstreamUnreachable):
+    """It is there, and what it said of this request cannot be read."""
+
+
 class UpstreamTimeout(Refusal):
     status, slug, title = 504, "upstream-timeout", "Upstream timeout"
     outcome = "upstream_timeout"
@@ -42,7 +46,7 @@ def unreachable() -> Refusal:
 
 
 def improper() -> Refusal:
-    return UpstreamUnreachable("the publisher's upstream gave no proper answer; nothing was charged")
+    return UpstreamImproper("the publisher's upstream gave no proper answer; nothing was charged")
 
 
 def late() -> Refusal:

@@ -35,3 +35,19 @@ async def test_a_database_that_goes_away_takes_no_payers_key_with_it(
     held = 0 if broken == "open" else QUARTER
     assert int(balance.json["data"]["balance_atomic"]) + held == QUARTER
     assert await farebox.is_sound()
+
+
+async def test_a_path_that_is_repeated_too_often_closes_no_publisher_for_others(farebox: Farebox) -> None:
+    """Anybody can ask for it, and it costs nothing, because there is no answer that could be passed on."""
+    url = await farebox.publish(price_per_call="0")
+
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        if len(request.path) < 100:
+            return web.json_response({})
+        return web.Response(status=301, headers={"Location": request.path * 8, "Link": request.path * 8})
+
+    farebox.upstream.handler = redirect
+    for _ in range(farebox.settings.upstream.breaker_failures + 1):
+        got = await farebox.agent.ask("GET", f"{url}/{'a' * 6000}")
+        assert (got.status, got.json["code"]) == (502, "upstream-unreachable")
+    assert (await farebox.agent.ask("GET", f"{url}/x")).status == 200
