@@ -78,7 +78,9 @@ async def problems(
         said = problem(error.status, slug, error.reason, f"{request.method} {request.path}")
         response = respond(spelled(said, request.path), allow)
     except OUTAGES as error:
-        log.warning("database_unavailable", path=request.path, error=repr(error))
+        # A caller that hangs up in its body raises the same, and says nothing about the database.
+        if request.transport is not None:
+            log.warning("database_unavailable", path=request.path, error=repr(error))
         unavailable = Unavailable("the database cannot be reached right now; nothing was changed")
         response = respond(unavailable.problem(), unavailable.headers)
     except Exception:  # The top of the management API: whatever comes here is a bug, and is logged as one.
