@@ -123,7 +123,7 @@ class PasswordChange(BaseModel, extra="forbid"):
 
 
 class Refresh(BaseModel, extra="forbid"):
-    refresh_token: Annotated[str | None, Field(max_length=200)] = None
+    refresh_token: Annotated[str, Field(max_length=200)]
 
 
 class Message(BaseModel):

@@ -152,7 +152,7 @@ async def refresh(call: Call, *, body: Refresh) -> Data[TokenPair]:
     who has a token of it.
     """
     lifetimes = call.ports.lifetimes
-    rotated = await sessions.rotate(call.db, body.refresh_token or "", lifetimes)
+    rotated = await sessions.rotate(call.db, body.refresh_token, lifetimes)
     if rotated is None or rotated.refresh_token is None:
         raise Unauthorized("this refresh token is unknown, over, or was used before: sign in again")
     session = rotated.session
