@@ -1,7 +1,7 @@
 -- name: find_key
-SELECT id, organization_id, user_id, mode, scopes, project_id, project_role
-FROM api_keys
-WHERE hash = $1
+SELECT api_keys.id, organization_id, user_id, mode, scopes, project_id, project_role
+FROM api_keys JOIN users ON users.id = api_keys.user_id
+WHERE hash = $1 AND users.suspended_at IS NULL
   AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > now())
 
@@ -17,7 +17,7 @@ JOIN LATERAL (
     LIMIT 1
 ) AS home ON true
 WHERE sessions.id = $1 AND sessions.user_id = $2
-  AND sessions.revoked_at IS NULL AND sessions.expires_at > now()
+  AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.suspended_at IS NULL
 
 -- name: find_browser
 SELECT sessions.id, sessions.user_id, home.organization_id,
@@ -32,4 +32,4 @@ JOIN LATERAL (
     LIMIT 1
 ) AS home ON true
 WHERE sessions.cookie_hash = $1
-  AND sessions.revoked_at IS NULL AND sessions.expires_at > now()
+  AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.suspended_at IS NULL

@@ -33,7 +33,8 @@ def mount(app: web.Application, rooms: Sequence[Room]) -> None:
     for operation in operations:
         run, path = endpoint(operation), route(operation.path, paths)
         app.router.add_route(operation.method, path, run, name=name_of(operation))
-        if operation.method == "GET":
+        # Programs that look at mail ask for the head of every link, which must not open it.
+        if operation.method == "GET" and not operation.is_change:
             app.router.add_route("HEAD", path, run)
 
 
