@@ -125,9 +125,8 @@ async def test_an_account_at_oidc_provider_is_connected_used_renewed_and_revoked
         connection_id = await connect(farebox, account, refused.json["connect_url"])
         answered = await call()
         assert (answered.status, answered.json["sub"]) == (200, "ada"), answered.text
-        listed = await farebox.agent.ask(
-            "GET", f"{farebox.origin}/oauth/connections", headers=account.headers
-        )
+        at = f"{farebox.origin}/oauth/connections"
+        listed = await farebox.agent.ask("GET", at, headers=account.headers)
         [shown] = listed.json["connections"]
         assert (shown["id"], shown["provider_email"]) == (connection_id, "ada@example.com")
 
@@ -137,8 +136,8 @@ async def test_an_account_at_oidc_provider_is_connected_used_renewed_and_revoked
             assert (await call()).status == 200
         assert len(set(tokens)) == 3
 
-        at = f"{farebox.origin}/oauth/connections/{connection_id}"
-        assert (await farebox.agent.ask("DELETE", at, headers=account.headers)).status == 200
+        gone = await farebox.agent.ask("DELETE", f"{at}/{connection_id}", headers=account.headers)
+        assert gone.status == 200, gone.text
         assert (await call()).status == 403
         async with farebox.session.get(f"{issuer}/me", headers={"Authorization": tokens[-1]}) as response:
             assert response.status == 401
