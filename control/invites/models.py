@@ -12,7 +12,7 @@ Email = Annotated[
     str,
     StringConstraints(
         max_length=254,
-        pattern=r"^[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]+\.[^\s@<>\x00-\x1f\x7f.]+$",
+        pattern=r"^[^\s@<>\x00-\x1f\x7f-\x9f\ufeff]{1,64}@[^\s@<>\x00-\x1f\x7f-\x9f\ufeff]+\.[^\s@<>\x00-\x1f\x7f-\x9f\ufeff.]+$",
     ),
     # As the database compares addresses.
     AfterValidator(str.lower),
