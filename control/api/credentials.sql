@@ -1,6 +1,7 @@
 -- name: find_key
-SELECT api_keys.id, organization_id, user_id, mode, scopes, project_id, project_role
-FROM api_keys JOIN users ON users.id = api_keys.user_id
+SELECT api_keys.id, organization_id, user_id, mode, scopes, project_id, project_role,
+    coalesce(num_nonnulls(per_call, per_day, total) > 0, false) AS is_capped
+FROM api_keys JOIN users ON users.id = api_keys.user_id LEFT JOIN key_caps ON key_id = api_keys.id
 WHERE hash = $1 AND users.suspended_at IS NULL
   AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > now())

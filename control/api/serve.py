@@ -61,7 +61,10 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
             await ports.buckets.require(*rates(operation, ports, request))
-        entry = audit.begin(request, operation.id, operation.room, operation.access, operation.path)
+        entry = audit.begin(
+            request, operation.id, operation.room, operation.access, operation.path,
+            is_change=operation.is_change,
+        )  # fmt: skip
         try:
             return await admitted(operation, request, pool, ports, entry)
         except Refusal as refusal:

@@ -71,6 +71,13 @@ async def revoke_of_project(db: Db, organization_id: UUID, project_id: UUID) -> 
         await events.emit(db, organization_id, "key.revoked", {"key_id": str(row["id"])}, project_id)
 
 
+async def revoke_of_project_member(db: Db, project_id: UUID, user_id: UUID) -> None:
+    """Those of somebody who is in the project by their organization as well go on working."""
+    for row in await db.fetch(SQL.revoke_of_project_member, project_id, user_id):
+        told = {"key_id": str(row["id"])}
+        await events.emit(db, row["organization_id"], "key.revoked", told, project_id)
+
+
 async def revoke_of_member(db: Db, organization_id: UUID, user_id: UUID) -> None:
     """They would work again if their user was invited again, and nobody would think of them."""
     for row in await db.fetch(SQL.revoke_of_member, organization_id, user_id):

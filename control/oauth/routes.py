@@ -168,9 +168,8 @@ async def come_back(
     user_id = await who_comes(call, authorization, cookie)
     if user_id not in (None, state["user_id"]):
         raise StateInvalid("somebody else started this")
+    call.by(state["user_id"])
     call.about(state["provider_id"], organization_id=state["organization_id"])
-    if user_id is not None:
-        call.by(user_id)
     if code is None or error is not None:
         await store.take(call.db, state["id"])
         return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))
