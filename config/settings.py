@@ -137,6 +137,7 @@ class Accounts(BaseModel, frozen=True, extra="forbid"):
     account_wrong_password_burst: Annotated[int, Field(ge=1)] = 100
     mails_per_hour: Annotated[float, Field(gt=0)] = 6
     mail_burst: Annotated[int, Field(ge=1)] = 5
+    teams_per_user_max: Annotated[int, Field(ge=0)] = 50
 
 
 class Mail(BaseModel, frozen=True, extra="forbid"):

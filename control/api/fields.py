@@ -28,7 +28,7 @@ Email = Annotated[
     str,
     Field(
         max_length=254,
-        pattern=r'^[^\x00-\x20\x7f\s@<>(),:;\[\]\\"?`]{1,64}@([^\x00-,/:-@\[-`{-\x7f\s.]+\.)+[^\x00-,/:-@\[-`{-\x7f\s.]+$',
+        pattern=r'^[^\x00-\x20\x7f-\x9f\ufeff\s@<>(),:;\[\]\\"?`]{1,64}@([^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+\.)+[^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+$',
     ),
 ]
 # A person signs in with it, so that it has one spelling.

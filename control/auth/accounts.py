@@ -4,6 +4,8 @@ For somebody who does not know the password or read the mailbox, an address with
 are the same: the same answers, the same number of hashes, the same rows written.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -19,9 +21,11 @@ from control.identity.sessions import Opened
 from control.identity.tokens import Bearer
 from control.mail import limits, outbox
 from control.mail.letters import Letter
+from gateway.buckets import TooManyCalls
 from gateway.kit import ids
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.sql import Db
+from gateway.metering import metrics
 
 # News, not links: of use for as long as somebody may wonder.
 NEWS_LIFETIME = timedelta(days=3)
@@ -33,6 +37,10 @@ class WrongCredentials(Unauthorized):
 
 class EmailUnverified(Refusal):
     status, slug, title = 403, "email-unverified", "E-mail address not confirmed"
+
+
+class AccountSuspended(Refusal):
+    status, slug, title = 403, "account-suspended", "Account suspended"
 
 
 class LinkUsed(Refusal):
@@ -83,6 +91,32 @@ async def claimed(call: Call, email: str, password: str, name: str) -> Claim:
 
 
 async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:
+    with counted("password"):
+        return await by_password(call, email, password, has_cookie=has_cookie)
+
+
+# What an attempt came to, by what is raised.
+OUTCOMES: Mapping[type[Exception], str] = {
+    WrongCredentials: "wrong",
+    LinkUsed: "wrong",
+    EmailUnverified: "unverified",
+    AccountSuspended: "suspended",
+    TooManyCalls: "limited",
+}
+
+
+@contextmanager
+def counted(way: str) -> Iterator[None]:
+    """Anything else that is raised, an outage say, was no attempt."""
+    try:
+        yield
+    except tuple(OUTCOMES) as error:
+        metrics.LOGINS.labels(OUTCOMES[type(error)]).inc()
+        raise
+    metrics.LOGINS.labels(way).inc()
+
+
+async def by_password(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:
     await throttle.login(call)
     person = await people.find_by_email(call.db, email)
     attempt = await throttle.password(call, email, person)
@@ -100,10 +134,17 @@ async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> 
         current = await people.lock(db, person.id)
         if current is None or current.password_hash != stored:
             raise WrongCredentials("the password was changed just now")
+        refuse_suspended(current)
         signed_in = await open_session(call, db, person.id, has_cookie=has_cookie)
     if passwords.is_outdated(stored):
         await people.rehash(call.db, person.id, stored, await passwords.hashed(password))
     return signed_in
+
+
+def refuse_suspended(person: Person) -> None:
+    """Told to nobody but who proved to be this person."""
+    if person.suspended_at is not None:
+        raise AccountSuspended("the operator has suspended this account")
 
 
 async def open_session(call: Call, db: Db, user_id: UUID, *, has_cookie: bool) -> SignedIn:
@@ -114,6 +155,7 @@ async def open_session(call: Call, db: Db, user_id: UUID, *, has_cookie: bool) -
     )
     person = await people.find(db, user_id)
     assert person is not None, "the session refers to it"
+    # Where its owner looks: a log that nobody reads tells nobody of a thief.
     call.about(opened.session.id, organization_id=person.organization_id)
     return SignedIn(person, opened, access_token(call, user_id, opened.session.id))
 
@@ -161,6 +203,11 @@ def written(kind: Kind, name: str, url: str) -> Letter:
 
 async def sign_in_by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool) -> SignedIn:
     """By a link that proves the address: it is confirmed, and its owner signed in."""
+    with counted("link"):
+        return await by_link(call, kind, word, has_cookie=has_cookie)
+
+
+async def by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool) -> SignedIn:
     found = await links.find(call.db, kind, word)
     if found is None or not found.is_open:
         raise LinkUsed("the link is wrong, too old, or was used before: ask for another one")
@@ -169,6 +216,7 @@ async def sign_in_by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool
         used = await links.use(db, kind, word)
         if used is None or person is None or (kind == "verify" and person.is_verified):
             raise LinkUsed("the link was used before, or the address is confirmed already: sign in")
+        refuse_suspended(person)
         if not person.is_verified:
             await confirm(call, db, person, used)
         return await open_session(call, db, person.id, has_cookie=has_cookie)

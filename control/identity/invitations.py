@@ -16,6 +16,7 @@ from asyncpg import Record
 from control.api.permissions import BuiltIn
 from gateway.kit import ids
 from gateway.kit.sql import Db, Statements
+from gateway.ledger import events
 
 SQL = Statements(__file__)
 
@@ -79,6 +80,9 @@ async def accept(db: Db, token: str, user_id: UUID, *, is_project: bool) -> Acce
         # The custom role that it promised is no more.
         return None
     assert joined is not None, "whoever did not join was a member before"
+    if joined["is_new"]:
+        told = {"user_id": str(user_id), "role": joined["role"]}
+        await events.emit(db, taken["organization_id"], "member.joined", told, taken["project_id"])
     where = taken["organization_id"], taken["organization_name"], taken["project_id"]
     return Accepted(*where, joined["role"], joined["role_id"], list(joined["permissions"]))
 

@@ -40,11 +40,11 @@ WITH joined AS (
     ON CONFLICT (organization_id, user_id) DO NOTHING
     RETURNING role, role_id
 ), standing AS (
-    SELECT role, role_id FROM joined
+    SELECT role, role_id, true AS is_new FROM joined
     UNION ALL
-    SELECT role, role_id FROM members WHERE organization_id = $1 AND user_id = $2
+    SELECT role, role_id, false FROM members WHERE organization_id = $1 AND user_id = $2
 )
-SELECT coalesce(standing.role, roles.name) AS role, role_id, coalesce(roles.permissions, '{}') AS permissions
+SELECT coalesce(standing.role, roles.name) AS role, role_id, coalesce(roles.permissions, '{}') AS permissions, is_new
 FROM standing LEFT JOIN roles ON roles.id = role_id
 LIMIT 1
 
@@ -54,7 +54,7 @@ WITH joined AS (
     ON CONFLICT (project_id, user_id) DO NOTHING
     RETURNING role
 )
-SELECT role, NULL::uuid AS role_id, '{}'::text[] AS permissions FROM joined
+SELECT role, NULL::uuid AS role_id, '{}'::text[] AS permissions, true AS is_new FROM joined
 UNION ALL
-SELECT role, NULL, '{}' FROM project_members WHERE project_id = $1 AND user_id = $2
+SELECT role, NULL, '{}', false FROM project_members WHERE project_id = $1 AND user_id = $2
 LIMIT 1

@@ -17,6 +17,7 @@ from config.settings import Mail
 from control.mail import outbox
 from control.mail.outbox import Claimed
 from gateway.kit.sql import Pool
+from gateway.metering import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,7 @@ async def deliver(pool: Pool, mail: Mail, tls: ssl.SSLContext) -> int:
             await put_back(pool, letter, error)
         else:
             await outbox.sent(pool, letter.id)
+            metrics.MAILS.labels("sent").inc()
             log.info("mail.sent", mail_id=str(letter.id))
     return len(claimed)
 
@@ -72,10 +74,12 @@ async def put_back(pool: Pool, letter: Claimed, error: Exception) -> None:
     if is_final(error):
         log.warning("mail.refused", mail_id=str(letter.id), reason=reason)
         await outbox.give_up(pool, letter.id, reason)
+        metrics.MAILS.labels("refused").inc()
         return
     wait = min(FIRST_WAIT * 2 ** min(letter.attempts - 1, 10), LONGEST_WAIT)
     log.warning("mail.postponed", mail_id=str(letter.id), reason=reason, wait_seconds=wait.total_seconds())
     await outbox.postpone(pool, letter.id, wait, reason)
+    metrics.MAILS.labels("postponed").inc()
 
 
 def is_final(error: Exception) -> bool:

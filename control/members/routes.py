@@ -24,6 +24,7 @@ from control.members.models import (
     V1RoleChanged,
 )
 from gateway.kit.problem import Invalid, NotFound, Refusal, invalid
+from gateway.ledger import events
 
 room = Room("members", "/organizations/{organization_id}/members")
 V1 = "/v1/orgs/{organization_id}/members"
@@ -155,6 +156,8 @@ async def project_change(
     access.may_grant(call.actor, wanted)
     if not await members.set_project_role(call.db, project_id, user_id, role):
         raise NotFound(f"no member {user_id.hex}")
+    told = {"user_id": str(user_id), "role": role}
+    await events.emit(call.db, call.actor.organization_id, "member.role_changed", told, project_id)
     return V1MemberShown(member=before.model_copy(update={"role": body.role}))
 
 
@@ -171,6 +174,8 @@ async def project_remove(call: Call, project_id: ProjectId, user_id: PersonId) -
         raise NotFound(f"no member {user_id.hex}")
     access.may_grant(call.actor, permissions.of_project(FROM_V1[before.role]))
     await keys.revoke_of_project_member(call.db, project_id, user_id)
+    told = {"user_id": str(user_id)}
+    await events.emit(call.db, call.actor.organization_id, "member.removed", told, project_id)
     return V1Removed(removed=user_id)
 
 
@@ -188,6 +193,8 @@ async def change_role(
         raise NotFound(f"no role {grant.name}") from None
     if change is Change.LAST_OWNER:
         raise last("make another member an owner first")
+    told = {"user_id": str(user_id), "role": grant.name}
+    await events.emit(call.db, organization_id, "member.role_changed", told)
 
 
 async def expel(call: Call, organization_id: UUID, user_id: UUID, last: type[Refusal]) -> None:
@@ -207,3 +214,4 @@ async def remove_from(call: Call, organization_id: UUID, user_id: UUID, last: ty
     if change is Change.LAST_OWNER:
         raise last("make another member an owner first")
     await keys.revoke_of_member(call.db, organization_id, user_id)
+    await events.emit(call.db, organization_id, "member.removed", {"user_id": str(user_id)})

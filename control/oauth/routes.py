@@ -41,7 +41,11 @@ async def index_providers(call: Call) -> Providers:
 
 
 @room.get(
-    "/providers/{provider_id}/authorize", access="oauth.write", fails=[NotFound], id="initiate_oauth_by_id"
+    "/providers/{provider_id}/authorize",
+    access="oauth.write",
+    fails=[NotFound],
+    is_change=True,
+    id="initiate_oauth_by_id",
 )
 async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: RedirectUri) -> Found:
     """Start connecting an account of yours, by the provider's id.
@@ -55,7 +59,9 @@ async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: Redire
     return await begin(call, row, f"/oauth/providers/{provider_id}/callback", redirect_uri)
 
 
-@room.get("/{provider}/authorize", access="oauth.write", fails=[NotFound], id="initiate_oauth")
+@room.get(
+    "/{provider}/authorize", access="oauth.write", fails=[NotFound], is_change=True, id="initiate_oauth"
+)
 async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri) -> Found:
     """Start connecting an account of yours, by the provider's slug.
 
@@ -167,13 +173,18 @@ async def come_back(
     if code is None or error is not None:
         await store.take(call.db, state["id"])
         return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))
-    if user_id is None:
-        return await park(call, state, code)
+    return await park(call, state, code) if user_id is None else await finish(call, state, code)
+
+
+async def finish(call: Call, state: exchange.Row, code: str) -> Found:
+    back = state["redirect_uri"]
     if not await store.take(call.db, state["id"]):
         raise StateInvalid("this state was used in this moment")
     try:
         made = await exchange.connect(call, state, code)
-    except ConnectingFailed:
+    except ConnectingFailed as failed:
+        if call.entry is not None:
+            await call.entry.write(call.db, "failure", str(failed))
         return Found(rules.with_query(back, {"status": "error", "error": "exchange_failed"}))
     return Found(rules.with_query(back, {"status": "success", "connection_id": str(made)}))
 

@@ -64,7 +64,7 @@ async def create(
     redirect included, is tried again, eight times over about 27 hours. A message may come twice: tell them
     apart by `webhook-id`. 410 disables the webhook.
     """
-    if body.project_id is not None:
+    if body.project_id is not None and not await store.has_project(call.db, organization_id, body.project_id):
         raise invalid("body/project_id", "is not a project of this organization")
     await refuse_blocked(call, body.url)
     webhook_id, secret = ids.new(), rules.new_secret()

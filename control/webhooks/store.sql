@@ -6,17 +6,20 @@ SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE
 SELECT count(*) FROM webhooks WHERE organization_id = $1 AND deleted_at IS NULL
 
 -- name: insert
-INSERT INTO webhooks (id, organization_id, name, url, events, secret_sealed, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO webhooks (id, organization_id, name, url, events, secret_sealed, created_by, project_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: has_project
+SELECT EXISTS (SELECT FROM projects WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL)
 
 -- name: list
-SELECT id, organization_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
+SELECT id, organization_id, project_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
     disabled_at, failing_since
 FROM webhooks WHERE organization_id = $1 AND deleted_at IS NULL
 ORDER BY id
 
 -- name: get
-SELECT id, organization_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
+SELECT id, organization_id, project_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
     disabled_at, failing_since
 FROM webhooks WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
 
@@ -95,6 +98,7 @@ WITH chosen AS (
     SELECT events.id, events.created_at
     FROM events JOIN webhooks ON webhooks.organization_id = events.organization_id
     WHERE webhooks.id = $1 AND events.created_at >= $2 AND webhooks.events && ARRAY[events.type, '*']
+        AND (webhooks.project_id IS NULL OR webhooks.project_id = events.project_id)
         AND NOT EXISTS (
             SELECT FROM webhook_deliveries
             WHERE event_id = events.id AND webhook_id = $1 AND state = ANY ($3::text[]))
@@ -170,6 +174,13 @@ WITH disabled AS (
     WHERE state = 'waiting' AND webhook_id IN (SELECT id FROM disabled)
 )
 SELECT id, organization_id, name, url FROM disabled
+
+-- name: owners
+-- Whom mail reaches: agents gave an address that nobody checked.
+SELECT users.name, users.email, organizations.name AS organization
+FROM members JOIN users ON users.id = members.user_id JOIN organizations ON organizations.id = members.organization_id
+WHERE members.organization_id = $1 AND members.role = 'owner' AND users.email_verified_at IS NOT NULL
+    AND users.suspended_at IS NULL
 
 -- name: count_waiting
 SELECT count(*) FROM webhook_deliveries WHERE state = 'waiting'

@@ -17,7 +17,7 @@ async def test_signing_up_confirming_and_signing_in(stranger: Client, pool: Pool
     response = await sign_up(stranger)
     assert response.status == 201
     user = (await response.json())["data"]["user"]
-    assert (user["email"], user["name"], user["status"]) == (EMAIL, "Ada", "active")
+    assert (user["email"], user["name"], user["status"]) == (EMAIL, "Ada", "paused")
 
     early = await log_in(stranger)
     assert (early.status, (await early.json())["code"]) == (403, "email-unverified")
