@@ -93,6 +93,10 @@ class Process(asyncio.SubprocessProtocol):
         """Whether it ended otherwise than it should."""
         return bool(self.transport.get_returncode())
 
+    def kill(self) -> None:
+        if self.is_running:
+            self.transport.send_signal(signal.SIGKILL)
+
     async def stop(self) -> None:
         for number, seconds in (*self.command.stops, (signal.SIGKILL, 10.0)):
             if not self.is_running:

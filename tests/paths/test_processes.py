@@ -149,19 +149,20 @@ async def served_everywhere(farebox: Farebox, shop: str) -> None:
 
 def workers(farebox: Farebox) -> list[int]:
     """The processes that serve the port."""
+    return titled(farebox, "worker")
+
+
+def titled(farebox: Farebox, name: str) -> list[int]:
+    """The processes of that name, which ps shows with their port."""
     port = farebox.origin.rpartition(":")[2]
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            is_server = b"control.supervisor.child" in (entry / "cmdline").read_bytes()
-            has_port = f"FAREBOX_LISTEN__PORT={port}".encode() in (entry / "environ").read_bytes()
-            is_worker = b"gateway" in (entry / "cmdline").read_bytes()
+            title = entry.read_bytes().strip(b"\0 ").decode()
         except OSError:
             continue
-        if is_server and has_port and is_worker:
-            found.append(int(entry.name))
+        if title.startswith(f"farebox: {name}") and title.endswith(f", port {port}"):
+            found.append(int(entry.parent.name))
     return sorted(found)
 
 
