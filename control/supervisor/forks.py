@@ -45,10 +45,13 @@ class Nursery:
         async with AsyncExitStack() as stack:
             stack.enter_context(ours)
             with theirs:
-                number = theirs.fileno()
-                argv = (*PROGRAM, str(number), str(os.getpid()))
                 command = Command(
-                    "nursery", argv, self.variables, Path.cwd(), descriptors=(number,), is_ours=True
+                    "nursery",
+                    (*PROGRAM, str(os.getpid())),
+                    self.variables,
+                    Path.cwd(),
+                    descriptors={"NURSERY_DESCRIPTOR": theirs.fileno()},
+                    is_ours=True,
                 )
                 process = await stack.enter_async_context(workers.working(command))
             self.line, self.process = ours, process
@@ -88,7 +91,7 @@ class Nursery:
             "title": f"farebox: {command.name}, port {command.environment['FAREBOX_LISTEN__PORT']}",
             "argv": command.argv,
             "environment": dict(command.environment),
-            "numbers": (STDOUT, *command.descriptors),
+            "names": tuple(command.descriptors),
         }
         async with self.one_at_a_time:
             try:
@@ -96,7 +99,7 @@ class Nursery:
                     await self.there.wait()
             except TimeoutError:
                 raise StartFailed(f"The {command.name} has nothing to be forked from.") from None
-            answer = await self.answer(json.dumps(order).encode(), [output, *command.descriptors])
+            answer = await self.answer(json.dumps(order).encode(), [output, *command.descriptors.values()])
         if not answer:
             raise StartFailed(f"The {command.name} lost the process that it is forked from.")
         return int(answer)

@@ -1,4 +1,4 @@
-"""``python -m control.supervisor.nursery DESCRIPTOR PARENT``: has imported everything, and forks who asks.
+"""``python -m control.supervisor.nursery PARENT``: has imported everything, and forks who asks.
 
 Importing is most of what a process of ours computes before it serves. This one does it once, opens nothing
 and starts no thread, so that what it forks is as good as new. It forks twice: the one in between ends, and
@@ -6,7 +6,6 @@ the kernel gives the other to PARENT, the supervisor, whose child it is from the
 """
 
 import ctypes
-import fcntl
 import gc
 import json
 import os
@@ -28,8 +27,7 @@ from control.supervisor.contract import tell_ready
 
 ORDER_BYTES_MAX = 1 << 17
 DESCRIPTORS_MAX = 8
-# Above every number that a descriptor of an order may have to get.
-OUT_OF_THE_WAY = 512
+STDOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +37,10 @@ class Order:
     title: str
     argv: Sequence[str]
     environment: dict[str, str]
-    numbers: Sequence[int]
-    """Of the descriptors that come with it, in the same order; the first one is its standard output."""
+    names: Sequence[str]
+    """Variables for the numbers of the files that come with it, in the same order."""
+    output: int
+    """To be its standard output."""
     files: Sequence[int]
     made_by: int
 
@@ -48,8 +48,8 @@ class Order:
 def main() -> None:
     # A Ctrl-C or a SIGHUP is for the supervisor to act on.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    descriptor, parent = map(int, sys.argv[1:])
-    line = socket.socket(fileno=descriptor)
+    parent = int(sys.argv[1])
+    line = socket.socket(fileno=int(settings.environment({})["NURSERY_DESCRIPTOR"]))
     forget_numbers()
     # What is there now is there for ever, and is not copied because the collector has looked at it.
     gc.collect()
@@ -84,7 +84,7 @@ def wait_for_orders(line: socket.socket) -> Order | None:
             if not pid:
                 os.close(reading)
                 os.close(writing)
-                return Order(**json.loads(data), files=files, made_by=made_by)
+                return Order(**json.loads(data), output=files[0], files=files[1:], made_by=made_by)
             os.write(writing, str(pid).encode())
             os._exit(0)
         for file in (*files, writing):
@@ -97,12 +97,8 @@ def wait_for_orders(line: socket.socket) -> Order | None:
 
 def be_born(order: Order, parent: int) -> None:
     os.setsid()
-    aside = [fcntl.fcntl(file, fcntl.F_DUPFD, OUT_OF_THE_WAY) for file in order.files]
-    for file in order.files:
-        os.close(file)
-    for file, number in zip(aside, order.numbers, strict=True):
-        os.dup2(file, number)
-        os.close(file)
+    os.dup2(order.output, STDOUT)
+    os.close(order.output)
     while os.getppid() == order.made_by:
         time.sleep(0.0005)
     # Only now: the kernel would take the end of the one in between for its parent's.
@@ -110,7 +106,9 @@ def be_born(order: Order, parent: int) -> None:
     if os.getppid() != parent:
         sys.exit("its parent died while it was started")
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    settings.adopt(order.environment)
+    # The files keep the numbers that they came with: others are those of files that importing has opened.
+    numbers = {name: str(file) for name, file in zip(order.names, order.files, strict=True)}
+    settings.adopt({**order.environment, **numbers})
     setproctitle(order.title)
 
 

@@ -48,9 +48,7 @@ async def working(
     """Start a process; entered when it says that it is ready."""
     told = asyncio.Event()
     if door is not None:
-        descriptor = door.open()
-        variables = {**command.environment, "FAREBOX_LISTEN__DESCRIPTOR": str(descriptor)}
-        command = replace(command, environment=variables, descriptors=(descriptor,))
+        command = replace(command, descriptors={"FAREBOX_LISTEN__DESCRIPTOR": door.open()})
 
     def hear(line: str) -> None:
         if line == READY:
