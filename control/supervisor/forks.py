@@ -26,6 +26,17 @@ STDOUT = 1
 ANSWER_SECONDS_MAX = 10.0
 
 
+def is_possible() -> bool:
+    """Not elsewhere than on Linux, and not with a kernel from before 5.3."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
 class Nursery:
     """Whom to ask for a process, while it is there."""
 

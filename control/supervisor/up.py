@@ -18,7 +18,7 @@ from config.settings import Settings, data_home
 from control import migrate
 from control.embedded import directory, postgres, processes, valkey
 from control.embedded.processes import Keeper, StartFailed
-from control.supervisor import keys, ports, workers
+from control.supervisor import forks, keys, ports, workers
 from control.supervisor.forks import Nursery
 from control.supervisor.metrics import Metrics, serving
 from control.supervisor.ports import Door
@@ -113,7 +113,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         metrics = Metrics(directory.private(run_directory / "metrics", None))
 
         nursery = None
-        if plan.child is None and sys.platform == "linux":
+        if plan.child is None and forks.is_possible():
             nursery = Nursery({"PROMETHEUS_MULTIPROC_DIR": str(metrics.directory)})
         dsn, url, first = await stack.enter_async_context(
             foundations(settings, data, run_directory, metrics, nursery)
