@@ -1,6 +1,7 @@
 -- name: find_key
-SELECT id, organization_id, user_id, mode, scopes, project_id, project_role
-FROM api_keys
+SELECT id, organization_id, user_id, mode, scopes, project_id, project_role,
+    coalesce(num_nonnulls(per_call, per_day, total) > 0, false) AS is_capped
+FROM api_keys LEFT JOIN key_caps ON key_id = id
 WHERE hash = $1
   AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > now())

@@ -32,7 +32,8 @@ def mount(app: web.Application, rooms: Sequence[Room]) -> None:
         for operation in room.operations:
             run = endpoint(operation)
             app.router.add_route(operation.method, operation.path, run, name=name_of(operation))
-            if operation.method == "GET":
+            # Programs that look at mail send HEAD, and that must use up no link.
+            if operation.method == "GET" and not operation.is_change:
                 app.router.add_route("HEAD", operation.path, run)
 
 
@@ -46,7 +47,10 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
             await ports.buckets.require(*rates(operation, ports, request))
-        entry = audit.begin(request, operation.id, operation.room, operation.access, operation.path)
+        entry = audit.begin(
+            request, operation.id, operation.room, operation.access, operation.path,
+            is_change=operation.is_change,
+        )  # fmt: skip
         try:
             return await admitted(operation, request, pool, ports, entry)
         except Refusal as refusal:

@@ -2,24 +2,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from control.api.fields import Name
+from control.api.fields import Email, Name, PersonEmail
 from control.identity.passwords import LENGTH_MAX, LENGTH_MIN
-from control.identity.people import Person, normal_email
+from control.identity.people import Person
 from gateway.kit.problem import Refusal, invalid
 
-Email = Annotated[
-    str,
-    Field(
-        max_length=254,
-        pattern=r"^[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]+\.[^\s@<>\x00-\x1f\x7f.]+$",
-    ),
-]
-
-
-# A person signs in with it, so that it has one spelling.
-PersonEmail = Annotated[Email, AfterValidator(normal_email)]
 # As one to try, any is: what is not allowed today may have been allowed once.
 Password = Annotated[str, Field(max_length=LENGTH_MAX)]
 NewPassword = Annotated[

@@ -153,6 +153,12 @@ async def refresh(call: Call, *, body: Refresh) -> Data[TokenPair]:
     """
     lifetimes = call.ports.lifetimes
     rotated = await sessions.rotate(call.db, body.refresh_token or "", lifetimes)
+    if rotated is not None:
+        person = await people.find(call.db, rotated.session.user_id)
+        call.by(rotated.session.user_id)
+        call.about(rotated.session.id, organization_id=person.organization_id if person else None)
+    if rotated is not None and rotated.refresh_token is None and call.entry is not None:
+        await call.entry.write(call.db, "failure", "a refresh token came twice: the session was ended")
     if rotated is None or rotated.refresh_token is None:
         raise Unauthorized("this refresh token is unknown, over, or was used before: sign in again")
     session = rotated.session

@@ -175,7 +175,7 @@ def register(room: Room) -> None:
     """``routes`` has the room; these are more of its operations."""
     at = "/v1/auth"
     mailed = partial(room.post, access=None, is_transaction=False)
-    opened = partial(room.get, access=None, fails=[LinkUsed], is_transaction=False)
+    opened = partial(room.get, access=None, fails=[LinkUsed], is_transaction=False, is_change=True)
     room.post(at=f"{at}/sign-up/email", access=None, is_signup=True, is_transaction=False)(sign_up)
     room.post(
         at=f"{at}/sign-in/email",

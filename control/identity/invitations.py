@@ -60,6 +60,11 @@ async def revoke(db: Db, organization_id: UUID, project_id: UUID | None, invite_
     return await db.fetchval(SQL.revoke, organization_id, project_id, invite_id) is not None
 
 
+async def revoke_of_inviter(db: Db, organization_id: UUID, user_id: UUID) -> None:
+    """One could be to an address of their own."""
+    await db.execute(SQL.revoke_of_inviter, organization_id, user_id)
+
+
 async def accept(db: Db, token: str, user_id: UUID, *, is_project: bool) -> Accepted | None:
     """None for a token that is unknown, used or over, or was sent to somebody else's address.
 

@@ -13,6 +13,10 @@ WHERE organization_id = $1 AND project_id IS NOT DISTINCT FROM $2 AND id = $3
     AND accepted_at IS NULL AND revoked_at IS NULL
 RETURNING id
 
+-- name: revoke_of_inviter
+UPDATE invites SET revoked_at = now()
+WHERE organization_id = $1 AND invited_by = $2 AND accepted_at IS NULL AND revoked_at IS NULL
+
 -- name: take
 -- Decides and acts: of two who use a link at once, one finds it used.
 UPDATE invites SET accepted_at = now()

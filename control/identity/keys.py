@@ -65,6 +65,11 @@ async def revoke_of_project(db: Db, project_id: UUID) -> None:
     await db.execute(SQL.revoke_of_project, project_id)
 
 
+async def revoke_of_project_member(db: Db, project_id: UUID, user_id: UUID) -> None:
+    """Those of somebody who is in the project by their organization as well go on working."""
+    await db.execute(SQL.revoke_of_project_member, project_id, user_id)
+
+
 async def revoke_of_member(db: Db, organization_id: UUID, user_id: UUID) -> None:
     """They would work again if their user was invited again, and nobody would think of them."""
     await db.execute(SQL.revoke_of_member, organization_id, user_id)

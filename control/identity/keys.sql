@@ -32,3 +32,9 @@ UPDATE api_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS N
 
 -- name: revoke_of_member
 UPDATE api_keys SET revoked_at = now() WHERE organization_id = $1 AND user_id = $2 AND revoked_at IS NULL
+
+-- name: revoke_of_project_member
+UPDATE api_keys SET revoked_at = now()
+WHERE project_id = $1 AND user_id = $2 AND revoked_at IS NULL AND NOT EXISTS (
+    SELECT FROM members WHERE members.organization_id = api_keys.organization_id AND members.user_id = $2
+)

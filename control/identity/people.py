@@ -44,7 +44,11 @@ class Person:
 
 def normal_email(email: str) -> str:
     """One spelling for one mailbox: nobody's mail depends on case, whatever RFC 5321 allows."""
-    return unicodedata.normalize("NFC", email.strip()).lower()
+    normal = unicodedata.normalize("NFC", email.strip()).lower()
+    # Nobody sees them, and of letters that Python does not know yet Postgres may know another small form.
+    if not normal.isprintable():
+        raise ValueError("has a character that is not shown")
+    return normal
 
 
 async def create(db: Db, kind: Literal["person", "agent"], name: str, email: str | None) -> Newcomer:

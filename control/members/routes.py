@@ -10,7 +10,7 @@ from control.api.operation import Call, Done, Room
 from control.api.paging import Data
 from control.api.permissions import FROM_V1
 from control.api.wire_ids import OrgId, PersonId, ProjectId
-from control.identity import keys, members
+from control.identity import invitations, keys, members
 from control.identity.members import Change
 from control.members import store
 from control.members.models import (
@@ -89,7 +89,7 @@ async def leave(call: Call, organization_id: OrganizationId) -> None:
     id="remove_member",
 )
 async def remove(call: Call, organization_id: OrganizationId, member_id: UUID) -> None:
-    """Remove a member, and revoke the keys that act for them in this organization.
+    """Remove a member, and revoke their invitations and the keys that act for them in this organization.
 
     Nobody removes a member who may do more than they may themselves.
     """
@@ -126,7 +126,7 @@ async def change_v1(
     id="v1_remove_org_member",
 )
 async def remove_v1(call: Call, organization_id: OrgId, user_id: PersonId) -> V1Removed:
-    """Remove a member from an organization, and revoke the keys that act for them there."""
+    """Remove a member from an organization, with their invitations and the keys that act for them there."""
     await expel(call, organization_id, user_id, CannotRemoveMember)
     return V1Removed(removed=user_id)
 
@@ -165,11 +165,12 @@ async def project_change(
     id="v1_remove_project_member",
 )
 async def project_remove(call: Call, project_id: ProjectId, user_id: PersonId) -> V1Removed:
-    """Remove a member from a project."""
+    """Remove a member from a project, and revoke the keys that act for them in it."""
     before = await store.in_project(call.db, project_id, user_id)
     if before is None or not await members.remove_from_project(call.db, project_id, user_id):
         raise NotFound(f"no member {user_id.hex}")
     access.may_grant(call.actor, permissions.of_project(FROM_V1[before.role]))
+    await keys.revoke_of_project_member(call.db, project_id, user_id)
     return V1Removed(removed=user_id)
 
 
@@ -196,6 +197,7 @@ async def expel(call: Call, organization_id: UUID, user_id: UUID, last: type[Ref
         raise NotFound(f"no member {user_id}")
     access.may_grant(call.actor, held)
     await remove_from(call, organization_id, user_id, last)
+    await invitations.revoke_of_inviter(call.db, organization_id, user_id)
 
 
 async def remove_from(call: Call, organization_id: UUID, user_id: UUID, last: type[Refusal]) -> None:

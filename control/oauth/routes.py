@@ -100,6 +100,7 @@ async def begin(call: Call, provider: exchange.Row, callback: str, redirect_uri:
     access=None,
     fails=[StateInvalid, Unauthorized],
     is_transaction=False,
+    is_change=True,
     id="oauth_callback_by_id",
 )
 async def callback_by_id(
@@ -123,6 +124,7 @@ async def callback_by_id(
     access=None,
     fails=[StateInvalid, Unauthorized],
     is_transaction=False,
+    is_change=True,
     id="oauth_callback",
 )
 async def callback(
@@ -160,6 +162,8 @@ async def come_back(
     user_id = await who_comes(call, authorization, cookie)
     if user_id not in (None, state["user_id"]):
         raise StateInvalid("somebody else started this")
+    call.by(state["user_id"])
+    call.about(state["provider_id"], organization_id=state["organization_id"])
     if code is None or error is not None:
         await store.take(call.db, state["id"])
         return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))

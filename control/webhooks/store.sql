@@ -79,9 +79,14 @@ FROM webhook_attempts WHERE delivery_id = $1
 ORDER BY number
 
 -- name: replay
--- Beside the delivery it repeats, which stays as it was.
+-- Beside the delivery it repeats, which stays as it was. Not while the event is on its way: whoever asks a thousand times
+-- has the receiver told once.
 INSERT INTO webhook_deliveries (webhook_id, event_id)
-SELECT webhook_id, event_id FROM webhook_deliveries WHERE webhook_id = $1 AND id = $2
+SELECT webhook_id, event_id FROM webhook_deliveries AS old
+WHERE webhook_id = $1 AND id = $2 AND NOT EXISTS (
+    SELECT FROM webhook_deliveries AS other
+    WHERE other.webhook_id = $1 AND other.event_id = old.event_id AND other.state = 'waiting'
+)
 RETURNING id
 
 -- name: replay_since

@@ -139,16 +139,6 @@ async def test_two_signups_at_once_make_one_account(stranger: Client, pool: Pool
     assert await pool.fetchval("SELECT count(*) FROM organizations WHERE name = 'Ada'") == 1
 
 
-async def test_a_password_is_confirmed_by_its_own_link_only(stranger: Client, pool: Pool) -> None:
-    """Whoever signs up with somebody else's address first has chosen nothing for them."""
-    await sign_up(stranger, EMAIL, "the stranger's password", "Eve")
-    await sign_up(stranger)
-    await stranger.post("/auth/verify-email", json={"token": await token(pool, "verify")})
-    assert (await log_in(stranger)).status == 200
-    assert (await log_in(stranger, EMAIL, "the stranger's password")).status == 401
-    assert await pool.fetchval("SELECT name FROM users WHERE email = $1", EMAIL) == "Ada"
-
-
 async def test_a_link_that_is_sent_again_confirms_no_stranger(stranger: Client, pool: Pool) -> None:
     await sign_up(stranger, EMAIL, "the stranger's password", "Eve")
     await sign_up(stranger)
