@@ -83,6 +83,9 @@ class Submissions:
     async def decide(self, batch: Sequence[Submission], tried: Sequence[UUID]) -> Sequence[Signed | None]:
         """Find out in a transaction which of them are claimed and what their nonces are."""
         async with self.pool.acquire() as connection, connection.transaction():
+            if tried:
+                # The guess that nobody heard of may still run: like it, lock the signer before its payments.
+                await transactions.take_nonces(connection, self.network.id, self.signer.address, 0)
             claimed = await payments.submit(connection, {one.payment_id: one.usage for one in batch})
             # Each once, should somebody submit the same payment twice.
             taken = {one.payment_id: one for one in batch if one.payment_id in claimed}
