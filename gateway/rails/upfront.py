@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from gateway.kit import ids
+from gateway.kit import ids, tasks
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES
 from gateway.ledger import accounts
@@ -92,6 +92,10 @@ class UpfrontRail:
     adopt: Adopt
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
+        # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
+        return await tasks.finish(self.paid(inbound, caller, match, quote), undo)
+
+    async def paid(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
         challenge = self.x402.challenge(inbound, match, quote)
         taken, digest, checked = await self.x402.take(inbound, caller, match, challenge)
         issued: dict[str, str] = {}
@@ -173,3 +177,7 @@ class UpfrontRail:
             detail = f"the payment is in the balance, and another call was faster to spend it; {short}"
             headers = taken.receipt(transaction, extra={"creditedToBalance": str(paid.amount)})
             raise challenge.refuse("insufficient_funds", detail, headers, **short.members) from None
+
+
+async def undo(opened: UpfrontHold) -> None:
+    await opened.void("abandoned", None)
