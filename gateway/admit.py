@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from gateway import max_price, upstream_payment
 from gateway.kit import hygiene
@@ -19,6 +20,7 @@ from gateway.types import Credentials, Inbound
 from gateway.upstream_payment import UpstreamPayment
 
 PREFIX = "/publishers/"
+NOTHING = Credentials(None, None, None)
 PAYMENTS = ("X-PAYMENT", "PAYMENT-SIGNATURE")
 IDEMPOTENCY_KEY = "Idempotency-Key"
 ONCE = (*PAYMENTS, IDEMPOTENCY_KEY, max_price.HEADER, upstream_payment.HEADER)
@@ -30,36 +32,39 @@ class MethodRefused(Refusal):
 
 
 def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
-    refuse_ambiguous(request)
-    slug, slash, rest = request.rel_url.raw_path.removeprefix(PREFIX).partition("/")
+    path, headers = request.rel_url.raw_path, request.headers
+    query = request.rel_url.raw_query_string
+    refuse_ambiguous(request.method, query, headers)
+    slug, slash, rest = path.removeprefix(PREFIX).partition("/")
+    is_socket = "Upgrade" in headers and is_websocket(request)
     return Inbound(
         call_id=call_id,
         method=request.method,
         slug=slug,
         path=slash + rest,
-        query=request.rel_url.raw_query_string,
-        headers=hygiene.of_request(request.headers),
-        credentials=credentials(request),
+        query=query,
+        headers=hygiene.of_request(headers),
+        credentials=credentials(headers),
         client_address=address_of(request.remote or "0.0.0.0"),  # noqa: S104
-        url=origin + request.rel_url.raw_path_qs,
+        url=f"{origin}{path}?{query}" if query else origin + path,
         body=RequestBody(request, body_bytes_max),
-        is_websocket=is_websocket(request),
-        idempotency_key=idempotency_key(request),
-        max_price=most(request),
-        upstream_payment=for_upstream(request),
+        is_websocket=is_socket,
+        # A conversation cannot be had again.
+        idempotency_key=None if is_socket else idempotency_key(headers.get(IDEMPOTENCY_KEY)),
+        max_price=most(headers.get(max_price.HEADER)),
+        upstream_payment=for_upstream(headers.get(upstream_payment.HEADER)),
     )
 
 
-def refuse_ambiguous(request: web.BaseRequest) -> None:
+def refuse_ambiguous(method: str, query: str, headers: CIMultiDictProxy[str]) -> None:
     """Of the head's framing the connection made sure; this is about what its fields mean."""
-    headers = request.headers
-    if request.method in ("TRACE", "CONNECT"):
+    if method in ("TRACE", "CONNECT"):
         # TRACE would echo the publisher's credentials to the caller.
-        raise MethodRefused(f"{request.method} is not served here")
-    if hygiene.is_key(request.rel_url.raw_query_string):
+        raise MethodRefused(f"{method} is not served here")
+    if query and hygiene.is_key(query):
         raise invalid("query", "has an API key, which ends up in logs; send it as Authorization: Bearer")
     for name in ONCE:
-        if len(headers.getall(name, ())) > 1:
+        if name in headers and len(headers.getall(name)) > 1:
             raise invalid(f"header/{name}", "was sent more than once")
 
 
@@ -67,39 +72,36 @@ def is_websocket(request: web.BaseRequest) -> bool:
     return request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET"
 
 
-def idempotency_key(request: web.BaseRequest) -> str | None:
-    # A conversation cannot be had again.
-    key = None if is_websocket(request) else request.headers.get(IDEMPOTENCY_KEY)
+def idempotency_key(key: str | None) -> str | None:
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise invalid(f"header/{IDEMPOTENCY_KEY}", "is not 1 to 255 printable ASCII characters")
     return key
 
 
-def most(request: web.BaseRequest) -> MaxPrice | None:
-    header = request.headers.get(max_price.HEADER)
+def most(header: str | None) -> MaxPrice | None:
     try:
         return None if header is None else max_price.read(header)
     except ValueError as error:
         raise invalid(f"header/{max_price.HEADER}", str(error)) from None
 
 
-def for_upstream(request: web.BaseRequest) -> UpstreamPayment | None:
-    header = request.headers.get(upstream_payment.HEADER)
+def for_upstream(header: str | None) -> UpstreamPayment | None:
     try:
         return None if header is None else upstream_payment.read(header)
     except ValueError as error:
         raise invalid(f"header/{upstream_payment.HEADER}", str(error)) from None
 
 
-def credentials(request: web.BaseRequest) -> Credentials:
-    headers = request.headers
-    payment_v1, payment_v2 = (headers.get(name) for name in PAYMENTS)
-    authorization = headers.getall("Authorization", ())
-    if len(authorization) > 1:
-        raise invalid("header/Authorization", "was sent more than once")
-    if not authorization:
+def credentials(headers: CIMultiDictProxy[str]) -> Credentials:
+    payment_v1, payment_v2 = headers.get("X-PAYMENT"), headers.get("PAYMENT-SIGNATURE")
+    authorization = headers.get("Authorization")
+    if authorization is None:
+        if payment_v1 is None and payment_v2 is None:
+            return NOTHING
         return Credentials(None, payment_v1, payment_v2)
-    scheme, _, key = authorization[0].partition(" ")
+    if len(headers.getall("Authorization")) > 1:
+        raise invalid("header/Authorization", "was sent more than once")
+    scheme, _, key = authorization.partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized("send an API key as Authorization: Bearer")
     return Credentials(key.strip(), payment_v1, payment_v2)

@@ -7,10 +7,12 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
+import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -20,6 +22,7 @@ from gateway.kit.addresses import unit_of
 from gateway.kit.groups import Group
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
+from gateway.kit.values import dataclass
 from gateway.metering import metrics
 
 SCRIPT = Path(__file__).with_suffix(".lua").read_text()
@@ -27,6 +30,9 @@ SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 NAMESPACE = "{farebox}:limit:"
 LOCAL_BUCKETS_MAX = 100_000
 RETRY_SECONDS = 1.0
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]], strict=False).decode
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +59,14 @@ class Allowance:
             "RateLimit-Limit": str(self.burst),
             "RateLimit-Remaining": str(self.remaining),
             "RateLimit-Reset": str(reset),
-            "RateLimit-Policy": f'"{self.kind}";q={self.burst};w={math.ceil(self.burst / self.rate)}',
+            "RateLimit-Policy": policy(self.kind, self.burst, self.rate),
             "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
         }
+
+
+@lru_cache(maxsize=1024)
+def policy(kind: str, burst: int, rate: float) -> str:
+    return f'"{kind}";q={burst};w={math.ceil(burst / rate)}'
 
 
 class TooManyCalls(Refusal):
@@ -77,14 +88,19 @@ class Bucket:
     rate: float
     """Calls a second."""
     burst: int
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        return f"{self.kind}:{self.owner}"
+    def __post_init__(self) -> None:
+        # Not in every call: a bucket is kept for as long as its owner calls.
+        object.__setattr__(self, "name", f"{self.kind}:{self.owner}")
 
 
 def by_address(limits: Limits, address: IPv4Address | IPv6Address) -> Bucket:
-    return Bucket("address", unit_of(address), limits.address_calls_per_second, limits.address_burst)
+    return bucket("address", unit_of(address), limits.address_calls_per_second, limits.address_burst)
+
+
+# Remembered, because whoever calls is in one for each of its calls.
+bucket = lru_cache(maxsize=8192)(Bucket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,7 @@ class Buckets:
         if self.script is not None and not self.is_down:
             keys, arguments = packed(batch)
             try:
-                return unpacked(batch, await self.script(keys=keys, args=arguments))
+                return unpacked(batch, await self.script(keys=keys, args=[arguments]))
             except RedisError as error:
                 self.go_local(str(error))
         if self.script is not None:
@@ -186,25 +202,28 @@ class Buckets:
             await self.redis.aclose()
 
 
-def packed(batch: Sequence[Asking]) -> tuple[list[str], list[float]]:
-    """What the script is given: a bucket that several ask for is read and written once."""
+def packed(batch: Sequence[Asking]) -> tuple[list[str], bytes]:
+    """What the script is given: a bucket that several ask for is read and written once.
+
+    The numbers are one argument, because the client library takes its time over each.
+    """
     positions: dict[str, int] = {}
     sizes: list[float] = []
-    askings: list[float] = []
+    askings: list[int] = []
     for asking in batch:
         askings += (asking.cost, len(asking.buckets))
         for bucket in asking.buckets:
-            position = positions.setdefault(bucket.name, len(positions) + 1)
-            if position * 2 > len(sizes):
+            position = positions.get(bucket.name)
+            if position is None:
+                position = positions[bucket.name] = len(positions) + 1
                 sizes += (bucket.rate, bucket.burst)
             askings.append(position)
-    return [NAMESPACE + name for name in positions], sizes + askings
+    return [NAMESPACE + name for name in positions], encode([sizes, askings])
 
 
-def unpacked(batch: Sequence[Asking], numbers: Sequence[int]) -> list[Allowance]:
+def unpacked(batch: Sequence[Asking], answer: bytes) -> list[Allowance]:
     allowances = []
-    for asking, at in zip(batch, range(0, len(numbers), 4), strict=True):
-        wait, position, remaining, reset = numbers[at : at + 4]
+    for asking, (wait, position, remaining, reset) in zip(batch, decode(answer), strict=True):
         bucket = asking.buckets[position - 1]
         allowances.append(
             Allowance(wait / 1000, bucket.kind, bucket.burst, bucket.rate, remaining, reset / 1000)

@@ -50,7 +50,8 @@ class Gate:
 
 async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    inbound = watch.saw("admit", admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max))
+    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
+    watch.admitted()
     try:
         return await serve(gate, inbound, request, watch)
     except AnsweredBefore as before:
@@ -64,25 +65,28 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
 async def serve(
     gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch
 ) -> web.StreamResponse | Reply:
-    matched = watch.saw("match", match(gate.snapshot, inbound))
-    caller = watch.saw("identify", await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
-    allowance = watch.saw("limit", await limit(gate.buckets, gate.limits, inbound, matched, caller))
+    matched = watch.matched(match(gate.snapshot, inbound))
+    caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
+    allowance = watch.limited(await limit(gate.buckets, gate.limits, inbound, matched, caller))
     await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     caller = await gate.connections.speak(matched, caller)
-    quote = watch.saw("price", price(matched, inbound))
-    with watch.saw("protect", protect(gate.loads, inbound, matched)) as turn:
+    quote = price(matched, inbound)
+    watch.priced()
+    with protect(gate.loads, inbound, matched) as turn:
+        watch.protected()
         if inbound.is_websocket:
             conversation = Asked(request, inbound, caller, matched, quote, watch)
             return await connect(gate.till, gate.upstreams, conversation, turn)
-        async with (
-            watch.entering("pay", pay(gate.till, inbound, caller, matched, quote)) as hold,
-            watch.entering(
-                "forward",
-                forward(gate.upstreams, inbound, matched, caller, turn.answered, watch.trace),
-            ) as answer,
-            watch.entering("settle", settle(hold, answer, watch.charge)) as settled,
-            ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
-        ):
-            if upstream_offers.is_asked(matched, settled.answer):
-                raise await upstream_offers.refusal(gate.till.x402, inbound, matched, settled)
-            return await relay(request, inbound, known, settled.receipt, allowance, watch)
+        async with pay(gate.till, inbound, caller, matched, quote) as hold:
+            watch.held(hold)
+            async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+                turn.answered(answer.head)
+                watch.answered(answer.head)
+                async with (
+                    settle(hold, answer, watch.charge) as settled,
+                    ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
+                ):
+                    watch.settled(settled.receipt)
+                    if upstream_offers.is_asked(matched, known):
+                        raise await upstream_offers.refusal(gate.till.x402, inbound, matched, settled)
+                    return await relay(request, inbound, known, settled.receipt, allowance, watch)

@@ -5,10 +5,10 @@ The URL is the one that was matched and priced. What the caller may not see of t
 not of the caller, was dropped on the way; see ``kit/hygiene.py``.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import lru_cache
+from types import TracebackType
 from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
@@ -16,12 +16,12 @@ from multidict import CIMultiDict
 from gateway import passthrough
 from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
+from gateway.kit.addresses import text_of
 from gateway.kit.trace import Trace
-from gateway.types import Answer, Caller, Fetch, Head, Inbound, Match, Outbound, Vouched
+from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
+from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.websocket import SocketUpstreams
-
-OnHead: TypeAlias = Callable[[Head], None]
 
 NOBODY = Vouched()
 
@@ -36,26 +36,43 @@ class Upstreams:
     origin: str
 
 
-@asynccontextmanager
-async def forward(
-    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, on_head: OnHead, trace: Trace | None
-) -> AsyncIterator[Answer]:
-    """Yield the upstream's answer once its head is there; a ``Refusal`` when there is none.
+class Forwarding:
+    """The upstream's answer, for as long as it lasts. It ends by leaving the upstream alone."""
 
-    ``on_head`` hears of the head before anybody acts on it.
-    """
-    vouched = await vouch(upstreams, inbound, match, caller)
-    headers = headers_of(upstreams, inbound, match, vouched)
-    carry(headers, trace)
-    async with upstreams.http.send(
-        inbound.method, with_query(match.url, vouched.query), headers, inbound.body,
-        hygiene.of_response if match.route.passthrough is None else passthrough.of_response,
-    ) as answer:  # fmt: skip
-        on_head(answer.head)
-        exchange = match.route.exchange
-        if exchange is not None and answer.head.status == 401 and caller.organization_id is not None:
-            upstreams.exchanger.forget(match.route.publisher_id, exchange, caller.organization_id)
-        yield answer
+    __slots__ = ("asked", "exchange")
+
+    def __init__(
+        self, upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
+    ) -> None:
+        self.asked = upstreams, inbound, match, caller, trace
+
+    async def __aenter__(self) -> Answer:
+        upstreams, inbound, match, caller, trace = self.asked
+        route = match.route
+        is_known = route.auth is None and route.exchange is None and caller.token is None
+        vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
+        headers = headers_of(upstreams, inbound, match, vouched)
+        carry(headers, trace)
+        self.exchange: Exchange = upstreams.http.send(
+            inbound.method, with_query(match.url, vouched.query), headers, inbound.body,
+            hygiene.of_response if route.passthrough is None else passthrough.of_response,
+        )  # fmt: skip
+        answer = await self.exchange.__aenter__()
+        if answer.head.status == 401 and route.exchange is not None and caller.organization_id is not None:
+            upstreams.exchanger.forget(route.publisher_id, route.exchange, caller.organization_id)
+        return answer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.exchange.close()
+
+
+def forward(
+    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
+) -> Forwarding:
+    """To be entered for the upstream's answer, once its head is there; a ``Refusal`` when there is none."""
+    return Forwarding(upstreams, inbound, match, caller, trace)
 
 
 async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:
@@ -87,12 +104,18 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
     if match.route.is_answer_read:
         headers.popall("Range", None)
         headers["Accept-Encoding"] = "identity"
-    scheme, _, host = upstreams.origin.partition("://")
-    headers["X-Forwarded-For"] = str(inbound.client_address)
+    scheme, host = parts(upstreams.origin)
+    headers["X-Forwarded-For"] = text_of(inbound.client_address)
     headers["X-Forwarded-Proto"] = scheme
     headers["X-Forwarded-Host"] = host
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     return headers
+
+
+@lru_cache(maxsize=8)
+def parts(origin: str) -> tuple[str, str]:
+    scheme, _, host = origin.partition("://")
+    return scheme, host
 
 
 def carry(headers: CIMultiDict[str], own_trace: Trace | None) -> None:

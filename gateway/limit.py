@@ -5,8 +5,10 @@ them or from none, in one round trip for all calls that wait. What turns out not
 gives the publisher's token back, or anybody could use up a publisher's minute without paying for one call.
 """
 
+from uuid import UUID
+
 from config.settings import Limits
-from gateway.buckets import Allowance, Bucket, Buckets, by_address
+from gateway.buckets import Allowance, Bucket, Buckets, bucket, by_address
 from gateway.kit.problem import Refusal
 from gateway.types import Caller, Inbound, Match
 
@@ -16,16 +18,20 @@ async def limit(
 ) -> Allowance:
     asked = [by_address(limits, inbound.client_address)]
     if caller.key_id is not None:
-        asked.append(Bucket("key", str(caller.key_id), limits.key_calls_per_second, limits.key_burst))
+        asked.append(by_key(limits, caller.key_id))
     asked += by_publisher(match)
     return await buckets.require(*asked)
+
+
+def by_key(limits: Limits, key_id: UUID) -> Bucket:
+    return bucket("key", str(key_id), limits.key_calls_per_second, limits.key_burst)
 
 
 def by_publisher(match: Match) -> tuple[Bucket, ...]:
     calls = match.route.calls_per_minute_max
     if calls is None:
         return ()
-    return (Bucket("publisher", str(match.route.publisher_id), calls / 60, calls),)
+    return (bucket("publisher", str(match.route.publisher_id), calls / 60, calls),)
 
 
 def tell(

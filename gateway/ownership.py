@@ -7,7 +7,7 @@ the end of that answer. A path with an id that is somebody else's, or nobody's, 
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -78,19 +78,22 @@ def is_creation(inbound: Inbound, match: Match) -> bool:
     return inbound.method == "POST" and is_collection
 
 
-@asynccontextmanager
-async def recorded(
+def recorded(
     pool: Pool, inbound: Inbound, match: Match, caller: Caller, answer: Answer
-) -> AsyncIterator[Answer]:
+) -> AbstractAsyncContextManager[Answer]:
     """The answer as it is passed on, and the resource that it created written down."""
     ownership, organization_id = match.route.ownership, caller.organization_id
-    is_new = answer.head.is_success and is_creation(inbound, match)
-    if ownership is None or organization_id is None or not is_new:
-        yield answer
-        return
-    creation = Creation(pool, match.route.publisher_id, organization_id, ownership, answer)
+    if ownership is None or organization_id is None:
+        return nullcontext(answer)
+    if not (answer.head.is_success and is_creation(inbound, match)):
+        return nullcontext(answer)
+    return writing_down(Creation(pool, match.route.publisher_id, organization_id, ownership, answer))
+
+
+@asynccontextmanager
+async def writing_down(creation: "Creation") -> AsyncIterator[Answer]:
     try:
-        yield replace(answer, chunks=creation.chunks())
+        yield replace(creation.answer, chunks=creation.chunks())
     finally:
         await tasks.finish(creation.close())
 

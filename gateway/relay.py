@@ -1,6 +1,6 @@
 """Write an upstream's answer to the caller as it arrives, at the caller's pace."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
@@ -69,22 +69,22 @@ def headers_of(
 ) -> CIMultiDict[str]:
     headers = CIMultiDict(answer.head.headers)
     # In place of the upstream's own, which are about the publisher's key and not about the caller's.
-    for name, value in ({} if allowance is None else allowance.headers).items():
-        headers[name] = value
+    if allowance is not None:
+        headers.update(allowance.headers)
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     headers.setdefault("Server", "farebox")
     # A free call that its upstream was paid for is its payer's too.
     if receipt is None or (receipt.rail == "free" and not receipt.headers):
         return headers
-    headers["Cache-Control"] = private(headers.getall("Cache-Control", []))
+    directives = headers.getall("Cache-Control", ())
+    headers["Cache-Control"] = private(directives) if directives else "private"
     if receipt.asset is not None and receipt.cost is not None:
         headers[hygiene.CHARGED] = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
-    for name, value in receipt.headers.items():
-        headers[name] = value
+    headers.update(receipt.headers)
     return headers
 
 
-def private(directives: list[str]) -> str:
+def private(directives: Sequence[str]) -> str:
     """Paid content is for its payer: no shared cache may keep it, whatever the upstream allows."""
     asked = [one.strip() for line in directives for one in line.split(",")]
     kept = [

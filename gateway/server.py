@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 
+from config.logging import CALL_ID
 from config.settings import Listen
 from gateway.call import Gate, call
 from gateway.front.problems import ExpectationFailed
@@ -37,10 +38,13 @@ log = structlog.get_logger(__name__)
 def create(gate: Gate | None, management: web.Server | None, check: Check, listen: Listen) -> Front:
     """Return a server to give to ``loop.create_server``; either part may be absent in this process."""
 
-    async def dispatch(request: web.BaseRequest) -> web.StreamResponse | Reply:
+    def dispatch(request: web.BaseRequest) -> Awaitable[web.StreamResponse | Reply]:
+        if gate is not None and is_call(request.method, request.rel_url.raw_path):
+            return guarded(gate, request)
+        return other(request)
+
+    async def other(request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if gate is not None and is_call(request.method, path):
-            return await guarded(gate, request)
         if path in OWN_PATHS and (gate is not None or path != JWKS):
             return await own_page(gate, check, request)
         if management is not None:
@@ -84,8 +88,8 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | 
     """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
     call_id = ids.new()
     watch = gate.reporter.begin(call_id, request)
-    # Each request has a task of its own, so there is nothing of another call to be forgotten.
-    structlog.contextvars.bind_contextvars(call_id=str(call_id))
+    # For whatever is logged meanwhile. Each request has a task of its own, so there is nothing to forget.
+    CALL_ID.set(call_id)
     try:
         response = await call(gate, request, watch)
         watch.status = response.status

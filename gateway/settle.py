@@ -7,10 +7,12 @@ usage row.
 
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import TracebackType
 from typing import Any, TypeVar
 
 from gateway.kit import tasks
+from gateway.kit.values import dataclass
 from gateway.meter import Meter, Tell, nobody
 from gateway.types import Answer, Hold, Receipt
 
@@ -25,13 +27,35 @@ class Settled:
     """None for an answer that is not charged, unless its payer has to be told more."""
 
 
-@asynccontextmanager
-async def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AsyncIterator[Settled]:
+class AtOnce:
+    """A call whose head decides what it costs, and whose answer nobody keeps."""
+
+    __slots__ = ("answer", "hold")
+
+    def __init__(self, hold: Hold, answer: Answer) -> None:
+        self.hold, self.answer = hold, answer
+
+    async def __aenter__(self) -> Settled:
+        hold, head = self.hold, self.answer.head
+        closing = hold.post(head) if head.is_success else hold.void("upstream_refused", head.status)
+        return Settled(self.answer, await closed(hold, closing))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """There is nothing left to be done."""
+
+
+def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AbstractAsyncContextManager[Settled]:
     """``tell`` hears what was charged when that is known later than the head."""
+    is_at_once = not answer.head.is_success or (hold.metering is None and hold.keeper is None)
+    return AtOnce(hold, answer) if is_at_once else with_body(hold, answer, tell)
+
+
+@asynccontextmanager
+async def with_body(hold: Hold, answer: Answer, tell: Tell) -> AsyncIterator[Settled]:
     head, metering = answer.head, hold.metering
-    if not head.is_success:
-        yield Settled(answer, await closed(hold, hold.void("upstream_refused", head.status)))
-    elif metering is None:
+    if metering is None:
         # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
         async with copied(hold, answer) as passed:
             yield Settled(passed, await closed(hold, hold.post(head)))

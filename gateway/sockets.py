@@ -61,13 +61,11 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) ->
     ):
         head = Head(101, "Switching Protocols", CIMultiDictProxy(CIMultiDict()))
         turn.answered(head)
-        watch.head = head
-        watch.enter("settle")
+        watch.answered(head)
         async with paid(till, asked, hold, head) as (fare, receipt):
             near = accepting(inbound, far, receipt)
             await near.prepare(asked.request)
-            watch.settle(receipt)
-            watch.enter("relay")
+            watch.settled(receipt)
             ended = Ended(GOING_AWAY, GOING_AWAY)
             try:
                 ended = await converse(near, far, fare)
@@ -90,8 +88,7 @@ def can_be_accepted(request: web.BaseRequest) -> bool:
 @asynccontextmanager
 async def dial(upstreams: Upstreams, asked: Asked, hold: Hold) -> AsyncIterator[Socket]:
     inbound, match = asked.inbound, asked.match
-    asked.watch.hold = hold
-    asked.watch.enter("forward")
+    asked.watch.held(hold)
     vouched = await vouch(upstreams, inbound, match, asked.caller)
     headers = headers_of(upstreams, inbound, match, vouched)
     carry(headers, asked.watch.trace)

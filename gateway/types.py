@@ -5,7 +5,7 @@ Amounts are integers in the atomic unit of the asset beside them. Addresses are 
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
@@ -15,6 +15,7 @@ from multidict import CIMultiDictProxy
 from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
+from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership, Passthrough
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used

@@ -29,6 +29,7 @@ class Reply:
     __slots__ = ("connection", "fields", "has_body", "is_chunked", "keep_alive", "left", "request", "status")
 
     def __init__(self, request: web.BaseRequest, status: int, reason: str, headers: CIMultiDict[str]) -> None:
+        """``headers`` are the reply's from here on."""
         self.request = request
         self.connection = cast("Connection", request.protocol)
         self.status = status
@@ -37,11 +38,13 @@ class Reply:
         self.left: int | None = None
         """Bytes that the head promised and that were not written yet; None where it promised none."""
         self.keep_alive = request.keep_alive and not self.connection.is_closing
-        self.fields = [f"HTTP/1.1 {status} {reason}"]
-        self.fields += [f"{name}: {value}" for name, value in headers.items() if name.lower() not in OWN]
+        length = headers.get("Content-Length")
+        for name in OWN:
+            headers.popall(name, None)
+        self.fields = [f"HTTP/1.1 {status} {reason}", *map(": ".join, headers.items())]
         if "Date" not in headers:
             self.fields.append(date(int(time.time())))
-        self.frame(headers.get("Content-Length"))
+        self.frame(length)
 
     def frame(self, length: str | None) -> None:
         if not self.has_body:
@@ -131,7 +134,7 @@ class Reply:
 
 
 # What the gateway writes for itself.
-OWN = frozenset({"content-length", "transfer-encoding", "connection"})
+OWN = ("Content-Length", "Transfer-Encoding", "Connection")
 
 
 @lru_cache(maxsize=2)

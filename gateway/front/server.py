@@ -60,17 +60,17 @@ class Front(web.Server):
     def __call__(self) -> Connection:
         return Connection(self, loop=self._loop, **self._kwargs)
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse | Reply:
+    def answer(self, request: web.BaseRequest) -> Awaitable[web.StreamResponse | Reply]:
         if why := flaw(request):
             metrics.REFUSALS.labels(Malformed.slug).inc()
             # The answer is in a version that exists, whatever the request claimed.
             request._version = HttpVersion10
             refusal = respond(Malformed(why).problem(), {})
             refusal.force_close()
-            return refusal
+            return at_once(refusal)
         if self.is_draining:
             close_after(request)
-        return await self.handler(request)
+        return self.handler(request)
 
     def take_place(self, peer: Any) -> str | None:
         """Whose place it is, to be given back; None when there is none."""
@@ -131,3 +131,7 @@ class Front(web.Server):
 
     def serving(self) -> list[asyncio.Task[None]]:
         return [one._task_handler for one in self.open() if one._task_handler is not None]
+
+
+async def at_once(answer: web.StreamResponse) -> web.StreamResponse:
+    return answer

@@ -13,6 +13,12 @@ def unit(text: str) -> str:
     return unit_of(ip_address(text))
 
 
+@lru_cache(maxsize=4096)
+def text_of(address: IPv4Address | IPv6Address) -> str:
+    return str(address)
+
+
+@lru_cache(maxsize=4096)
 def unit_of(address: IPv4Address | IPv6Address) -> str:
     # A socket for both families writes 192.0.2.1 as ::ffff:192.0.2.1, and all those share one /64.
     plain = address if isinstance(address, IPv4Address) else address.ipv4_mapped or address

@@ -29,7 +29,7 @@ class RequestBody:
         self.request = request
         self.bytes_max = bytes_max
         self.kept: IO[bytes] | None = None
-        self.sha256 = hashlib.sha256()
+        self.sha256 = b""
         declared = request.content_length
         self.length = declared if declared is not None else (None if request.can_read_body else 0)
         if declared is not None and declared > bytes_max:
@@ -43,11 +43,13 @@ class RequestBody:
         if self.kept is None:
             # Closed by ``close``: it is read again after this function returns.
             self.kept = tempfile.SpooledTemporaryFile(MEMORY_BYTES_MAX)  # noqa: SIM115
+            hashed = hashlib.sha256()
             async for chunk in self.arriving():
-                self.sha256.update(chunk)
+                hashed.update(chunk)
                 self.kept.write(chunk)
             self.length = self.kept.tell()
-        return self.sha256.digest()
+            self.sha256 = hashed.digest()
+        return self.sha256
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self.kept is None:

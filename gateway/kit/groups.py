@@ -66,13 +66,12 @@ class Group(Generic[Item, Result]):
 
         A caller that is cancelled does not take its item back, and may have to undo what was done for it.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Result] = Outcome(loop=loop)
+        done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
         if self.lanes_free and not self.is_scheduled:
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
-            loop.call_soon(self.kick)
+            asyncio.get_running_loop().call_soon(self.kick)
         return done
 
     def kick(self) -> None:

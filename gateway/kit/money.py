@@ -1,6 +1,7 @@
 """Decimal text at the edge, integers inside. Nothing here rounds."""
 
 import re
+from functools import lru_cache
 
 DECIMAL = re.compile(r"(0|[1-9][0-9]{0,59})(?:\.([0-9]{1,36}))?", re.ASCII)
 ATOMIC_MAX = 10**78 - 1
@@ -29,6 +30,7 @@ def to_atomic_down(text: str, decimals: int) -> int:
     return to_atomic(f"{whole}.{fraction[:decimals]}".rstrip("."), decimals)
 
 
+@lru_cache(maxsize=4096)
 def to_text(atomic: int, decimals: int) -> str:
     """``to_text(490000, 6)`` is "0.49"; the inverse of ``to_atomic``, and it shows negative amounts too."""
     sign, digits = ("-" if atomic < 0 else ""), str(abs(atomic)).rjust(decimals + 1, "0")

@@ -7,7 +7,6 @@ spent twice, and many calls share one commit. Closing a hold that is already clo
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -19,6 +18,7 @@ from asyncpg import Record
 from gateway.kit.groups import Group
 from gateway.kit.sql import OUTAGES, Db, Pool, Statements
 from gateway.kit.tasks import Crew
+from gateway.kit.values import dataclass
 
 SQL = Statements(__file__)
 

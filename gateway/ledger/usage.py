@@ -4,10 +4,11 @@ A charge of a prepaid call writes its own; see ``holds.sql``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from uuid import UUID
 
 from gateway.kit.sql import Db, Statements
+from gateway.kit.values import dataclass
 from gateway.types import Outcome, Rail
 
 SQL = Statements(__file__)
@@ -28,6 +29,8 @@ class Usage:
     cost: int = 0
 
 
+COLUMNS = attrgetter(*Usage.__slots__)
+
+
 async def record(db: Db, events: Sequence[Usage]) -> None:
-    columns = [[getattr(one, name) for one in events] for name in Usage.__slots__]
-    await db.execute(SQL.record, *columns)
+    await db.execute(SQL.record, *zip(*map(COLUMNS, events), strict=True))

@@ -3,15 +3,18 @@
 Never a secret, a query or a payment. The line has what it costs to write it: a dictionary and one encoding.
 """
 
-import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from functools import lru_cache
+from itertools import repeat
+from operator import floordiv, truediv
+from time import perf_counter_ns
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from aiohttp import web
+from prometheus_client import Counter
 
 from gateway.kit import trace
 from gateway.kit.money import to_text
@@ -26,8 +29,16 @@ PATH_CHARACTERS_MAX = 512
 # A process that met more publishers than this counts further ones together; see the supervisor for the label.
 NAMES_MAX = 10_000
 
+THOUSAND = repeat(1000)
+
 Line: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+@lru_cache(maxsize=1024)
+def refusals(slug: str) -> Counter:
+    """Finding a counter by its labels takes longer than counting."""
+    return metrics.REFUSALS.labels(slug)
 
 
 class Spans(Protocol):
@@ -59,21 +70,21 @@ class Reporter:
         return Watch(call_id, request.method, request.rel_url.raw_path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
-        ended = time.perf_counter()
-        began = watch.entered[0][1] if watch.entered else ended
+        ended = perf_counter_ns()
+        spent = watch.durations(ended)
         self.count(watch)
-        self.tallies.time(watch.entered, ended, is_socket=watch.is_socket)
+        self.tallies.time(watch.stages, spent, is_socket=watch.is_socket)
         self.tallies.ended()
         is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
         if self.write is None and not is_traced and watch.error is None:
             return
-        line = line_of(watch, ended)
+        line = line_of(watch, spent)
         if watch.error is not None:
             self.failed(line)
         elif self.write is not None:
             self.write(line)
         if self.spans is not None and is_traced:
-            self.spans.export(watch, ended - began, line)
+            self.spans.export(watch, sum(spent) / 1e9, line)
 
     def count(self, watch: Watch) -> None:
         status = "none" if watch.status is None else f"{watch.status // 100}xx"
@@ -87,7 +98,7 @@ class Reporter:
         elif watch.broken is not None:
             metrics.BROKEN.labels("caller" if watch.broken == "hung_up" else "upstream").inc()
         elif watch.refusal is not None:
-            metrics.REFUSALS.labels(watch.refusal.slug).inc()
+            self.tallies.count(refusals(watch.refusal.slug))
 
     def label_of(self, watch: Watch) -> str:
         """A slug that is published. What a caller made up never becomes a label."""
@@ -105,8 +116,8 @@ class Reporter:
         self.tallies.flush()
 
 
-def line_of(watch: Watch, ended: float) -> Line:
-    """What there is to say; what is not known of the call is left out."""
+def line_of(watch: Watch, spent: Sequence[int]) -> Line:
+    """What there is to say; what is not known of the call is left out. ``spent`` is its ``durations``."""
     line: Line = {
         "timestamp": datetime.now(UTC),
         "level": "info" if watch.error is None else "error",
@@ -130,10 +141,12 @@ def line_of(watch: Watch, ended: float) -> Line:
         line["span_id"] = watch.trace.span_id
         if watch.trace.parent_id is not None:
             line["parent_id"] = watch.trace.parent_id
-    if watch.entered:
-        line["stage"] = watch.entered[-1][0]
-        line["ms"] = milliseconds(ended - watch.entered[0][1])
-        line["stages_ms"] = {name: milliseconds(seconds) for name, seconds in durations(watch, ended)}
+    stages = watch.stages
+    line["stage"] = stages[-1]
+    line["ms"] = sum(spent) // 1000 / 1000
+    # All at once: one by one it was a tenth of what a call costs.
+    milliseconds = map(truediv, map(floordiv, spent, THOUSAND), THOUSAND)
+    line["stages_ms"] = dict(zip(stages, milliseconds, strict=False))
     return line
 
 
@@ -178,16 +191,3 @@ def add_end(line: Line, watch: Watch) -> None:
 def plain(text: str) -> str:
     """Text that can be written down: bytes of a request that are not UTF-8 arrive as surrogates."""
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
-
-
-def durations(watch: Watch, ended: float) -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = [
-        (name, after - at) for (name, at), (_, after) in pairwise(watch.entered)
-    ]
-    name, at = watch.entered[-1]
-    found.append((name, ended - at))
-    return found
-
-
-def milliseconds(seconds: float) -> float:
-    return int(seconds * 1e6) / 1000

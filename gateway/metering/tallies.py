@@ -5,47 +5,27 @@ processes read. A call has a score of them, and that would take longer than some
 """
 
 import asyncio
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from math import inf
+from typing import TypeAlias
 
 from prometheus_client import Counter, Histogram
 
 from gateway.metering import metrics
 
 FLUSH_SECONDS = 0.25
+NANOSECONDS = 1_000_000_000
 
 
-@dataclass(slots=True)
-class Tally:
-    """By bucket of the histogram, the last one for what is above all bounds."""
-
-    child: Histogram
-    bounds: tuple[float, ...]
-    counts: list[int] = field(init=False)
-    seconds: float = 0
-
-    def __post_init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(self.bounds, seconds)] += 1
-        self.seconds += seconds
-
-    def flush(self) -> None:
-        # A histogram is told of one value at a time; only its parts can be told of many at once.
-        for bucket, count in zip(self.child._buckets, self.counts, strict=True):
-            if count:
-                bucket.inc(count)
-        self.child._sum.inc(self.seconds)
-        self.counts = [0] * len(self.counts)
-        self.seconds = 0
+Rows: TypeAlias = list[Sequence[int]]
 
 
 class Tallies:
     def __init__(self) -> None:
-        self.stages: dict[str, Tally] = {}
-        self.calls = Tally(metrics.CALL_SECONDS, metrics.SECONDS)
+        self.rows: dict[tuple[str, ...], Rows] = {}
+        """What the stages of calls took, in nanoseconds, by which stages they are."""
+        self.calls: list[int] = []
         self.counted: dict[Counter, int] = {}
         self.under_way = 0
         self.timer: asyncio.TimerHandle | None = None
@@ -62,19 +42,17 @@ class Tallies:
         self.counted[counter] = self.counted.get(counter, 0) + amount
         self.flush_soon()
 
-    def time(self, entered: Sequence[tuple[str, float]], ended: float, *, is_socket: bool) -> None:
-        """What the stages took, by when each was entered. A conversation's last one has no latency."""
-        if entered and not is_socket:
-            self.calls.add(ended - entered[0][1])
-        for name, at in reversed(entered):
-            if name == "relay" and is_socket:
-                ended = at
-                continue
-            tally = self.stages.get(name)
-            if tally is None:
-                tally = self.stages[name] = Tally(metrics.STAGE.labels(name), metrics.STAGE_SECONDS)
-            tally.add(ended - at)
-            ended = at
+    def time(self, stages: tuple[str, ...], spent: Sequence[int], *, is_socket: bool) -> None:
+        """What each stage took. A conversation's last one has no latency."""
+        if is_socket:
+            stages = stages[: stages.index("relay")] if "relay" in stages else stages
+            spent = spent[: len(stages)]
+        else:
+            self.calls.append(sum(spent))
+        rows = self.rows.get(stages)
+        if rows is None:
+            rows = self.rows[stages] = []
+        rows.append(spent)
         self.flush_soon()
 
     def flush_soon(self) -> None:
@@ -88,7 +66,27 @@ class Tallies:
         counted, self.counted = self.counted, {}
         for counter, amount in counted.items():
             counter.inc(amount)
-        self.calls.flush()
-        for tally in self.stages.values():
-            tally.flush()
+        calls, self.calls = self.calls, []
+        tell(metrics.CALL_SECONDS, calls)
+        rows, self.rows = self.rows, {}
+        by_stage: dict[str, list[int]] = {}
+        for stages, spent in rows.items():
+            for stage, column in zip(stages, zip(*spent, strict=True), strict=False):
+                by_stage.setdefault(stage, []).extend(column)
+        for stage, values in by_stage.items():
+            tell(metrics.STAGE.labels(stage), values)
         metrics.IN_FLIGHT.set(self.under_way)
+
+
+def tell(histogram: Histogram, values: list[int]) -> None:
+    """A histogram is told of one value at a time; only its parts can be told of many at once."""
+    if not values:
+        return
+    values.sort()
+    counted = 0
+    for bucket, bound in zip(histogram._buckets, histogram._upper_bounds, strict=True):
+        below = len(values) if bound == inf else bisect_right(values, bound * NANOSECONDS)
+        if below > counted:
+            bucket.inc(below - counted)
+            counted = below
+    histogram._sum.inc(sum(values) / NANOSECONDS)

@@ -12,7 +12,7 @@ from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 from gateway.ledger import usage
 from gateway.ledger.usage import Usage
-from gateway.types import Caller, Inbound, Match, Rail
+from gateway.types import Caller, Inbound, Match, Outcome, Rail
 
 FLUSH_SECONDS = 0.5
 # While the database is away, newer rows are worth more than a process without memory.
@@ -34,6 +34,14 @@ def begun(inbound: Inbound, caller: Caller, match: Match, rail: Rail, payer: str
         outcome="abandoned",
         status=None,
     )
+
+
+def ended(event: Usage, outcome: Outcome, status: int | None) -> Usage:
+    """As ``dataclasses.replace`` makes it, which takes longer than all else that is done for a free call."""
+    return Usage(
+        event.call_id, event.publisher_id, event.organization_id, event.payer, event.rail, event.method,
+        event.path, outcome, status, event.asset_id, event.cost,
+    )  # fmt: skip
 
 
 class Recorder:

@@ -4,13 +4,12 @@ The call writes here what it finds out, stage by stage, so that whatever its end
 far it came, whose it was and what it cost.
 """
 
-import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from types import TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
+from itertools import chain
+from operator import sub
+from time import perf_counter_ns
+from typing import Literal, TypeAlias, get_args
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -32,13 +31,11 @@ NOT_ASKED = frozenset({"upstream-resting", "upstream-busy"})
 COUNTERS: dict[tuple[str, str, str], Counter] = {}
 
 
-def begun() -> list[tuple[Stage, float]]:
-    return [("admit", time.perf_counter())]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
-NEXT: dict[Stage, Stage] = dict(pairwise(get_args(Stage)))
-
-T = TypeVar("T")
+def begun() -> list[int]:
+    return [perf_counter_ns()]
 
 
 @dataclass(slots=True)
@@ -50,8 +47,10 @@ class Watch:
     trace: Trace | None
     count: Callable[[Counter, int], None] = Counter.inc
     """Where counts are added up before Prometheus is told."""
-    entered: list[tuple[Stage, float]] = field(default_factory=begun)
-    """Each stage and the time it began. A stage ends when the next one begins."""
+    entered: list[int] = field(default_factory=begun)
+    """When each stage began, in nanoseconds. A stage ends when the next one begins."""
+    order: tuple[Stage, ...] = STAGES
+    """What the stages are that were entered, and those that would follow."""
     match: Match | None = None
     caller: Caller | None = None
     allowance: Allowance | None = None
@@ -66,35 +65,57 @@ class Watch:
     first_call_id: UUID | None = None
     """Of the call that was made and charged before, whose answer this one is given."""
 
+    def admitted(self) -> None:
+        self.entered.append(perf_counter_ns())
+
+    def matched(self, match: Match) -> Match:
+        self.match = match
+        self.entered.append(perf_counter_ns())
+        return match
+
+    def identified(self, caller: Caller) -> Caller:
+        self.caller = caller
+        self.entered.append(perf_counter_ns())
+        return caller
+
+    def limited(self, allowance: Allowance) -> Allowance:
+        self.allowance = allowance
+        self.entered.append(perf_counter_ns())
+        return allowance
+
+    def priced(self) -> None:
+        self.entered.append(perf_counter_ns())
+
+    def protected(self) -> None:
+        self.entered.append(perf_counter_ns())
+
+    def held(self, hold: Hold) -> None:
+        self.hold = hold
+        self.entered.append(perf_counter_ns())
+
+    def answered(self, head: Head) -> None:
+        self.head = head
+        self.entered.append(perf_counter_ns())
+
+    def settled(self, receipt: Receipt | None) -> None:
+        self.settle(receipt)
+        self.entered.append(perf_counter_ns())
+
     def enter(self, stage: Stage) -> None:
-        self.entered.append((stage, time.perf_counter()))
+        """For calls that go another way than the most."""
+        place = len(self.entered)
+        if self.order[place : place + 1] != (stage,):
+            self.order = (*self.order[:place], stage)
+        self.entered.append(perf_counter_ns())
 
-    def saw(self, stage: Stage, value: T) -> T:
-        """Return what a stage found out; the next one begins."""
-        self.enter(NEXT[stage])
-        self.note(stage, value)
-        return value
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Those that were entered."""
+        return self.order[: len(self.entered)]
 
-    def entering(self, stage: Stage, context: AbstractAsyncContextManager[T]) -> "Entering[T]":
-        """The same for a stage that spans the rest of the call: it has ended its part once it is entered."""
-        return Entering(self, stage, context)
-
-    def note(self, stage: Stage, value: Any) -> None:
-        match stage:
-            case "match":
-                self.match = value
-            case "identify":
-                self.caller = value
-            case "limit":
-                self.allowance = value
-            case "pay":
-                self.hold = value
-            case "forward":
-                self.head = value.head
-            case "settle":
-                self.settle(value.receipt)
-            case "admit" | "price" | "protect" | "relay":
-                pass
+    def durations(self, ended: int) -> tuple[int, ...]:
+        """Of each of them, in nanoseconds."""
+        return tuple(map(sub, chain(self.entered[1:], (ended,)), self.entered))
 
     def settle(self, receipt: Receipt | None) -> None:
         """What the head says that the call cost; nothing yet for one whose body decides."""
@@ -172,18 +193,3 @@ class Watch:
         if refusal.slug in NOT_ASKED:
             return "upstream_unavailable"
         return "payment_required" if refusal.status == 402 else "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Entering(Generic[T]):
-    watch: Watch
-    stage: Stage
-    context: AbstractAsyncContextManager[T]
-
-    async def __aenter__(self) -> T:
-        return self.watch.saw(self.stage, await self.context.__aenter__())
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return await self.context.__aexit__(kind, error, trace)

@@ -1,9 +1,9 @@
 """Rail ``free``: nothing is held, nothing is charged, and the call is written down."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.ledger.usage import Usage
-from gateway.metering.usage import Recorder, begun
+from gateway.metering.usage import Recorder, begun, ended
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Match, Outcome, Receipt
 
@@ -28,7 +28,7 @@ class FreeHold:
         if not self.is_open:
             return
         self.is_open = False
-        self.recorder.add(replace(self.event, outcome=outcome, status=status))
+        self.recorder.add(ended(self.event, outcome, status))
 
 
 def hold(recorder: Recorder, inbound: Inbound, caller: Caller, match: Match) -> FreeHold:

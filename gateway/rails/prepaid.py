@@ -19,7 +19,7 @@ from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
 from gateway.ledger.holds import SHORT, Holds, Opening, Posting, Verdict
 from gateway.ledger.usage import Usage
-from gateway.metering.usage import Recorder, begun
+from gateway.metering.usage import Recorder, begun, ended
 from gateway.rails.repeats import give_again
 from gateway.rails.spend_cap import SpendCapReached
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
@@ -130,7 +130,7 @@ class PrepaidHold:
             return
         self.is_open = False
         await self.rail.holds.void(self.event.call_id)
-        self.rail.recorder.add(replace(self.event, outcome=outcome, status=status))
+        self.rail.recorder.add(ended(self.event, outcome, status))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ and the connection ends with it.
 
 import re
 from enum import Enum, auto
+from functools import lru_cache
+from typing import TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -17,6 +19,7 @@ INTERIM_MAX = 8
 # Of one chunk's size with what is said beside it, and of all trailers.
 LINE_BYTES_MAX = 1 << 12
 TRAILER_BYTES_MAX = 1 << 14
+REMEMBERED_BYTES_MAX = 1 << 11
 
 # RFC 9112 sections 4 and 5, RFC 9110 section 5.6.2. Whoever leaves the reason out may leave its space out.
 STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
@@ -110,26 +113,14 @@ class Reading:
                 raise Improper("it wants to change protocols, or says too often that it will answer")
 
     def read_lines(self, head: bytes) -> tuple[bool, int]:
-        line_end = head.find(b"\r\n")
-        line, fields = (head, b"") if line_end < 0 else (head[:line_end], head[line_end:])
-        match = STATUS.fullmatch(line)
-        if match is None or not FIELDS.fullmatch(fields):
-            raise Improper("the head is not one")
-        lines = fields.decode(errors="surrogateescape").split("\r\n")
-        if len(lines) > FIELDS_MAX + 1:
-            raise Improper("there are too many fields")
-        headers: CIMultiDict[str] = CIMultiDict()
-        for text in lines[1:]:
-            name, _, value = text.partition(":")
-            headers.add(name, value.strip(" \t"))
-        self.headers = CIMultiDictProxy(headers)
-        self.reason = (match[3] or b"").decode(errors="replace")
-        return match[1] == b"1", int(match[2])
+        is_minor_one, status, self.reason, self.headers = read(head)
+        return is_minor_one, status
 
     def frame(self, *, is_minor_one: bool) -> None:
         """Where the body ends: RFC 9112 section 6.3."""
         headers = self.headers
-        lengths, encodings = headers.getall("Content-Length", ()), headers.getall("Transfer-Encoding", ())
+        lengths = headers.getall("Content-Length") if "Content-Length" in headers else ()
+        encodings = headers.getall("Transfer-Encoding") if "Transfer-Encoding" in headers else ()
         if (lengths and encodings) or len(lengths) > 1 or (encodings and not is_minor_one):
             raise Improper("its length is given in more than one way")
         if lengths and not LENGTH.fullmatch(lengths[0]):
@@ -228,3 +219,33 @@ def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
         parts.append(data[start:end])
         at = end + 2
     return at
+
+
+Lines: TypeAlias = tuple[bool, int, str, CIMultiDictProxy[str]]
+
+
+def read(head: bytes) -> Lines:
+    # An upstream says the same again and again, within a second to the letter. What is remembered must not be
+    # as large as one can make it.
+    return read_again(head) if len(head) <= REMEMBERED_BYTES_MAX else read_lines(head)
+
+
+def read_lines(head: bytes) -> Lines:
+    """Whether the version is HTTP/1.1, the status, the reason and the fields."""
+    line_end = head.find(b"\r\n")
+    line, fields = (head, b"") if line_end < 0 else (head[:line_end], head[line_end:])
+    match = STATUS.fullmatch(line)
+    if match is None or not FIELDS.fullmatch(fields):
+        raise Improper("the head is not one")
+    lines = fields.decode(errors="surrogateescape").split("\r\n")
+    if len(lines) > FIELDS_MAX + 1:
+        raise Improper("there are too many fields")
+    headers: CIMultiDict[str] = CIMultiDict()
+    for text in lines[1:]:
+        name, _, value = text.partition(":")
+        headers.add(name, value.strip(" \t"))
+    reason = (match[3] or b"").decode(errors="replace")
+    return match[1] == b"1", int(match[2]), reason, CIMultiDictProxy(headers)
+
+
+read_again = lru_cache(maxsize=512)(read_lines)

@@ -33,8 +33,10 @@ async def test_a_claim_whose_call_is_cancelled_meanwhile_is_given_back(
     price = SimpleNamespace(asset=signed.asset, payee_id=shop.credit_id)
     quote: Any = SimpleNamespace(prices=(price,))
     caller: Any = SimpleNamespace(organization_id=None)
-    held = asyncio.create_task(rail.hold(call, caller, match, quote))
-    while not claims.claiming.crew.tasks:
+    held = asyncio.get_running_loop().create_task(rail.hold(call, caller, match, quote))
+    for _ in range(1000):
+        if claims.claiming.crew.tasks:
+            break
         await asyncio.sleep(0)
     for _ in range(ticks):
         await asyncio.sleep(0)
