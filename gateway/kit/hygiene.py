@@ -48,6 +48,9 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
     "extension-responses",
     "alt-svc",
 }
+# A publisher's page is on the origin that people are signed in at. In a sandbox it has an origin of its own
+# and runs no script; programs do not notice.
+POLICY, SANDBOX = "Content-Security-Policy", "sandbox"
 CALL_ID = "X-Farebox-Call-Id"
 CHARGED = "X-Farebox-Charged"
 DESCRIBING = frozenset({"range", "user-agent", "cache-control", "idempotency-key", "traceparent", "prefer"})
@@ -62,22 +65,24 @@ def describes(name: str) -> bool:
 
 def of_request(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
     """The client's headers that a publisher's upstream may see."""
-    return keep(headers, REQUEST_DROPPED)
+    return CIMultiDictProxy(keep(headers, REQUEST_DROPPED))
 
 
 def of_response(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
-    """The upstream's headers that a caller may see."""
-    return keep(headers, RESPONSE_DROPPED)
+    """The upstream's headers that a caller may see, beside its own policy if it has one: both hold."""
+    kept = keep(headers, RESPONSE_DROPPED)
+    kept.add(POLICY, SANDBOX)
+    return CIMultiDictProxy(kept)
 
 
-def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDictProxy[str]:
+def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict[str]:
     named = set(connection_options(headers.getall("Connection", ())))
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         if is_dropped(name, dropped) or is_key(value) or (named and plain_of(name) in named):
             continue
         kept.add(name, value)
-    return CIMultiDictProxy(kept)
+    return kept
 
 
 @lru_cache(maxsize=4096)
