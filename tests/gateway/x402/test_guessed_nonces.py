@@ -11,6 +11,7 @@ from gateway.x402 import payments
 from gateway.x402.facilitator import Authorization, PaymentNotClaimed
 from gateway.x402.local import LocalFacilitator
 from gateway.x402.submissions import Submission, Submissions
+from gateway.x402.transactions import Signed
 from tests.gateway.x402.shop import Open, Shop
 
 MANY = 20
@@ -85,7 +86,8 @@ async def test_processes_that_share_a_signer_never_skip_or_share_a_nonce(
 async def test_a_guess_whose_commit_nobody_heard_of_is_sent_as_it_was_stored(
     shop: Shop, facilitator: LocalFacilitator, submissions: Submissions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, guess, stored = await claimed(shop, 5), submissions.guess, []
+    made, guess = await claimed(shop, 5), submissions.guess
+    stored: list[Signed] = []
 
     async def unheard(batch: Sequence[Submission], nonce: int) -> None:
         stored.extend(await guess(batch, nonce) or [])
