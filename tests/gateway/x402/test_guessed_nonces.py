@@ -78,7 +78,7 @@ async def test_processes_that_share_a_signer_never_skip_or_share_a_nonce(
     both = facilitator, await another()
     for _ in range(6):
         made = list((await claimed(shop, 4)).items())
-        results = await asyncio.gather(submit(both[0], made[:2]), submit(both[1], made[2:]))
+        results = list(await asyncio.gather(submit(both[0], made[:2]), submit(both[1], made[2:])))
         assert results == [[None] * 2] * 2
     assert await nonces(shop) == list(range(25))
 
