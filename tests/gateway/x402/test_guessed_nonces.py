@@ -11,6 +11,7 @@ from gateway.x402 import payments
 from gateway.x402.facilitator import Authorization, PaymentNotClaimed
 from gateway.x402.local import LocalFacilitator
 from gateway.x402.submissions import Submission, Submissions
+from gateway.x402.transactions import Signed
 from tests.gateway.x402.shop import Open, Shop
 
 MANY = 20
@@ -77,8 +78,8 @@ async def test_processes_that_share_a_signer_never_skip_or_share_a_nonce(
     both = facilitator, await another()
     for _ in range(6):
         made = list((await claimed(shop, 4)).items())
-        first, second = await asyncio.gather(submit(both[0], made[:2]), submit(both[1], made[2:]))
-        assert [*first, *second] == [None] * 4
+        results = list(await asyncio.gather(submit(both[0], made[:2]), submit(both[1], made[2:])))
+        assert results == [[None] * 2] * 2
     assert await nonces(shop) == list(range(25))
 
 
@@ -86,7 +87,7 @@ async def test_a_guess_whose_commit_nobody_heard_of_is_sent_as_it_was_stored(
     shop: Shop, facilitator: LocalFacilitator, submissions: Submissions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, guess = await claimed(shop, 5), submissions.guess
-    stored: list[Any] = []
+    stored: list[Signed] = []
 
     async def unheard(batch: Sequence[Submission], nonce: int) -> None:
         stored.extend(await guess(batch, nonce) or [])
