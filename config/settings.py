@@ -137,6 +137,7 @@ class Accounts(BaseModel, frozen=True, extra="forbid"):
     account_wrong_password_burst: Annotated[int, Field(ge=1)] = 100
     mails_per_hour: Annotated[float, Field(gt=0)] = 6
     mail_burst: Annotated[int, Field(ge=1)] = 5
+    teams_per_user_max: Annotated[int, Field(ge=0)] = 50
 
 
 class Mail(BaseModel, frozen=True, extra="forbid"):
@@ -285,3 +286,8 @@ def data_home() -> Path:
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with changes, for a child that reads its own settings."""
     return {**os.environ, **changes}  # noqa: TID251 - this module may
+
+
+def adopt(changes: Mapping[str, str]) -> None:
+    """Take these variables for this process's own, which was forked and not started with them."""
+    os.environ.update(changes)  # noqa: TID251 - this module may

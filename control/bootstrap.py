@@ -6,7 +6,8 @@ from asyncpg import UniqueViolationError
 from pydantic import TypeAdapter, ValidationError
 
 from config.settings import Bootstrap, SettingsError
-from control.auth.models import NewPassword, PersonEmail
+from control.api.fields import PersonEmail
+from control.auth.models import NewPassword
 from control.identity import keys, passwords, people
 from gateway.kit.sql import Pool
 from gateway.ledger.accounts import PLATFORM

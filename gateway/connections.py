@@ -197,6 +197,11 @@ async def delete(
     return await db.fetchrow(SQL.delete, organization_id, user_id, connection_id, provider_id)
 
 
+async def forget(db: Db, provider_id: UUID) -> None:
+    """Every connection to a provider, because it is another one from now on."""
+    await db.execute(SQL.forget, provider_id)
+
+
 async def reseal(pool: Pool, keyring: Keyring) -> int:
     """Encrypt again what an older key sealed, each row in its own transaction. Returns how many."""
     count = 0

@@ -38,3 +38,6 @@ UPDATE oauth_connections SET access_sealed = $2, refresh_sealed = $3 WHERE id = 
 DELETE FROM oauth_connections
 WHERE organization_id = $1 AND user_id = $2 AND (id = $3 OR provider_id = $4)
 RETURNING id, provider_id, access_sealed, refresh_sealed
+
+-- name: forget
+DELETE FROM oauth_connections WHERE provider_id = $1

@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from config.logging import CALL_ID
 from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.problems import ExpectationFailed
 from gateway.front.reply import Reply, refuse
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
@@ -25,6 +26,8 @@ from gateway.metering.watch import Watch
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
 OWN_PAGES = {("POST", "estimate"), ("GET", "logo"), ("HEAD", "logo")}
+JWKS = "/.well-known/jwks.json"
+OWN_PATHS = {"/healthz", "/readyz", JWKS}
 
 Check: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 """What each dependency says: "ok", or what is wrong with it."""
@@ -42,18 +45,20 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
 
     async def other(request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        if path == "/healthz":
-            return web.json_response({"status": "ok"})
-        if path == "/readyz":
-            return await ready(check)
-        if gate is not None and path == "/.well-known/jwks.json":
-            # What publishers check our word for a caller with.
-            return web.json_response(gate.upstreams.exchanger.signer.jwks())
+        if path in OWN_PATHS and (gate is not None or path != JWKS):
+            return await own_page(gate, check, request)
         if management is not None:
+            if is_unmet(request.headers.get("Expect")):
+                return respond(ExpectationFailed("nothing is expected here but 100-continue").problem(), {})
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
     return Front(dispatch, listen, None if management is None else management.request_factory)
+
+
+def is_unmet(expected: str | None) -> bool:
+    """RFC 9110 section 10.1.1. aiohttp would repeat in its answer what UTF-8 may not be able to say."""
+    return expected is not None and expected.lower() != "100-continue"
 
 
 def is_call(method: str, path: str) -> bool:
@@ -66,6 +71,17 @@ def is_call(method: str, path: str) -> bool:
     if slug in ("", "suggest"):
         return False
     return (method, rest) not in OWN_PAGES if slash else method not in ("GET", "HEAD")
+
+
+async def own_page(gate: Gate | None, check: Check, request: web.BaseRequest) -> web.Response:
+    path = request.rel_url.raw_path
+    if request.method not in ("GET", "HEAD"):
+        said = problem(405, "method-not-allowed", "Method Not Allowed", f"{request.method} {path}")
+        return respond(said, {"Allow": "GET,HEAD"})
+    if gate is not None and path == JWKS:
+        # What publishers check our word for a caller with.
+        return web.json_response(gate.upstreams.exchanger.signer.jwks())
+    return web.json_response({"status": "ok"}) if path == "/healthz" else await ready(check)
 
 
 async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | Reply:

@@ -24,12 +24,14 @@ SELECT id, organization_id, slug, name, category, api_url, wallet_address, walle
     ), '[]') AS pricing
 FROM publishers
 WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND api_url IS NOT NULL AND ($1::uuid IS NULL OR id = $1)
+    AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL)
 
 -- name: key
 SELECT api_keys.id, api_keys.organization_id, api_keys.user_id, mode, expires_at,
     EXISTS (SELECT FROM key_caps WHERE key_id = api_keys.id) AS is_capped
 FROM api_keys JOIN organizations ON organizations.id = api_keys.organization_id
     JOIN members ON members.organization_id = api_keys.organization_id AND members.user_id = api_keys.user_id
+    JOIN users ON users.id = api_keys.user_id AND users.suspended_at IS NULL
     LEFT JOIN roles ON roles.id = members.role_id
 WHERE hash = $1 AND (scopes IS NULL OR 'wallet.spend' = ANY (scopes)) AND project_id IS NULL
     AND (members.role <> 'viewer' OR 'wallet.spend' = ANY (roles.permissions))

@@ -50,6 +50,8 @@ class Actor:
     """The one that a project's key is for."""
     is_suspended: bool = False
     """Whether the organization is."""
+    is_capped: bool = False
+    """Whether what the key may spend is limited."""
 
 
 ANYONE = Actor(UUID(int=0), UUID(int=0), UUID(int=0), "test", frozenset(), is_scoped=True)
@@ -142,15 +144,21 @@ async def elsewhere(db: Db, actor: Actor, organization_id: UUID, permission: str
         return actor
     scopes = actor.permissions if actor.is_scoped else None
     credential = Credential(
-        actor.user_id, actor.key_id, actor.organization_id, actor.mode, scopes, actor.kind, actor.project_id
-    )
+        actor.user_id, actor.key_id, actor.organization_id, actor.mode, scopes, actor.kind, actor.project_id,
+        actor.is_capped,
+    )  # fmt: skip
     return await admit(db, credential, permission, {"organization_id": str(organization_id)})
 
 
 def may_grant(actor: Actor, wanted: Iterable[str]) -> None:
-    """Nobody grants, or takes from somebody, what they do not have themselves."""
-    if excess := sorted(set(wanted) - actor.permissions):
-        raise PermissionNotHeld(f"this {actor.kind} lacks {', '.join(excess)}")
+    """Nobody grants, or takes from somebody, what they do not have themselves.
+
+    Spending without caps is more than spending with them.
+    """
+    held = actor.permissions - {"wallet.spend"} if actor.is_capped else actor.permissions
+    if excess := sorted(set(wanted) - held):
+        lack = "has spend caps, or lacks" if actor.is_capped else "lacks"
+        raise PermissionNotHeld(f"this {actor.kind} {lack} {', '.join(excess)}")
 
 
 def acting(credential: Credential, standing: Record, *, is_at_home: bool = True) -> Actor:
@@ -170,6 +178,7 @@ def acting(credential: Credential, standing: Record, *, is_at_home: bool = True)
         kind=credential.kind,
         project_id=credential.project_id,
         is_suspended=standing["is_suspended"],
+        is_capped=credential.is_capped,
     )
 
 

@@ -40,6 +40,7 @@ class Entry:
 
     action: str
     method: str
+    category: Category
     resource_type: str
     permission: str | None
     path: str
@@ -72,7 +73,7 @@ class Entry:
             return
         await db.execute(
             SQL.insert, ids.new(), self.organization_id, self.actor_id, self.actor_type, self.action,
-            CATEGORIES[self.method], self.resource_type, self.resource_id, status, error, self.address,
+            self.category, self.resource_type, self.resource_id, status, error, self.address,
             self.user_agent, self.request_id, self.metadata,
         )  # fmt: skip
         self.is_written = True
@@ -91,13 +92,24 @@ class Entry:
         return {**{name: value for name, value in known.items() if value is not None}, "fields": self.fields}
 
 
-def begin(request: web.Request, action: str, resource_type: str, permission: str | None, path: str) -> Entry:
+def begin(
+    request: web.Request,
+    action: str,
+    resource_type: str,
+    permission: str | None,
+    path: str,
+    *,
+    is_change: bool,
+) -> Entry:
     named = [value for name, value in request.match_info.items() if name != "organization_id"]
     found = [one for one in map(wire_ids.read_any, named) if one is not None]
     agent = request.headers.get("User-Agent")
+    method = "GET" if request.method == "HEAD" else request.method
     return Entry(
         action,
-        "GET" if request.method == "HEAD" else request.method,
+        method,
+        # A link that a browser follows starts something, too.
+        "create" if is_change and method == "GET" else CATEGORIES[method],
         resource_type,
         permission,
         path,

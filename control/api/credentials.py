@@ -43,6 +43,8 @@ class Credential:
     kind: Literal["key", "session"] = "key"
     project_id: UUID | None = None
     """The only one that it acts in, for a project's key."""
+    is_capped: bool = False
+    """Whether what it may spend is limited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,9 @@ def by_key(row: Record | None) -> Credential | None:
     if row["project_role"] is not None:
         scopes = permissions.of_project(row["project_role"])
     return Credential(
-        row["user_id"], row["id"], row["organization_id"], row["mode"], scopes, "key", row["project_id"]
-    )
+        row["user_id"], row["id"], row["organization_id"], row["mode"], scopes, "key", row["project_id"],
+        row["is_capped"],
+    )  # fmt: skip
 
 
 async def by_cookie(db: Db, asking: Asking) -> Credential | None:

@@ -1,7 +1,8 @@
 -- name: find_key
-SELECT id, organization_id, user_id, mode, scopes, project_id, project_role
-FROM api_keys
-WHERE hash = $1
+SELECT api_keys.id, organization_id, user_id, mode, scopes, project_id, project_role,
+    coalesce(num_nonnulls(per_call, per_day, total) > 0, false) AS is_capped
+FROM api_keys JOIN users ON users.id = api_keys.user_id LEFT JOIN key_caps ON key_id = api_keys.id
+WHERE hash = $1 AND users.suspended_at IS NULL
   AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > now())
 
@@ -17,7 +18,7 @@ JOIN LATERAL (
     LIMIT 1
 ) AS home ON true
 WHERE sessions.id = $1 AND sessions.user_id = $2
-  AND sessions.revoked_at IS NULL AND sessions.expires_at > now()
+  AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.suspended_at IS NULL
 
 -- name: find_browser
 SELECT sessions.id, sessions.user_id, home.organization_id,
@@ -32,4 +33,4 @@ JOIN LATERAL (
     LIMIT 1
 ) AS home ON true
 WHERE sessions.cookie_hash = $1
-  AND sessions.revoked_at IS NULL AND sessions.expires_at > now()
+  AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.suspended_at IS NULL

@@ -3,7 +3,9 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from control.identity.people import normal_email
 
 OrganizationId = Annotated[
     UUID,
@@ -21,4 +23,14 @@ Name = Annotated[
 Address = Annotated[
     str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="An EVM address: 0x and 40 hexadecimal digits.")
 ]
+# One mailbox, whatever program reads it: no quotes, comments or lists, which mean other recipients to some.
+Email = Annotated[
+    str,
+    Field(
+        max_length=254,
+        pattern=r'^[^\x00-\x20\x7f-\x9f\ufeff\s@<>(),:;\[\]\\"?`]{1,64}@([^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+\.)+[^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+$',
+    ),
+]
+# A person signs in with it, so that it has one spelling.
+PersonEmail = Annotated[Email, AfterValidator(normal_email)]
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]

@@ -50,7 +50,10 @@ MAX_PRICE: Json = {
     "required": False,
     "description": "The most you want to pay for this call: `0.05`, or `USDC 0.05` for one asset only. A "
     "dearer call is 402 `price-above-max` before anything is reserved.",
-    "schema": {"type": "string"},
+    "schema": {
+        "type": "string",
+        "pattern": r"^([A-Za-z][A-Za-z0-9._-]{0,15} )?(0|[1-9][0-9]{0,59})(\.[0-9]{1,36})?$",
+    },
 }
 PAYMENT_REQUIRED: Json = {
     "description": "Not paid, or not enough: the header and the body say what is taken",

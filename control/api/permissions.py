@@ -26,7 +26,7 @@ CATALOGUE: Mapping[str, str] = {
     "organizations.read": "See the organization.",
     "organizations.write": "Rename the organization.",
     "permissions.read": "See what there is to be allowed, and what you may do.",
-    "platform.operate": "Run this installation: verify publishers, suspend publishers and organizations.",
+    "platform.operate": "Run this installation: verify publishers, and suspend whom it must.",
     "projects.delete": "Delete projects and move them to another organization.",
     "projects.read": "See projects.",
     "projects.write": "Create and change projects.",

@@ -28,12 +28,27 @@ PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
 
 
 def mount(app: web.Application, rooms: Sequence[Room]) -> None:
-    for room in rooms:
-        for operation in room.operations:
-            run = endpoint(operation)
-            app.router.add_route(operation.method, operation.path, run, name=name_of(operation))
-            if operation.method == "GET":
-                app.router.add_route("HEAD", operation.path, run)
+    operations = [operation for room in rooms for operation in room.operations]
+    paths = {operation.path for operation in operations}
+    for operation in operations:
+        run, path = endpoint(operation), route(operation.path, paths)
+        app.router.add_route(operation.method, path, run, name=name_of(operation))
+        # Programs that look at mail ask for the head of every link, which must not open it.
+        if operation.method == "GET" and not operation.is_change:
+            app.router.add_route("HEAD", path, run)
+
+
+def route(path: str, paths: Iterable[str]) -> str:
+    """The path, whose last parameter is none of the names that other paths have in its place.
+
+    Otherwise `GET /sessions/revoke-all` would be a session with a wrong id, instead of 405.
+    """
+    start, _, last = path.rpartition("/")
+    if not last.startswith("{"):
+        return path
+    beside = [other.rpartition("/")[2] for other in paths if other.rpartition("/")[0] == start]
+    names = "|".join(sorted(re.escape(one) for one in beside if not one.startswith("{")))
+    return f"{start}/{{{last[1:-1]}:(?!(?:{names})$)[^{{}}/]+}}" if names else path
 
 
 def name_of(operation: Operation) -> str:
@@ -46,7 +61,10 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
             await ports.buckets.require(*rates(operation, ports, request))
-        entry = audit.begin(request, operation.id, operation.room, operation.access, operation.path)
+        entry = audit.begin(
+            request, operation.id, operation.room, operation.access, operation.path,
+            is_change=operation.is_change,
+        )  # fmt: skip
         try:
             return await admitted(operation, request, pool, ports, entry)
         except Refusal as refusal:

@@ -64,7 +64,7 @@ def writer(prefix: str) -> PlainSerializer:
 
 
 def schema(prefix: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": f"^{prefix}_[0-9A-HJKMNP-TV-Z]{{26}}$"})
+    return WithJsonSchema({"type": "string", "pattern": f"^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$"})
 
 
 PROJECT, ORGANIZATION, KEY, INVITATION = "p", "org", "k", "ev"

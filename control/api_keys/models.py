@@ -28,6 +28,7 @@ Cap = Annotated[
     str,
     Field(
         max_length=32,
+        pattern=r"^((0|[1-9][0-9]*)(\.[0-9]{1,6}0*)?)?$",
         description='Decimal text with up to 6 decimals, like "2.50". Every asset counts at its face value.',
     ),
 ]

@@ -1,7 +1,7 @@
 from uuid import UUID
 
 from control.api import access
-from control.api_keys.models import ApiKey, V1Key, from_row, v1_from_row
+from control.api_keys.models import ApiKey, Mode, V1Key, from_row, v1_from_row
 from gateway.kit.sql import Db, Statements
 from gateway.ledger import caps
 
@@ -28,9 +28,10 @@ async def of_project(db: Db, project_id: UUID, key_id: UUID | None = None) -> li
     return [v1_from_row(row) for row in await db.fetch(SQL.of_project, project_id, key_id)]
 
 
-async def is_key(db: Db, organization_id: UUID, key_id: UUID) -> bool:
-    """Of the organization, and not revoked."""
-    return bool(await db.fetchval(SQL.is_key, organization_id, key_id))
+async def mode_of(db: Db, organization_id: UUID, key_id: UUID) -> Mode | None:
+    """Whose money a key of the organization spends; None when there is no such key, or no longer."""
+    mode: Mode | None = await db.fetchval(SQL.mode_of, organization_id, key_id)
+    return mode
 
 
 async def find_member(db: Db, organization_id: UUID, user_id: UUID) -> tuple[frozenset[str], bool] | None:

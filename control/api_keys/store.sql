@@ -27,5 +27,5 @@ SELECT members.role, roles.permissions AS custom, users.kind
 FROM members JOIN users ON users.id = members.user_id LEFT JOIN roles ON roles.id = members.role_id
 WHERE members.organization_id = $1 AND members.user_id = $2
 
--- name: is_key
-SELECT EXISTS (SELECT FROM api_keys WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL)
+-- name: mode_of
+SELECT mode FROM api_keys WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL

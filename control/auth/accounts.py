@@ -4,6 +4,8 @@ For somebody who does not know the password or read the mailbox, an address with
 are the same: the same answers, the same number of hashes, the same rows written.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -13,15 +15,17 @@ from control.api.operation import Call
 from control.auth import letters, throttle
 from control.auth.models import PasswordNotSet, check_strength
 from control.identity import links, passwords, people, sessions, tokens
-from control.identity.links import NO_CLAIM, Claim, Kind
+from control.identity.links import NO_CLAIM, Claim, Kind, Used
 from control.identity.people import Person
 from control.identity.sessions import Opened
 from control.identity.tokens import Bearer
-from control.mail import outbox
+from control.mail import limits, outbox
 from control.mail.letters import Letter
+from gateway.buckets import TooManyCalls
 from gateway.kit import ids
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.sql import Db
+from gateway.metering import metrics
 
 # News, not links: of use for as long as somebody may wonder.
 NEWS_LIFETIME = timedelta(days=3)
@@ -33,6 +37,10 @@ class WrongCredentials(Unauthorized):
 
 class EmailUnverified(Refusal):
     status, slug, title = 403, "email-unverified", "E-mail address not confirmed"
+
+
+class AccountSuspended(Refusal):
+    status, slug, title = 403, "account-suspended", "Account suspended"
 
 
 class LinkUsed(Refusal):
@@ -53,8 +61,8 @@ class SignedIn:
 async def sign_up(call: Call, email: str, password: str, name: str, then: str | None = None) -> UUID:
     """Return the id that the account has, or would have had."""
     check_strength(password, email)
-    await throttle.mail(call, email)
-    claim = Claim(name, await passwords.hashed(password))
+    await limits.require(call, "verify", email)
+    claim = await claimed(call, email, password, name)
     async with call.transaction() as db:
         new = await people.create_unless_known(db, "person", name, email)
         person = None if new else await people.find_by_email(db, email)
@@ -73,7 +81,42 @@ async def sign_up(call: Call, email: str, password: str, name: str, then: str | 
     return new.user_id if new else ids.new()
 
 
+async def claimed(call: Call, email: str, password: str, name: str) -> Claim:
+    """Whoever signs up a second time with the same password claims the same, and nobody else does."""
+    before = (await links.latest_claim(call.db, email)).password_hash
+    is_same = await passwords.matching(password, (before,)) is not None
+    # Made in any case, so that nobody learns from the time it takes what was claimed.
+    new = await passwords.hashed(password)
+    return Claim(name, before if is_same else new)
+
+
 async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:
+    with counted("password"):
+        return await by_password(call, email, password, has_cookie=has_cookie)
+
+
+# What an attempt came to, by what is raised.
+OUTCOMES: Mapping[type[Exception], str] = {
+    WrongCredentials: "wrong",
+    LinkUsed: "wrong",
+    EmailUnverified: "unverified",
+    AccountSuspended: "suspended",
+    TooManyCalls: "limited",
+}
+
+
+@contextmanager
+def counted(way: str) -> Iterator[None]:
+    """Anything else that is raised, an outage say, was no attempt."""
+    try:
+        yield
+    except tuple(OUTCOMES) as error:
+        metrics.LOGINS.labels(OUTCOMES[type(error)]).inc()
+        raise
+    metrics.LOGINS.labels(way).inc()
+
+
+async def by_password(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:
     await throttle.login(call)
     person = await people.find_by_email(call.db, email)
     attempt = await throttle.password(call, email, person)
@@ -91,10 +134,17 @@ async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> 
         current = await people.lock(db, person.id)
         if current is None or current.password_hash != stored:
             raise WrongCredentials("the password was changed just now")
+        refuse_suspended(current)
         signed_in = await open_session(call, db, person.id, has_cookie=has_cookie)
     if passwords.is_outdated(stored):
         await people.rehash(call.db, person.id, stored, await passwords.hashed(password))
     return signed_in
+
+
+def refuse_suspended(person: Person) -> None:
+    """Told to nobody but who proved to be this person."""
+    if person.suspended_at is not None:
+        raise AccountSuspended("the operator has suspended this account")
 
 
 async def open_session(call: Call, db: Db, user_id: UUID, *, has_cookie: bool) -> SignedIn:
@@ -105,6 +155,8 @@ async def open_session(call: Call, db: Db, user_id: UUID, *, has_cookie: bool) -
     )
     person = await people.find(db, user_id)
     assert person is not None, "the session refers to it"
+    # Where its owner looks: a log that nobody reads tells nobody of a thief.
+    call.about(opened.session.id, organization_id=person.organization_id)
     return SignedIn(person, opened, access_token(call, user_id, opened.session.id))
 
 
@@ -127,7 +179,7 @@ def no_cookie(call: Call) -> dict[str, str]:
 
 async def mail_link(call: Call, kind: Kind, email: str, then: str | None = None) -> None:
     """Mail a link to whoever has an account, and do as much for whoever has none."""
-    await throttle.mail(call, email)
+    await limits.require(call, kind, email)
     async with call.transaction() as db:
         person = await people.find_by_email(db, email)
         claim = await links.sole_claim(db, email)
@@ -151,6 +203,11 @@ def written(kind: Kind, name: str, url: str) -> Letter:
 
 async def sign_in_by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool) -> SignedIn:
     """By a link that proves the address: it is confirmed, and its owner signed in."""
+    with counted("link"):
+        return await by_link(call, kind, word, has_cookie=has_cookie)
+
+
+async def by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool) -> SignedIn:
     found = await links.find(call.db, kind, word)
     if found is None or not found.is_open:
         raise LinkUsed("the link is wrong, too old, or was used before: ask for another one")
@@ -159,11 +216,27 @@ async def sign_in_by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool
         used = await links.use(db, kind, word)
         if used is None or person is None or (kind == "verify" and person.is_verified):
             raise LinkUsed("the link was used before, or the address is confirmed already: sign in")
+        refuse_suspended(person)
         if not person.is_verified:
-            await people.verify(db, person.id, used.name, used.password_hash)
-            # What else was claimed for the address was claimed by somebody else, or is the same.
-            await links.void(db, person.id)
+            await confirm(call, db, person, used)
         return await open_session(call, db, person.id, has_cookie=has_cookie)
+
+
+async def confirm(call: Call, db: Db, person: Person, used: Used) -> None:
+    """The address is proved. Which password its owner chose is not, where several were.
+
+    A stranger who signed up with the address had a letter sent as well, that looks like the owner's. So then
+    none counts, and the owner is mailed a link to choose one.
+    """
+    assert person.email is not None, "the link was mailed to it"
+    is_contested = await links.is_contested(db, person.email, used.password_hash)
+    await people.verify(db, person.id, used.name, None if is_contested else used.password_hash)
+    await links.void(db, person.id)
+    if is_contested:
+        word = await links.make(db, "reset", person.email, person.id)
+        url = letters.link(call.ports.origin, "reset", word, None)
+        letter = letters.contested(used.name or person.name, url)
+        await outbox.post(db, person.email, letter, links.LIFETIMES["reset"])
 
 
 async def reset_password(call: Call, word: str, password: str, pointer: str) -> None:
@@ -179,6 +252,7 @@ async def reset_password(call: Call, word: str, password: str, pointer: str) -> 
         await people.lock(db, found.user_id)
         if await links.use(db, "reset", word) is None:
             raise LinkUsed("the link was used before: ask for another one")
+        call.about(found.user_id, organization_id=person.organization_id if person else None)
         await replace_password(call, db, found.user_id, new, is_proved=True)
 
 

@@ -24,6 +24,18 @@ def verification(name: str, url: str) -> Letter:
     )
 
 
+def contested(name: str, url: str) -> Letter:
+    return Letter(
+        "Choose a password",
+        f"Hello {name},",
+        "your e-mail address is confirmed. Before that, somebody signed up with it more than once, with "
+        "different passwords. We cannot know which one was yours, so none counts. Choose one within an hour:",
+        "Later, ask for a new password where you sign in.",
+        "Choose a password",
+        url,
+    )
+
+
 def reset(name: str, url: str) -> Letter:
     return Letter(
         "Choose a new password",

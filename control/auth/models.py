@@ -2,24 +2,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from control.api.fields import Name
+from control.api.fields import Email, Name, PersonEmail
 from control.identity.passwords import LENGTH_MAX, LENGTH_MIN
-from control.identity.people import Person, normal_email
+from control.identity.people import Person
 from gateway.kit.problem import Refusal, invalid
 
-Email = Annotated[
-    str,
-    Field(
-        max_length=254,
-        pattern=r"^[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]+\.[^\s@<>\x00-\x1f\x7f.]+$",
-    ),
-]
-
-
-# A person signs in with it, so that it has one spelling.
-PersonEmail = Annotated[Email, AfterValidator(normal_email)]
 # As one to try, any is: what is not allowed today may have been allowed once.
 Password = Annotated[str, Field(max_length=LENGTH_MAX)]
 NewPassword = Annotated[
@@ -123,7 +112,7 @@ class PasswordChange(BaseModel, extra="forbid"):
 
 
 class Refresh(BaseModel, extra="forbid"):
-    refresh_token: Annotated[str | None, Field(max_length=200)] = None
+    refresh_token: Annotated[str, Field(max_length=200)]
 
 
 class Message(BaseModel):
@@ -134,10 +123,23 @@ class User(BaseModel):
     id: UUID
     email: Annotated[str, Field(description="Empty for an agent that gave none.")]
     name: str
-    status: Literal["active", "deleted", "disabled", "paused"] = "active"
+    status: Annotated[
+        Literal["active", "deleted", "disabled", "paused"],
+        Field(
+            description="`paused` until the address is confirmed, `disabled` while the operator suspends it."
+        ),
+    ] = "active"
     avatar_url: Annotated[str | None, Field(description="A data: URL.")] = None
     affiliate_referral_code: Annotated[str | None, Field(description="Always null.")] = None
     created_at: datetime
+
+
+class OperatedUser(User):
+    suspended_at: Annotated[datetime | None, Field(description="Null while it is not suspended.")]
+
+
+class UserStanding(BaseModel, extra="forbid"):
+    is_suspended: bool
 
 
 class SignedUp(BaseModel):
@@ -171,6 +173,18 @@ def user_fields(person: Person) -> dict[str, object]:
         "id": person.id,
         "email": person.email or "",
         "name": person.name,
+        "status": status_of(person),
         "avatar_url": person.avatar,
         "created_at": person.created_at,
     }
+
+
+def operated_fields(person: Person) -> dict[str, object]:
+    return {**user_fields(person), "suspended_at": person.suspended_at}
+
+
+def status_of(person: Person) -> str:
+    """In the words of the reference. An agent's address is not confirmed, and nothing waits for that."""
+    if person.suspended_at is not None:
+        return "disabled"
+    return "active" if person.is_verified or person.kind == "agent" else "paused"

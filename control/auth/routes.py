@@ -1,9 +1,17 @@
 from datetime import UTC, datetime
+from uuid import UUID
 
 from control.api.operation import Call, Created, Headed, Room
 from control.api.paging import Data
 from control.auth import accounts, rules, store, v1
-from control.auth.accounts import EmailUnverified, LinkUnknown, LinkUsed, SignedIn, WrongCredentials
+from control.auth.accounts import (
+    AccountSuspended,
+    EmailUnverified,
+    LinkUnknown,
+    LinkUsed,
+    SignedIn,
+    WrongCredentials,
+)
 from control.auth.models import (
     Agent,
     EmailOnly,
@@ -13,6 +21,7 @@ from control.auth.models import (
     Message,
     NewAgent,
     NewPerson,
+    OperatedUser,
     PasswordChange,
     PasswordNotSet,
     PasswordReset,
@@ -22,10 +31,12 @@ from control.auth.models import (
     TokenOnly,
     TokenPair,
     User,
+    UserStanding,
+    operated_fields,
     user_fields,
 )
 from control.identity import keys, people, sessions
-from gateway.kit.problem import Unauthorized
+from gateway.kit.problem import NotFound, Unauthorized
 
 room = Room("auth", "/auth")
 
@@ -77,11 +88,17 @@ async def sign_up(call: Call, *, body: NewPerson) -> Created[Data[SignedUp]]:
     an account, whose owner is written a letter about it: nobody learns here who has one.
     """
     user_id = await accounts.sign_up(call, body.email, body.password, body.name)
-    user = User(id=user_id, email=body.email, name=body.name, created_at=datetime.now(UTC))
+    user = User(id=user_id, email=body.email, name=body.name, status="paused", created_at=datetime.now(UTC))
     return Created(Data(data=SignedUp(user=user, message="Confirm the address: the link is in your mail.")))
 
 
-@room.post("/login", access=None, id="login", fails=[WrongCredentials, EmailUnverified], is_transaction=False)
+@room.post(
+    "/login",
+    access=None,
+    id="login",
+    fails=[WrongCredentials, EmailUnverified, AccountSuspended],
+    is_transaction=False,
+)
 async def log_in(call: Call, *, body: Login) -> Headed[Data[LoggedIn]]:
     """Sign in with an e-mail address and a password.
 
@@ -90,7 +107,13 @@ async def log_in(call: Call, *, body: Login) -> Headed[Data[LoggedIn]]:
     return told(call, await accounts.log_in(call, body.email, body.password, has_cookie=is_own_page(call)))
 
 
-@room.post("/verify-email", access=None, id="verify_email", fails=[LinkUsed], is_transaction=False)
+@room.post(
+    "/verify-email",
+    access=None,
+    id="verify_email",
+    fails=[LinkUsed, AccountSuspended],
+    is_transaction=False,
+)
 async def verify_email(call: Call, *, body: TokenOnly) -> Headed[Data[LoggedIn]]:
     """Confirm an e-mail address with the token from the mail, and sign in."""
     signed_in = await accounts.sign_in_by_link(call, "verify", body.token, has_cookie=is_own_page(call))
@@ -152,7 +175,13 @@ async def refresh(call: Call, *, body: Refresh) -> Data[TokenPair]:
     who has a token of it.
     """
     lifetimes = call.ports.lifetimes
-    rotated = await sessions.rotate(call.db, body.refresh_token or "", lifetimes)
+    rotated = await sessions.rotate(call.db, body.refresh_token, lifetimes)
+    if rotated is not None:
+        person = await people.find(call.db, rotated.session.user_id)
+        call.by(rotated.session.user_id)
+        call.about(rotated.session.id, organization_id=person.organization_id if person else None)
+    if rotated is not None and rotated.refresh_token is None and call.entry is not None:
+        await call.entry.write(call.db, "failure", "a refresh token came twice: the session was ended")
     if rotated is None or rotated.refresh_token is None:
         raise Unauthorized("this refresh token is unknown, over, or was used before: sign in again")
     session = rotated.session
@@ -181,6 +210,23 @@ async def me(call: Call) -> Data[Me]:
     if call.actor.kind == "key":
         fields |= await store.key_fields(call.db, call.actor.key_id, person)
     return Data(data=Me.model_validate(fields))
+
+
+@room.patch(at="/platform/users/{user_id}", access="platform.operate", fails=[NotFound])
+async def suspend(call: Call, user_id: UUID, *, body: UserStanding) -> Data[OperatedUser]:
+    """Suspend somebody's account, or let them act again.
+
+    Their sessions end, and while they are suspended they cannot sign in and their API keys are refused, paid
+    calls included, in every organization. What they own stays. An operator suspends neither themselves nor
+    the first operator.
+    """
+    if not await people.suspend(call.db, user_id, call.actor.user_id, is_suspended=body.is_suspended):
+        raise NotFound(f"no account {user_id} that you could suspend")
+    if body.is_suspended:
+        await sessions.revoke_all(call.db, user_id)
+    person = await people.find(call.db, user_id)
+    assert person is not None, "it was changed in this transaction"
+    return Data(data=OperatedUser.model_validate(operated_fields(person)))
 
 
 def is_own_page(call: Call) -> bool:

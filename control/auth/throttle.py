@@ -6,18 +6,15 @@ addresses that the account never signed in from, and never a link in mail. Its n
 it, so that a new password starts anew. Nothing here depends on whether there is an account.
 """
 
-import hashlib
 from dataclasses import dataclass
 from uuid import UUID
 
 from control.api.operation import Call
 from control.identity import sessions
 from control.identity.people import Person
+from control.mail.limits import digest
 from gateway.buckets import Bucket, TooManyCalls
 from gateway.kit.addresses import unit
-
-# Letters that one network address may cause, as a multiple of what one mailbox is sent.
-MAILBOXES_PER_ADDRESS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +70,6 @@ async def is_familiar(call: Call, person: Person | None) -> bool:
     return any(unit(one) == here for one in await sessions.addresses_of(call.db, user_id))
 
 
-async def mail(call: Call, email: str) -> None:
-    """Before a letter is written to an address that somebody typed."""
-    limits, buckets = call.ports.settings.accounts, call.ports.buckets
-    if buckets is None:
-        return
-    rate, burst = limits.mails_per_hour / 3600, limits.mail_burst
-    await buckets.require(
-        Bucket("mailbox", digest(email), rate, burst),
-        Bucket(
-            "letters",
-            unit(call.visitor.address),
-            rate * MAILBOXES_PER_ADDRESS,
-            burst * MAILBOXES_PER_ADDRESS,
-        ),
-    )
-
-
 async def token(call: Call, user_id: UUID) -> None:
     """Five a minute for whoever makes tokens for a program."""
     if call.ports.buckets is not None:
@@ -98,8 +78,3 @@ async def token(call: Call, user_id: UUID) -> None:
 
 def account_of(name: str, person: Person | None) -> str:
     return digest(name + "\n" + ((person.password_hash if person else None) or ""))
-
-
-def digest(text: str) -> str:
-    # What is limited by is kept elsewhere, where addresses have no business.
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -9,7 +9,14 @@ from control.api import credentials
 from control.api.credentials import ForeignOrigin
 from control.api.operation import Call, Found, Headed, Header, Query, Room
 from control.auth import accounts, throttle, wire
-from control.auth.accounts import EmailUnverified, LinkUnknown, LinkUsed, SignedIn, WrongCredentials
+from control.auth.accounts import (
+    AccountSuspended,
+    EmailUnverified,
+    LinkUnknown,
+    LinkUsed,
+    SignedIn,
+    WrongCredentials,
+)
 from control.auth.models import PasswordNotSet, Token
 from control.identity import people, sessions
 from gateway.kit.problem import Refusal, Unauthorized, invalid
@@ -175,12 +182,15 @@ def register(room: Room) -> None:
     """``routes`` has the room; these are more of its operations."""
     at = "/v1/auth"
     mailed = partial(room.post, access=None, is_transaction=False)
-    opened = partial(room.get, access=None, fails=[LinkUsed], is_transaction=False)
+    # A link in mail is a GET, and changes something all the same.
+    opened = partial(
+        room.get, access=None, fails=[LinkUsed, AccountSuspended], is_transaction=False, is_change=True
+    )
     room.post(at=f"{at}/sign-up/email", access=None, is_signup=True, is_transaction=False)(sign_up)
     room.post(
         at=f"{at}/sign-in/email",
         access=None,
-        fails=[WrongCredentials, EmailUnverified, ForeignOrigin],
+        fails=[WrongCredentials, EmailUnverified, AccountSuspended, ForeignOrigin],
         is_transaction=False,
     )(sign_in)
     room.post(at=f"{at}/sign-in/social", access=None, fails=[NotConfigured])(sign_in_social)

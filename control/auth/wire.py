@@ -7,9 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from control.api.fields import Name
+from control.api.fields import Name, PersonEmail
 from control.api.wire_ids import PersonId
-from control.auth.models import NewPassword, Password, PersonEmail, Token
+from control.auth.models import NewPassword, Password, Token
 from control.identity.people import Person
 from control.identity.sessions import Shown
 

@@ -16,6 +16,7 @@ from asyncpg import Record
 from control.api.permissions import BuiltIn
 from gateway.kit import ids
 from gateway.kit.sql import Db, Statements
+from gateway.ledger import events
 
 SQL = Statements(__file__)
 
@@ -60,6 +61,11 @@ async def revoke(db: Db, organization_id: UUID, project_id: UUID | None, invite_
     return await db.fetchval(SQL.revoke, organization_id, project_id, invite_id) is not None
 
 
+async def revoke_of_inviter(db: Db, organization_id: UUID, user_id: UUID) -> None:
+    """One could be to an address of their own."""
+    await db.execute(SQL.revoke_of_inviter, organization_id, user_id)
+
+
 async def accept(db: Db, token: str, user_id: UUID, *, is_project: bool) -> Accepted | None:
     """None for a token that is unknown, used or over, or was sent to somebody else's address.
 
@@ -74,6 +80,9 @@ async def accept(db: Db, token: str, user_id: UUID, *, is_project: bool) -> Acce
         # The custom role that it promised is no more.
         return None
     assert joined is not None, "whoever did not join was a member before"
+    if joined["is_new"]:
+        told = {"user_id": str(user_id), "role": joined["role"]}
+        await events.emit(db, taken["organization_id"], "member.joined", told, taken["project_id"])
     where = taken["organization_id"], taken["organization_name"], taken["project_id"]
     return Accepted(*where, joined["role"], joined["role_id"], list(joined["permissions"]))
 

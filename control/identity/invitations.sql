@@ -13,6 +13,10 @@ WHERE organization_id = $1 AND project_id IS NOT DISTINCT FROM $2 AND id = $3
     AND accepted_at IS NULL AND revoked_at IS NULL
 RETURNING id
 
+-- name: revoke_of_inviter
+UPDATE invites SET revoked_at = now()
+WHERE organization_id = $1 AND invited_by = $2 AND accepted_at IS NULL AND revoked_at IS NULL
+
 -- name: take
 -- Decides and acts: of two who use a link at once, one finds it used.
 UPDATE invites SET accepted_at = now()
@@ -36,11 +40,11 @@ WITH joined AS (
     ON CONFLICT (organization_id, user_id) DO NOTHING
     RETURNING role, role_id
 ), standing AS (
-    SELECT role, role_id FROM joined
+    SELECT role, role_id, true AS is_new FROM joined
     UNION ALL
-    SELECT role, role_id FROM members WHERE organization_id = $1 AND user_id = $2
+    SELECT role, role_id, false FROM members WHERE organization_id = $1 AND user_id = $2
 )
-SELECT coalesce(standing.role, roles.name) AS role, role_id, coalesce(roles.permissions, '{}') AS permissions
+SELECT coalesce(standing.role, roles.name) AS role, role_id, coalesce(roles.permissions, '{}') AS permissions, is_new
 FROM standing LEFT JOIN roles ON roles.id = role_id
 LIMIT 1
 
@@ -50,7 +54,7 @@ WITH joined AS (
     ON CONFLICT (project_id, user_id) DO NOTHING
     RETURNING role
 )
-SELECT role, NULL::uuid AS role_id, '{}'::text[] AS permissions FROM joined
+SELECT role, NULL::uuid AS role_id, '{}'::text[] AS permissions, true AS is_new FROM joined
 UNION ALL
-SELECT role, NULL, '{}' FROM project_members WHERE project_id = $1 AND user_id = $2
+SELECT role, NULL, '{}', false FROM project_members WHERE project_id = $1 AND user_id = $2
 LIMIT 1

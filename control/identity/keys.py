@@ -10,6 +10,7 @@ from asyncpg import Record
 from control.api.permissions import BuiltIn
 from gateway.kit import ids, keys
 from gateway.kit.sql import Db, Statements
+from gateway.ledger import events
 
 SQL = Statements(__file__)
 
@@ -51,9 +52,12 @@ async def rename_of_project(db: Db, project_id: UUID, key_id: UUID, name: str) -
     return await db.fetchval(SQL.rename_of_project, project_id, key_id, name) is not None
 
 
-async def revoke_in_project(db: Db, project_id: UUID, key_id: UUID) -> bool:
+async def revoke_in_project(db: Db, organization_id: UUID, project_id: UUID, key_id: UUID) -> bool:
     """Revoked before or now; False when there never was such a key."""
-    return await db.fetchval(SQL.revoke_in_project, project_id, key_id) is not None
+    is_news = await db.fetchval(SQL.revoke_in_project, project_id, key_id)
+    if is_news:
+        await events.emit(db, organization_id, "key.revoked", {"key_id": str(key_id)}, project_id)
+    return is_news is not None
 
 
 async def rescope(db: Db, organization_id: UUID, user_id: UUID, key_id: UUID, scopes: list[str]) -> bool:
@@ -61,13 +65,24 @@ async def rescope(db: Db, organization_id: UUID, user_id: UUID, key_id: UUID, sc
     return await db.fetchval(SQL.rescope, organization_id, user_id, key_id, scopes) is not None
 
 
-async def revoke_of_project(db: Db, project_id: UUID) -> None:
-    await db.execute(SQL.revoke_of_project, project_id)
+async def revoke_of_project(db: Db, organization_id: UUID, project_id: UUID) -> None:
+    """``organization_id`` is the one that the keys acted in."""
+    for row in await db.fetch(SQL.revoke_of_project, project_id):
+        await events.emit(db, organization_id, "key.revoked", {"key_id": str(row["id"])}, project_id)
+
+
+async def revoke_of_project_member(db: Db, project_id: UUID, user_id: UUID) -> None:
+    """Those of somebody who is in the project by their organization as well go on working."""
+    for row in await db.fetch(SQL.revoke_of_project_member, project_id, user_id):
+        told = {"key_id": str(row["id"])}
+        await events.emit(db, row["organization_id"], "key.revoked", told, project_id)
 
 
 async def revoke_of_member(db: Db, organization_id: UUID, user_id: UUID) -> None:
     """They would work again if their user was invited again, and nobody would think of them."""
-    await db.execute(SQL.revoke_of_member, organization_id, user_id)
+    for row in await db.fetch(SQL.revoke_of_member, organization_id, user_id):
+        told = {"key_id": str(row["id"])}
+        await events.emit(db, organization_id, "key.revoked", told, row["project_id"])
 
 
 async def lock_unless_issued(db: Db, organization_id: UUID) -> bool:

@@ -19,7 +19,10 @@ SELECT EXISTS (SELECT FROM api_keys WHERE organization_id = $1)
 UPDATE api_keys SET name = $3 WHERE project_id = $1 AND id = $2 RETURNING id
 
 -- name: revoke_in_project
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE project_id = $1 AND id = $2 RETURNING id
+UPDATE api_keys SET revoked_at = coalesce(api_keys.revoked_at, now())
+FROM api_keys AS before
+WHERE api_keys.project_id = $1 AND api_keys.id = $2 AND before.id = api_keys.id
+RETURNING before.revoked_at IS NULL
 
 -- name: rescope
 UPDATE api_keys SET scopes = $4
@@ -28,7 +31,15 @@ WHERE organization_id = $1 AND user_id = $2 AND id = $3 AND project_id IS NULL
 RETURNING id
 
 -- name: revoke_of_project
-UPDATE api_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL
+UPDATE api_keys SET revoked_at = now() WHERE project_id = $1 AND revoked_at IS NULL RETURNING id
 
 -- name: revoke_of_member
 UPDATE api_keys SET revoked_at = now() WHERE organization_id = $1 AND user_id = $2 AND revoked_at IS NULL
+RETURNING id, project_id
+
+-- name: revoke_of_project_member
+UPDATE api_keys SET revoked_at = now()
+WHERE project_id = $1 AND user_id = $2 AND revoked_at IS NULL AND NOT EXISTS (
+    SELECT FROM members WHERE members.organization_id = api_keys.organization_id AND members.user_id = $2
+)
+RETURNING id, organization_id

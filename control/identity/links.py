@@ -77,6 +77,11 @@ async def sole_claim(db: Db, email: str) -> Claim:
     return NO_CLAIM if row is None else Claim(**dict(row))
 
 
+async def is_contested(db: Db, email: str, password_hash: str | None) -> bool:
+    """Whether another password than the one with this link was chosen for an address not yet proved."""
+    return password_hash is not None and bool(await db.fetchval(SQL.is_contested, email, password_hash))
+
+
 async def void(db: Db, user_id: UUID) -> None:
     """Every open link of somebody's: their password has changed."""
     await db.execute(SQL.void, user_id)

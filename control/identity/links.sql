@@ -20,13 +20,19 @@ LIMIT 1
 -- name: sole_claim
 SELECT min(name) AS name, min(password_hash) AS password_hash
 FROM email_links
-WHERE email = $1 AND password_hash IS NOT NULL AND used_at IS NULL AND expires_at > now()
+WHERE email = $1 AND password_hash IS NOT NULL AND used_at IS NULL
 HAVING count(DISTINCT password_hash) = 1
+
+-- name: is_contested
+SELECT EXISTS (
+    SELECT FROM email_links WHERE email = $1 AND password_hash <> $2 AND used_at IS NULL
+)
 
 -- name: void
 UPDATE email_links SET used_at = now() WHERE user_id = $1 AND used_at IS NULL
 
 -- name: prune
+-- What was claimed for an address contests later claims for a while yet.
 DELETE FROM email_links WHERE hash IN (
-    SELECT hash FROM email_links WHERE expires_at < now() - interval '1 day' ORDER BY expires_at LIMIT 1000
+    SELECT hash FROM email_links WHERE expires_at < now() - interval '7 days' ORDER BY expires_at LIMIT 1000
 )

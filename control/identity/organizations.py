@@ -19,6 +19,12 @@ async def create(db: Db, name: str, slug: str, owner_id: UUID) -> UUID | None:
     return organization_id
 
 
+async def may_create(db: Db, user_id: UUID, most: int) -> bool:
+    """Whether a user may make another team; it stays so until this transaction ends."""
+    await db.execute(SQL.lock_maker, user_id)
+    return int(await db.fetchval(SQL.count_made, user_id)) < most
+
+
 async def rename(db: Db, organization_id: UUID, name: str) -> bool:
     """False for a personal organization, whose name is its owner's."""
     return await db.fetchval(SQL.rename, organization_id, name) is not None

@@ -3,6 +3,13 @@ INSERT INTO organizations (id, name, slug, created_by, is_personal) VALUES ($1, 
 ON CONFLICT (slug) DO NOTHING
 RETURNING id
 
+-- name: lock_maker
+-- Whoever makes two at once makes the second when the first is counted.
+SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: count_made
+SELECT count(*) FROM organizations WHERE created_by = $1 AND NOT is_personal AND deleted_at IS NULL
+
 -- name: rename
 UPDATE organizations SET name = $2, updated_at = now()
 WHERE id = $1 AND NOT is_personal AND deleted_at IS NULL

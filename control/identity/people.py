@@ -34,6 +34,7 @@ class Person:
     created_at: datetime
     updated_at: datetime
     last_sign_in_at: datetime | None
+    suspended_at: datetime | None
     organization_id: UUID | None
     """The one they act for when a request names none: their own, else the first they joined."""
 
@@ -44,7 +45,11 @@ class Person:
 
 def normal_email(email: str) -> str:
     """One spelling for one mailbox: nobody's mail depends on case, whatever RFC 5321 allows."""
-    return unicodedata.normalize("NFC", email.strip()).lower()
+    normal = unicodedata.normalize("NFC", email.strip()).lower()
+    # Nobody sees them, and of letters that Python does not know yet Postgres may know another small form.
+    if not normal.isprintable():
+        raise ValueError("has a character that is not shown")
+    return normal
 
 
 async def create(db: Db, kind: Literal["person", "agent"], name: str, email: str | None) -> Newcomer:
@@ -110,6 +115,11 @@ async def set_avatar(db: Db, user_id: UUID, avatar: str | None) -> None:
 async def give_login(db: Db, user_id: UUID, email: str, password_hash: str) -> bool:
     """False when they have one, which is left alone."""
     return await db.fetchval(SQL.give_login, user_id, email, password_hash) is not None
+
+
+async def suspend(db: Db, user_id: UUID, by: UUID, *, is_suspended: bool) -> bool:
+    """False for nobody, for the operator, and for whoever asks."""
+    return await db.fetchval(SQL.suspend, user_id, is_suspended, by) is not None
 
 
 def slug_of(name: str, organization_id: UUID) -> str:

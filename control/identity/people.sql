@@ -15,7 +15,7 @@ SELECT created_at FROM someone
 
 -- name: find
 SELECT users.id, kind, name, email, email_verified_at, password_hash, avatar, users.created_at, updated_at,
-       last_sign_in_at, home.organization_id
+       last_sign_in_at, users.suspended_at, home.organization_id
 FROM users
 LEFT JOIN LATERAL (
     SELECT members.organization_id
@@ -28,7 +28,7 @@ WHERE users.id = $1
 
 -- name: find_by_email
 SELECT users.id, kind, name, email, email_verified_at, password_hash, avatar, users.created_at, updated_at,
-       last_sign_in_at, home.organization_id
+       last_sign_in_at, users.suspended_at, home.organization_id
 FROM users
 LEFT JOIN LATERAL (
     SELECT members.organization_id
@@ -68,4 +68,11 @@ UPDATE users SET avatar = $2, updated_at = now() WHERE id = $1
 UPDATE users
 SET email = $2, password_hash = $3, email_verified_at = now(), updated_at = now()
 WHERE id = $1 AND password_hash IS NULL
+RETURNING id
+
+-- name: suspend
+-- Neither the operator, nor whoever asks.
+UPDATE users
+SET suspended_at = CASE WHEN $2 THEN coalesce(suspended_at, now()) END, updated_at = now()
+WHERE id = $1 AND id <> $3 AND id <> '00000000-0000-7000-8000-000000000000'
 RETURNING id

@@ -2,21 +2,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
+from control.api.fields import PersonEmail
 from control.api.permissions import V1Role
 from control.api.v1 import Camel, CamelBody, Moment
 from control.api.wire_ids import InvitationId, OrgId, PersonId, ProjectId
 
-Email = Annotated[
-    str,
-    StringConstraints(
-        max_length=254,
-        pattern=r"^[^\s@<>\x00-\x1f\x7f]{1,64}@[^\s@<>\x00-\x1f\x7f]+\.[^\s@<>\x00-\x1f\x7f.]+$",
-    ),
-    # As the database compares addresses.
-    AfterValidator(str.lower),
-]
 Token = Annotated[str, Field(min_length=10, max_length=1024, description="From the link in the mail.")]
 Callback = Annotated[
     str | None,
@@ -29,7 +21,7 @@ Callback = Annotated[
 
 
 class NewInvite(BaseModel, extra="forbid"):
-    email: Email
+    email: PersonEmail
     role: Annotated[str | None, Field(max_length=100, description="A role's name; `editor` if not set.")] = (
         None
     )
@@ -59,7 +51,7 @@ class AcceptedInvite(BaseModel):
 
 
 class V1NewInvitation(CamelBody):
-    email: Email
+    email: PersonEmail
     role: Literal["viewer", "developer", "admin"] = "developer"
     callback_url: Callback = None
 

@@ -28,7 +28,7 @@ from control.invites.models import (
     V1ProjectAccepted,
     V1Revoked,
 )
-from control.mail import outbox
+from control.mail import limits, outbox
 from gateway.kit.problem import NotFound, Refusal, invalid
 
 room = Room("invites", "/organizations/{organization_id}/invites")
@@ -187,6 +187,7 @@ async def invite(
     call: Call, email: str, grant: Grant, project_id: UUID | None, callback: str | None
 ) -> dict[str, Any]:
     access.may_grant(call.actor, grant.permissions)
+    await limits.require(call, "invitation", email)
     organization_id = call.actor.organization_id
     new = NewInvitation(organization_id, email, grant.role, grant.role_id, call.actor.user_id, project_id)
     row, token = await invitations.invite(call.db, new)

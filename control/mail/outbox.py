@@ -71,6 +71,13 @@ async def waiting(db: Db, *, with_sent: bool) -> list[Waiting]:
     return [Waiting(**dict(row)) for row in await db.fetch(SQL.waiting, with_sent)]
 
 
+async def count(db: Db) -> tuple[int, int]:
+    """How many wait, and how many were given up and are not forgotten yet."""
+    row = await db.fetchrow(SQL.count)
+    assert row is not None, "count always has a row"
+    return row["waiting"], row["failed"]
+
+
 async def find(db: Db, letter_id: UUID) -> Waiting | None:
     row = await db.fetchrow(SQL.find, letter_id)
     return None if row is None else Waiting(**dict(row))

@@ -29,6 +29,10 @@ WHERE NOT is_decoy AND ($1 OR sent_at IS NULL)
 ORDER BY created_at DESC
 LIMIT 200
 
+-- name: count
+SELECT count(*) FILTER (WHERE sent_at IS NULL AND failed_at IS NULL) AS waiting, count(failed_at) AS failed
+FROM outbox WHERE NOT is_decoy
+
 -- name: find
 SELECT id, recipient, subject, body_text, created_at, expires_at, attempts, sent_at, failed_at, last_error
 FROM outbox

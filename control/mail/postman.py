@@ -17,6 +17,7 @@ from config.settings import Mail
 from control.mail import outbox
 from control.mail.outbox import Claimed
 from gateway.kit.sql import Pool
+from gateway.metering import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -50,12 +51,20 @@ async def deliver(pool: Pool, mail: Mail, tls: ssl.SSLContext) -> int:
     claimed = await outbox.claim(pool, BATCH, LEASE)
     for letter in claimed:
         try:
+            message = written(letter, mail.sender)
+        except Exception as error:
+            # The standard library stumbles over odd texts in many ways, and the others must not wait for one.
+            log.exception("mail.unwritable", mail_id=str(letter.id))
+            await outbox.give_up(pool, letter.id, f"{type(error).__name__}: it cannot be written as mail")
+            continue
+        try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await send(mail, tls, written(letter, mail.sender))
+                await send(mail, tls, message, letter.recipient)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             await put_back(pool, letter, error)
         else:
             await outbox.sent(pool, letter.id)
+            metrics.MAILS.labels("sent").inc()
             log.info("mail.sent", mail_id=str(letter.id))
     return len(claimed)
 
@@ -65,10 +74,12 @@ async def put_back(pool: Pool, letter: Claimed, error: Exception) -> None:
     if is_final(error):
         log.warning("mail.refused", mail_id=str(letter.id), reason=reason)
         await outbox.give_up(pool, letter.id, reason)
+        metrics.MAILS.labels("refused").inc()
         return
     wait = min(FIRST_WAIT * 2 ** min(letter.attempts - 1, 10), LONGEST_WAIT)
     log.warning("mail.postponed", mail_id=str(letter.id), reason=reason, wait_seconds=wait.total_seconds())
     await outbox.postpone(pool, letter.id, wait, reason)
+    metrics.MAILS.labels("postponed").inc()
 
 
 def is_final(error: Exception) -> bool:
@@ -79,9 +90,11 @@ def is_final(error: Exception) -> bool:
     return is_about_the_letter and isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 500
 
 
-async def send(mail: Mail, tls: ssl.SSLContext, message: EmailMessage) -> None:
+async def send(mail: Mail, tls: ssl.SSLContext, message: EmailMessage, recipient: str) -> None:
     await aiosmtplib.send(
         message,
+        # Not whatever can be read from the headers.
+        recipients=[recipient],
         hostname=mail.host,
         port=mail.port,
         username=mail.username,
@@ -98,7 +111,7 @@ def written(letter: Claimed, sender: str) -> EmailMessage:
     message = EmailMessage()
     message["From"] = sender
     message["To"] = letter.recipient
-    message["Subject"] = letter.subject
+    message["Subject"] = as_subject(letter.subject)
     message["Date"] = format_datetime(letter.created_at)
     message["Message-ID"] = f"<{letter.id}@{parseaddr(sender)[1].rpartition('@')[2] or 'localhost'}>"
     # So that no holiday notice answers it (RFC 3834).
@@ -106,6 +119,15 @@ def written(letter: Claimed, sender: str) -> EmailMessage:
     message.set_content(letter.body_text)
     message.add_alternative(letter.body_html, subtype="html")
     return message
+
+
+def as_subject(text: str) -> str:
+    """Names in it are what strangers typed.
+
+    ``email`` decodes what looks like an encoded word (RFC 2047), and a line break that was hidden in one ends
+    the header: what follows would be a header of the stranger's own. Characters that break lines it refuses.
+    """
+    return " ".join(text.split()).replace("=?", "= ?")
 
 
 def context(mail: Mail) -> ssl.SSLContext:

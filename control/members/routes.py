@@ -10,7 +10,7 @@ from control.api.operation import Call, Done, Room
 from control.api.paging import Data
 from control.api.permissions import FROM_V1
 from control.api.wire_ids import OrgId, PersonId, ProjectId
-from control.identity import keys, members
+from control.identity import invitations, keys, members
 from control.identity.members import Change
 from control.members import store
 from control.members.models import (
@@ -24,6 +24,7 @@ from control.members.models import (
     V1RoleChanged,
 )
 from gateway.kit.problem import Invalid, NotFound, Refusal, invalid
+from gateway.ledger import events
 
 room = Room("members", "/organizations/{organization_id}/members")
 V1 = "/v1/orgs/{organization_id}/members"
@@ -89,7 +90,7 @@ async def leave(call: Call, organization_id: OrganizationId) -> None:
     id="remove_member",
 )
 async def remove(call: Call, organization_id: OrganizationId, member_id: UUID) -> None:
-    """Remove a member, and revoke the keys that act for them in this organization.
+    """Remove a member, and revoke their invitations and the keys that act for them in this organization.
 
     Nobody removes a member who may do more than they may themselves.
     """
@@ -126,7 +127,7 @@ async def change_v1(
     id="v1_remove_org_member",
 )
 async def remove_v1(call: Call, organization_id: OrgId, user_id: PersonId) -> V1Removed:
-    """Remove a member from an organization, and revoke the keys that act for them there."""
+    """Remove a member from an organization, with their invitations and the keys that act for them there."""
     await expel(call, organization_id, user_id, CannotRemoveMember)
     return V1Removed(removed=user_id)
 
@@ -155,6 +156,8 @@ async def project_change(
     access.may_grant(call.actor, wanted)
     if not await members.set_project_role(call.db, project_id, user_id, role):
         raise NotFound(f"no member {user_id.hex}")
+    told = {"user_id": str(user_id), "role": role}
+    await events.emit(call.db, call.actor.organization_id, "member.role_changed", told, project_id)
     return V1MemberShown(member=before.model_copy(update={"role": body.role}))
 
 
@@ -165,11 +168,14 @@ async def project_change(
     id="v1_remove_project_member",
 )
 async def project_remove(call: Call, project_id: ProjectId, user_id: PersonId) -> V1Removed:
-    """Remove a member from a project."""
+    """Remove a member from a project, and revoke the keys that act for them in it."""
     before = await store.in_project(call.db, project_id, user_id)
     if before is None or not await members.remove_from_project(call.db, project_id, user_id):
         raise NotFound(f"no member {user_id.hex}")
     access.may_grant(call.actor, permissions.of_project(FROM_V1[before.role]))
+    await keys.revoke_of_project_member(call.db, project_id, user_id)
+    told = {"user_id": str(user_id)}
+    await events.emit(call.db, call.actor.organization_id, "member.removed", told, project_id)
     return V1Removed(removed=user_id)
 
 
@@ -187,6 +193,8 @@ async def change_role(
         raise NotFound(f"no role {grant.name}") from None
     if change is Change.LAST_OWNER:
         raise last("make another member an owner first")
+    told = {"user_id": str(user_id), "role": grant.name}
+    await events.emit(call.db, organization_id, "member.role_changed", told)
 
 
 async def expel(call: Call, organization_id: UUID, user_id: UUID, last: type[Refusal]) -> None:
@@ -196,6 +204,7 @@ async def expel(call: Call, organization_id: UUID, user_id: UUID, last: type[Ref
         raise NotFound(f"no member {user_id}")
     access.may_grant(call.actor, held)
     await remove_from(call, organization_id, user_id, last)
+    await invitations.revoke_of_inviter(call.db, organization_id, user_id)
 
 
 async def remove_from(call: Call, organization_id: UUID, user_id: UUID, last: type[Refusal]) -> None:
@@ -205,3 +214,4 @@ async def remove_from(call: Call, organization_id: UUID, user_id: UUID, last: ty
     if change is Change.LAST_OWNER:
         raise last("make another member an owner first")
     await keys.revoke_of_member(call.db, organization_id, user_id)
+    await events.emit(call.db, organization_id, "member.removed", {"user_id": str(user_id)})

@@ -41,7 +41,11 @@ async def index_providers(call: Call) -> Providers:
 
 
 @room.get(
-    "/providers/{provider_id}/authorize", access="oauth.write", fails=[NotFound], id="initiate_oauth_by_id"
+    "/providers/{provider_id}/authorize",
+    access="oauth.write",
+    fails=[NotFound],
+    is_change=True,
+    id="initiate_oauth_by_id",
 )
 async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: RedirectUri) -> Found:
     """Start connecting an account of yours, by the provider's id.
@@ -55,7 +59,9 @@ async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: Redire
     return await begin(call, row, f"/oauth/providers/{provider_id}/callback", redirect_uri)
 
 
-@room.get("/{provider}/authorize", access="oauth.write", fails=[NotFound], id="initiate_oauth")
+@room.get(
+    "/{provider}/authorize", access="oauth.write", fails=[NotFound], is_change=True, id="initiate_oauth"
+)
 async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri) -> Found:
     """Start connecting an account of yours, by the provider's slug.
 
@@ -100,6 +106,7 @@ async def begin(call: Call, provider: exchange.Row, callback: str, redirect_uri:
     access=None,
     fails=[StateInvalid, Unauthorized],
     is_transaction=False,
+    is_change=True,
     id="oauth_callback_by_id",
 )
 async def callback_by_id(
@@ -123,6 +130,7 @@ async def callback_by_id(
     access=None,
     fails=[StateInvalid, Unauthorized],
     is_transaction=False,
+    is_change=True,
     id="oauth_callback",
 )
 async def callback(
@@ -160,16 +168,23 @@ async def come_back(
     user_id = await who_comes(call, authorization, cookie)
     if user_id not in (None, state["user_id"]):
         raise StateInvalid("somebody else started this")
+    call.by(state["user_id"])
+    call.about(state["provider_id"], organization_id=state["organization_id"])
     if code is None or error is not None:
         await store.take(call.db, state["id"])
         return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))
-    if user_id is None:
-        return await park(call, state, code)
+    return await park(call, state, code) if user_id is None else await finish(call, state, code)
+
+
+async def finish(call: Call, state: exchange.Row, code: str) -> Found:
+    back = state["redirect_uri"]
     if not await store.take(call.db, state["id"]):
         raise StateInvalid("this state was used in this moment")
     try:
         made = await exchange.connect(call, state, code)
-    except ConnectingFailed:
+    except ConnectingFailed as failed:
+        if call.entry is not None:
+            await call.entry.write(call.db, "failure", str(failed))
         return Found(rules.with_query(back, {"status": "error", "error": "exchange_failed"}))
     return Found(rules.with_query(back, {"status": "success", "connection_id": str(made)}))
 

@@ -19,12 +19,18 @@ from control.organizations.models import (
 )
 from gateway.kit import ids
 from gateway.kit.problem import NotFound, Refusal
+from gateway.ledger import events
+from gateway.ledger.event_types import EventType
 
 room = Room("organizations", "/organizations")
 
 
 class OrgSlugTaken(Refusal):
     status, slug, title = 409, "org-slug-taken", "Organization slug already exists"
+
+
+class TooManyOrgs(Refusal):
+    status, slug, title = 409, "too-many-orgs", "Too many teams"
 
 
 class NotFoundOrNotWritable(Refusal):
@@ -48,12 +54,16 @@ async def index(call: Call) -> Data[list[Organization]]:
 async def suspend(call: Call, subject_id: UUID, *, body: Suspension) -> Data[OperatedOrganization]:
     """Suspend an organization, or let it act again.
 
-    While it is suspended its keys are refused, paid calls included, and its people can do nothing in it. Its
-    publishers are suspended one by one. The platform's own organization cannot be.
+    While it is suspended its keys are refused, paid calls included, its people can do nothing in it, and its
+    publishers are found by nobody: a call to them is 404. The platform's own organization cannot be.
     """
     row = await organizations.suspend(call.db, subject_id, is_suspended=body.is_suspended)
     if row is None:
         raise NotFound(f"no organization {subject_id}")
+    call.about(subject_id, organization_id=subject_id)
+    told = {"organization_id": str(subject_id), "name": row["name"], "slug": row["slug"]}
+    news: EventType = "organization.suspended" if body.is_suspended else "organization.resumed"
+    await events.emit(call.db, subject_id, news, told)
     return Data(data=OperatedOrganization(**dict(row)))
 
 
@@ -63,12 +73,15 @@ async def mine(call: Call) -> V1Orgs:
     return V1Orgs(orgs=[as_v1(one) for one in await own(call)])
 
 
-@room.post(at="/v1/orgs", access="account.write", fails=[OrgSlugTaken], id="v1_create_org")
+@room.post(at="/v1/orgs", access="account.write", fails=[OrgSlugTaken, TooManyOrgs], id="v1_create_org")
 async def create(call: Call, *, body: V1NewOrg) -> V1OrgShown:
     """Create a team. You are its owner.
 
     An API key goes on acting in its own organization only.
     """
+    most = call.ports.settings.accounts.teams_per_user_max
+    if not await organizations.may_create(call.db, call.actor.user_id, most):
+        raise TooManyOrgs(f"somebody makes up to {most} teams; delete one of yours")
     slug = body.slug or slug_of(body.name[:24], ids.new())
     made = await organizations.create(call.db, body.name, slug, call.actor.user_id)
     if made is None:
@@ -87,7 +100,10 @@ async def rename(call: Call, organization_id: OrgId, *, body: V1OrgChange) -> V1
     """Rename a team. A personal organization has its owner's name."""
     if not await organizations.rename(call.db, organization_id, body.name):
         raise NotFoundOrNotWritable("personal organizations are not renamed")
-    return V1OrgShown(org=await shown(call, organization_id))
+    renamed = await shown(call, organization_id)
+    told = {"organization_id": str(organization_id), "name": renamed.name, "slug": renamed.slug}
+    await events.emit(call.db, organization_id, "organization.updated", told)
+    return V1OrgShown(org=renamed)
 
 
 @room.delete(
@@ -103,6 +119,8 @@ async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     """
     if not await organizations.delete(call.db, organization_id):
         raise CannotDeleteOrg("it is personal, or still has projects, publishers or money")
+    told = {"organization_id": str(organization_id)}
+    await events.emit(call.db, organization_id, "organization.deleted", told)
     return V1Deleted(deleted=organization_id)
 
 

@@ -6,6 +6,7 @@ from control.api.fields import OrganizationId
 from control.api.operation import Call, Created, Room
 from control.api.paging import Data
 from control.api.permissions import BUILT_IN, CATALOGUE, OPERATE, id_of
+from control.identity import members
 from control.permissions import store
 from control.permissions.models import NewRole, PermissionInfo, Role, RoleChange
 from control.permissions.store import NameTaken
@@ -95,6 +96,8 @@ async def update(
     call: Call, organization_id: OrganizationId, role_id: UUID, *, body: RoleChange
 ) -> Data[Role]:
     """Change a custom role. Its members have what it grants from then on."""
+    # What is taken from a role in this moment must not come back with an older state of it.
+    await members.lock(call.db, organization_id)
     before = await found(call, organization_id, role_id)
     if before.is_built_in:
         raise RoleBuiltIn(f"{before.name} is a built-in role")

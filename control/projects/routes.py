@@ -23,6 +23,8 @@ from control.projects.models import (
 )
 from control.projects.store import SlugTaken
 from gateway.kit.problem import NotFound, Refusal, invalid
+from gateway.ledger import events
+from gateway.ledger.event_types import EventType
 
 room = Room("projects", "/projects")
 V1 = "/v1/projects"
@@ -65,6 +67,7 @@ async def show(call: Call, project_id: UUID) -> Data[Project]:
 async def update(call: Call, project_id: UUID, *, body: ProjectChange) -> Data[Project]:
     """Change a project. What is not sent, or is null, stays as it is."""
     await apply(call, project_id, sent(body))
+    await tell(call, call.actor.organization_id, "project.updated", project_id)
     return Data(data=store.as_root(await store.show(call.db, project_id)))
 
 
@@ -109,6 +112,7 @@ async def show_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
 async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange) -> V1ProjectShown:
     """Rename a project, or give it another slug."""
     await apply(call, project_id, sent(body))
+    await tell(call, call.actor.organization_id, "project.updated", project_id)
     return await shown(call, project_id)
 
 
@@ -127,8 +131,12 @@ async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectS
     """
     there = await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")
     await require_organization(call, there.organization_id)
+    left = call.actor.organization_id
     await apply(call, project_id, {"organization_id": there.organization_id})
-    await keys.revoke_of_project(call.db, project_id)
+    await keys.revoke_of_project(call.db, left, project_id)
+    for one in dict.fromkeys((left, there.organization_id)):
+        told = {"from_organization_id": str(left), "to_organization_id": str(there.organization_id)}
+        await tell(call, one, "project.moved", project_id, **told)
     return await shown(call, project_id)
 
 
@@ -152,9 +160,16 @@ async def info(call: Call, project_id: ProjectId) -> V1Info:
 async def insert(call: Call, organization_id: UUID, name: str, slug: str | None, region: str) -> UUID:
     await require_organization(call, organization_id)
     try:
-        return await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
+        made = await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
     except SlugTaken:
         raise ProjectSlugTaken(f"the slug {slug} is taken") from None
+    await tell(call, organization_id, "project.created", made["id"], name=name, slug=made["slug"])
+    project_id: UUID = made["id"]
+    return project_id
+
+
+async def tell(call: Call, organization_id: UUID, type: EventType, project_id: UUID, **more: str) -> None:
+    await events.emit(call.db, organization_id, type, more, project_id)
 
 
 async def require_organization(call: Call, organization_id: UUID) -> None:
@@ -188,6 +203,7 @@ async def deleted(call: Call, project_id: UUID) -> DeletedProject:
     gone = await store.delete(call.db, project_id, call.actor.user_id)
     if gone is None:
         raise NotFound(f"no project {project_id}")
+    await tell(call, call.actor.organization_id, "project.deleted", project_id)
     return gone
 
 

@@ -22,13 +22,13 @@ class SlugTaken(Exception):
 
 async def insert(
     db: Db, organization_id: UUID, name: str, slug: str | None, region: str, created_by: UUID
-) -> UUID:
-    made = await db.fetchval(
+) -> Record:
+    """The new project's ``id`` and ``slug``."""
+    made = await db.fetchrow(
         SQL.insert, ids.new(), organization_id, name, slug or made_up_slug(), region, created_by
     )
     if made is None:
         raise SlugTaken(slug)
-    assert isinstance(made, UUID)
     return made
 
 

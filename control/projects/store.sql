@@ -2,7 +2,7 @@
 INSERT INTO projects (id, organization_id, name, slug, region, created_by)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (slug) WHERE deleted_at IS NULL DO NOTHING
-RETURNING id
+RETURNING id, slug
 
 -- name: show
 SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,

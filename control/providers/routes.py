@@ -1,11 +1,16 @@
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
+
+from asyncpg import Record
+from yarl import URL
 
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Created, Room
 from control.api.paging import Data
 from control.providers import store
 from control.providers.models import NewProvider, Provider, ProviderChange
+from gateway import connections
 from gateway.kit import crypto, ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal, invalid
 from gateway.kit.ssrf import Blocked
@@ -14,6 +19,8 @@ room = Room("providers", "/organizations/{organization_id}/oauth/providers")
 
 PROVIDERS_MAX = 100
 GUARDED = ("authorization_url", "token_url", "revocation_url", "userinfo_url")
+# Where the secret goes, and what users have been given.
+SECRET_TOLD = ("token_url", "revocation_url")
 # What a provider can be without; anything else that is null was not sent.
 CLEARED = frozenset({"description", "logo_url", "revocation_url", "userinfo_url"})
 
@@ -84,7 +91,8 @@ async def update(
     """Change an OAuth provider.
 
     What is not sent stays as it is. Null clears the description, the logo, the revocation URL and the URL of
-    the profile, and is ignored elsewhere.
+    the profile, and is ignored elsewhere. Where tokens are asked for, or revoked, on another server, the
+    client secret is needed again, and users connect again: both were meant for the server before.
     """
     if body.organization_id not in (None, organization_id):
         raise invalid("body/organization_id", "a provider does not move to another organization")
@@ -99,6 +107,10 @@ async def update(
         if row is None:
             raise NotFound(f"no OAuth provider {provider_id}")
         values = {**dict(row), **said}
+        if is_moved(row, values):
+            if body.client_secret is None:
+                raise invalid("body/client_secret", "is needed again where tokens go to another server")
+            await connections.forget(db, provider_id)
         if body.client_secret is not None:
             secret = body.client_secret.get_secret_value()
             values["secret_sealed"] = sealed(call, organization_id, provider_id, secret)
@@ -129,6 +141,16 @@ async def found(call: Call, organization_id: UUID, provider_id: UUID) -> Provide
     if row is None:
         raise NotFound(f"no OAuth provider {provider_id}")
     return store.shown(row)
+
+
+def is_moved(before: Record, after: Mapping[str, Any]) -> bool:
+    """Whether the secret, or tokens of users, would go to a server that they were not for."""
+    known = {origin_of(before[name]) for name in SECRET_TOLD}
+    return any(after[name] is not None and origin_of(after[name]) not in known for name in SECRET_TOLD)
+
+
+def origin_of(url: str | None) -> URL | None:
+    return None if url is None else URL(url).origin()
 
 
 def sealed(call: Call, organization_id: UUID, provider_id: UUID, secret: str) -> bytes:

@@ -64,6 +64,7 @@ SELECT count(*) FROM publishers WHERE organization_id = $1 AND deleted_at IS NUL
 -- name: ids_of_store
 SELECT id FROM publishers
 WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active
+  AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL)
   AND ($1::boolean IS NULL OR is_verified = $1)
   AND ($2::text IS NULL OR category = $2)
   AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0 OR strpos(slug, lower($3)) > 0)
@@ -73,12 +74,14 @@ LIMIT $4 OFFSET $5
 -- name: count_of_store
 SELECT count(*) FROM publishers
 WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active
+  AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL)
   AND ($1::boolean IS NULL OR is_verified = $1)
   AND ($2::text IS NULL OR category = $2)
   AND ($3::text IS NULL OR strpos(lower(name), lower($3)) > 0 OR strpos(slug, lower($3)) > 0)
 
 -- name: id_of_slug
 SELECT id FROM publishers WHERE slug = $1 AND deleted_at IS NULL AND suspended_at IS NULL AND is_active
+    AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL)
 
 -- name: show
 SELECT publishers.id, name, slug, category AS publisher_category, wallet_address, wallet_network_id, api_url,
@@ -114,7 +117,8 @@ LEFT JOIN LATERAL (
     WHERE publisher_id = publishers.id
     ORDER BY position LIMIT 1
 ) AS first_asset ON true
-WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND EXISTS (
+WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active
+    AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL) AND EXISTS (
     SELECT FROM unnest($1::text[]) AS word
     WHERE strpos(lower(concat_ws(' ', name, slug, details ->> 'description', details ->> 'capabilities',
         details ->> 'categories', details ->> 'use_cases')), word) > 0
@@ -145,6 +149,7 @@ RETURNING id
 SELECT slug, details ->> 'logo_url' AS logo_url, content_type, content
 FROM publishers LEFT JOIN publisher_logos ON publisher_id = id
 WHERE (slug = $1 OR id = $2) AND deleted_at IS NULL AND suspended_at IS NULL AND is_active
+    AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL)
 
 -- name: slug
 SELECT slug FROM publishers WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL

@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from config.settings import Settings
+from control.mail import outbox
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
@@ -68,3 +69,6 @@ async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
+    waiting, failed = await outbox.count(base.pool)
+    metrics.MAILS_WAITING.set(waiting)
+    metrics.MAILS_FAILED.set(failed)

@@ -5,7 +5,12 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, Field
 
 Decimal = Annotated[
-    str, Field(max_length=128, description='Decimal text in units of the asset, like "10.50".')
+    str,
+    Field(
+        max_length=128,
+        pattern=r"^(0|[1-9][0-9]{0,59})(\.[0-9]{1,36})?$",
+        description='Decimal text in units of the asset, like "10.50".',
+    ),
 ]
 
 

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import structlog
 
-from control.webhooks import rules, store
+from control.mail import outbox
+from control.webhooks import letters, rules, store
 from control.webhooks.store import Attempted, Due, Leased
 from gateway.kit import crypto, ids, tasks
 from gateway.kit.crypto import CannotOpen, Keyring
@@ -28,6 +29,7 @@ LEASE = timedelta(seconds=2 * TIMEOUT_SECONDS)
 WEBHOOKS_AT_ONCE = 20
 DELIVERIES_AT_ONCE = 10
 POLL_SECONDS = 1
+LETTER_LIFETIME = timedelta(days=3)
 DRAIN_SECONDS = 5
 
 log = structlog.get_logger(__name__)
@@ -121,6 +123,11 @@ class Deliverer:
                     "reason": reason,
                 }
                 await events.emit(connection, row["organization_id"], "webhook.disabled", told)
+                for one in await store.owners(connection, row["organization_id"]):
+                    letter = letters.disabled(
+                        one["name"], one["organization"], row["name"], row["url"], reason
+                    )
+                    await outbox.post(connection, one["email"], letter, LETTER_LIFETIME)
 
 
 def ended(attempted: list[Attempted]) -> str | None:

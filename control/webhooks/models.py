@@ -26,7 +26,10 @@ class NewWebhook(BaseModel, extra="forbid"):
     name: Name
     url: Url
     events: Events
-    project_id: Annotated[UUID | None, Field(description="Null: there are no projects yet.")] = None
+    project_id: Annotated[
+        UUID | None,
+        Field(description="Be told only of events of this project: those with its `project_id`."),
+    ] = None
 
 
 class WebhookChange(BaseModel, extra="forbid"):

@@ -42,6 +42,10 @@ class WebhookDisabled(Refusal):
     status, slug, title = 409, "webhook-disabled", "The webhook is disabled"
 
 
+class DeliveryWaiting(Refusal):
+    status, slug, title = 409, "webhook-delivery-waiting", "The event is on its way"
+
+
 @room.get(access="webhooks.read", id="list_webhooks")
 async def index(call: Call, organization_id: OrganizationId) -> Data[list[Webhook]]:
     """List an organization's webhooks, oldest first."""
@@ -60,7 +64,7 @@ async def create(
     redirect included, is tried again, eight times over about 27 hours. A message may come twice: tell them
     apart by `webhook-id`. 410 disables the webhook.
     """
-    if body.project_id is not None:
+    if body.project_id is not None and not await store.has_project(call.db, organization_id, body.project_id):
         raise invalid("body/project_id", "is not a project of this organization")
     await refuse_blocked(call, body.url)
     webhook_id, secret = ids.new(), rules.new_secret()
@@ -181,7 +185,7 @@ async def show_delivery(
 @room.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
     access="webhooks.write",
-    fails=[NotFound, WebhookDisabled],
+    fails=[NotFound, WebhookDisabled, DeliveryWaiting],
     id="replay_webhook_delivery",
 )
 async def replay(
@@ -189,13 +193,16 @@ async def replay(
 ) -> Created[Data[DeliveryInFull]]:
     """Deliver an event once more, at once.
 
-    The answer is a delivery of its own, under the same `webhook-id`.
+    The answer is a delivery of its own, under the same `webhook-id`. Refused while the event waits for an
+    attempt at this webhook anyway.
     """
     await require_enabled(call, organization_id, webhook_id)
     made = await store.replay(call.db, webhook_id, delivery_id)
-    delivery = None if made is None else await store.delivery(call.db, webhook_id, made)
+    delivery = await store.delivery(call.db, webhook_id, made or delivery_id)
     if delivery is None:
         raise NotFound(f"no delivery {delivery_id}")
+    if made is None:
+        raise DeliveryWaiting("this event waits for an attempt at this webhook already")
     return Created(Data(data=delivery))
 
 

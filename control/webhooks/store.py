@@ -67,9 +67,14 @@ async def insert(
     if await db.fetchval(SQL.count, organization_id) >= most:
         return False
     await db.execute(
-        SQL.insert, webhook_id, organization_id, new.name, new.url, unique(new.events), sealed, user_id
-    )
+        SQL.insert, webhook_id, organization_id, new.name, new.url, unique(new.events), sealed, user_id,
+        new.project_id,
+    )  # fmt: skip
     return True
+
+
+async def has_project(db: Db, organization_id: UUID, project_id: UUID) -> bool:
+    return bool(await db.fetchval(SQL.has_project, organization_id, project_id))
 
 
 def unique(names: Sequence[str]) -> list[str]:
@@ -195,3 +200,7 @@ async def lock_secrets(db: Db, webhook_id: UUID) -> Record | None:
 
 async def reseal(db: Db, webhook_id: UUID, current: bytes, previous: bytes | None) -> None:
     await db.execute(SQL.reseal, webhook_id, current, previous)
+
+
+async def owners(db: Db, organization_id: UUID) -> list[Record]:
+    return await db.fetch(SQL.owners, organization_id)

@@ -6,17 +6,20 @@ SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE
 SELECT count(*) FROM webhooks WHERE organization_id = $1 AND deleted_at IS NULL
 
 -- name: insert
-INSERT INTO webhooks (id, organization_id, name, url, events, secret_sealed, created_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO webhooks (id, organization_id, name, url, events, secret_sealed, created_by, project_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: has_project
+SELECT EXISTS (SELECT FROM projects WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL)
 
 -- name: list
-SELECT id, organization_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
+SELECT id, organization_id, project_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
     disabled_at, failing_since
 FROM webhooks WHERE organization_id = $1 AND deleted_at IS NULL
 ORDER BY id
 
 -- name: get
-SELECT id, organization_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
+SELECT id, organization_id, project_id, name, url, events, is_enabled AS enabled, created_by, created_at, disabled_reason,
     disabled_at, failing_since
 FROM webhooks WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
 
@@ -79,9 +82,14 @@ FROM webhook_attempts WHERE delivery_id = $1
 ORDER BY number
 
 -- name: replay
--- Beside the delivery it repeats, which stays as it was.
+-- Beside the delivery it repeats, which stays as it was. Not while the event is on its way: whoever asks a thousand times
+-- has the receiver told once.
 INSERT INTO webhook_deliveries (webhook_id, event_id)
-SELECT webhook_id, event_id FROM webhook_deliveries WHERE webhook_id = $1 AND id = $2
+SELECT webhook_id, event_id FROM webhook_deliveries AS old
+WHERE webhook_id = $1 AND id = $2 AND NOT EXISTS (
+    SELECT FROM webhook_deliveries AS other
+    WHERE other.webhook_id = $1 AND other.event_id = old.event_id AND other.state = 'waiting'
+)
 RETURNING id
 
 -- name: replay_since
@@ -90,6 +98,7 @@ WITH chosen AS (
     SELECT events.id, events.created_at
     FROM events JOIN webhooks ON webhooks.organization_id = events.organization_id
     WHERE webhooks.id = $1 AND events.created_at >= $2 AND webhooks.events && ARRAY[events.type, '*']
+        AND (webhooks.project_id IS NULL OR webhooks.project_id = events.project_id)
         AND NOT EXISTS (
             SELECT FROM webhook_deliveries
             WHERE event_id = events.id AND webhook_id = $1 AND state = ANY ($3::text[]))
@@ -165,6 +174,13 @@ WITH disabled AS (
     WHERE state = 'waiting' AND webhook_id IN (SELECT id FROM disabled)
 )
 SELECT id, organization_id, name, url FROM disabled
+
+-- name: owners
+-- Whom mail reaches: agents gave an address that nobody checked.
+SELECT users.name, users.email, organizations.name AS organization
+FROM members JOIN users ON users.id = members.user_id JOIN organizations ON organizations.id = members.organization_id
+WHERE members.organization_id = $1 AND members.role = 'owner' AND users.email_verified_at IS NOT NULL
+    AND users.suspended_at IS NULL
 
 -- name: count_waiting
 SELECT count(*) FROM webhook_deliveries WHERE state = 'waiting'

@@ -48,6 +48,9 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
     "extension-responses",
     "alt-svc",
 }
+# A publisher's page is on the origin that people are signed in at. In a sandbox it has an origin of its own
+# and runs no script; programs do not notice.
+POLICY, SANDBOX = "Content-Security-Policy", "sandbox"
 CALL_ID = "X-Farebox-Call-Id"
 CHARGED = "X-Farebox-Charged"
 DESCRIBING = frozenset({"range", "user-agent", "cache-control", "idempotency-key", "traceparent", "prefer"})
@@ -64,15 +67,17 @@ def describes(name: str) -> bool:
 
 def of_request(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
     """The client's headers that a publisher's upstream may see."""
-    return keep(headers, REQUEST_DROPPED)
+    return CIMultiDictProxy(keep(headers, REQUEST_DROPPED))
 
 
 def of_response(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
-    """The upstream's headers that a caller may see."""
-    return keep(headers, RESPONSE_DROPPED)
+    """The upstream's headers that a caller may see, beside its own policy if it has one: both hold."""
+    kept = keep(headers, RESPONSE_DROPPED)
+    kept.add(POLICY, SANDBOX)
+    return CIMultiDictProxy(kept)
 
 
-def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDictProxy[str]:
+def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict[str]:
     kept = CIMultiDict(headers)
     # Nearly all requests have the same few sets of names, so each set is looked through once.
     for name in dropped_of(tuple(headers), dropped):
@@ -82,8 +87,8 @@ def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict
         for name in {name for name in kept if plain_of(name) in named}:
             kept.popall(name, None)
     if is_key("\n".join(kept.values())):
-        return CIMultiDictProxy(CIMultiDict((name, one) for name, one in kept.items() if not is_key(one)))
-    return CIMultiDictProxy(kept)
+        return CIMultiDict((name, one) for name, one in kept.items() if not is_key(one))
+    return kept
 
 
 def dropped_of(names: tuple[str, ...], dropped: frozenset[str]) -> tuple[str, ...]:

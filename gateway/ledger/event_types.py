@@ -12,7 +12,19 @@ EventType: TypeAlias = Literal[
     "key.cap_reached",
     "key.created",
     "key.revoked",
+    "key.updated",
+    "member.joined",
+    "member.removed",
+    "member.role_changed",
+    "organization.deleted",
+    "organization.resumed",
+    "organization.suspended",
+    "organization.updated",
     "payment.settled",
+    "project.created",
+    "project.deleted",
+    "project.moved",
+    "project.updated",
     "publisher.created",
     "publisher.deleted",
     "publisher.updated",
@@ -32,6 +44,9 @@ ID = "019a1b2c-3d4e-7f60-8a9b-0c1d2e3f4a5b"
 KEY = {"key_id": ID, "name": "my agent", "key_prefix": "fb_live_3fK9", "mode": "live"}
 CAP = {"key_id": ID, "cap": "per_day", "limit_millionths": "10000000"}
 PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
+MEMBER = {"user_id": ID, "role": "editor"}
+ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
+PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
 
 CATALOGUE: Mapping[EventType, Described] = {
@@ -43,13 +58,37 @@ CATALOGUE: Mapping[EventType, Described] = {
         "A call was refused because its API key's cap is spent. Once a day, or until the total is changed.",
         {**CAP, "spent_millionths": "10000000"},
     ),
-    "key.created": Described("An API key was made.", KEY),
-    "key.revoked": Described("An API key was revoked.", {"key_id": ID}),
+    "key.created": Described("An API key was made. `project_id` is there for a project's key.", KEY),
+    "key.revoked": Described(
+        "An API key was revoked, by somebody or because its user left or its project was moved.",
+        {"key_id": ID},
+    ),
+    "key.updated": Described("An API key's name, scopes or spend caps were changed.", {"key_id": ID}),
+    "member.joined": Described(
+        "Somebody accepted an invitation. `project_id` is there for a project's member, as in the other "
+        "events of members.",
+        MEMBER,
+    ),
+    "member.removed": Described("A member left or was removed.", {"user_id": ID}),
+    "member.role_changed": Described("A member was given another role.", {**MEMBER, "role": "admin"}),
+    "organization.deleted": Described("The organization was deleted.", {"organization_id": ID}),
+    "organization.resumed": Described("The operator lets the organization act again.", ORGANIZATION),
+    "organization.suspended": Described(
+        "The operator suspended the organization: its keys and its publishers are refused.", ORGANIZATION
+    ),
+    "organization.updated": Described("The organization was renamed.", ORGANIZATION),
     "payment.settled": Described(
         "A caller's x402 payment to one of your publishers settled on chain. Calls that are paid from a "
         "balance are too many to be told one by one. Kept only while a webhook wants it.",
         {**MONEY, "description": "GET weather /oslo"},
     ),
+    "project.created": Described("A project was created.", PROJECT),
+    "project.deleted": Described("A project was deleted.", {"project_id": ID}),
+    "project.moved": Described(
+        "A project moved to another organization. Both are told, and webhooks of the project stay behind.",
+        {"project_id": ID, "from_organization_id": ID, "to_organization_id": ID},
+    ),
+    "project.updated": Described("A project's name or settings were changed.", {"project_id": ID}),
     "publisher.created": Described("A publisher was put on sale.", PUBLISHER),
     "publisher.deleted": Described("A publisher was deleted.", {"publisher_id": ID}),
     "publisher.updated": Described("A publisher, or what a call costs, was changed.", {"publisher_id": ID}),

@@ -15,9 +15,15 @@ from gateway.ledger.event_types import EventType
 SQL = Statements(__file__)
 
 
-async def emit(db: Db, organization_id: UUID, type: EventType, payload: Mapping[str, Any]) -> None:
-    """``db`` is the transaction that did what the event tells. Payloads are ids, amounts and names: small."""
-    await db.execute(SQL.emit, organization_id, type, dict(payload))
+async def emit(
+    db: Db, organization_id: UUID, type: EventType, payload: Mapping[str, Any], project_id: UUID | None = None
+) -> None:
+    """``db`` is the transaction that did what the event tells. Payloads are ids, amounts and names: small.
+
+    What is of a project says so, in the payload too: ``project_id`` is for webhooks that listen to one.
+    """
+    told = dict(payload) if project_id is None else {**payload, "project_id": str(project_id)}
+    await db.execute(SQL.emit, organization_id, type, told, project_id)
 
 
 async def prune(db: Db, kept: timedelta) -> None:

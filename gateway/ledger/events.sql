@@ -1,5 +1,5 @@
 -- name: emit
-INSERT INTO events (organization_id, type, payload) VALUES ($1, $2, $3)
+INSERT INTO events (organization_id, type, payload, project_id) VALUES ($1, $2, $3, $4)
 
 -- name: prune
 -- What is still on its way to somebody stays; deliveries and their attempts go with their event.

@@ -72,6 +72,12 @@ JOBS_RAN = Gauge(
 WEBHOOK_ATTEMPTS = Counter("farebox_webhook_attempts", "Attempts to deliver to a webhook.", ["outcome"])
 for came_to in ("delivered", "failed", "given_up"):
     WEBHOOK_ATTEMPTS.labels(came_to)
+LOGINS = Counter("farebox_logins", "Attempts to sign in, by what came of them.", ["outcome"])
+for came_to in ("password", "link", "wrong", "unverified", "suspended", "limited"):
+    LOGINS.labels(came_to)
+MAILS = Counter("farebox_mails", "Attempts to send a letter.", ["outcome"])
+for came_to in ("sent", "postponed", "refused"):
+    MAILS.labels(came_to)
 # The database's own numbers, which every jobs process reports alike.
 HOLDS_OPEN = Gauge(
     "farebox_holds_open", "Holds of prepaid calls, not closed yet.", multiprocess_mode="livemax"
@@ -92,3 +98,9 @@ WEBHOOKS_WAITING = Gauge(
     "farebox_webhook_deliveries_waiting", "Deliveries that wait for their first or another attempt.",
     multiprocess_mode="livemax",
 )  # fmt: skip
+MAILS_WAITING = Gauge(
+    "farebox_mails_waiting", "Letters that are not sent yet and can be still.", multiprocess_mode="livemax"
+)
+MAILS_FAILED = Gauge(
+    "farebox_mails_failed", "Letters of the last week that were given up.", multiprocess_mode="livemax"
+)

@@ -49,6 +49,20 @@ async def test_a_suspended_organization_does_nothing(
     assert (await client.get("/wallet/balance")).status == 200
 
 
+async def test_what_a_suspended_organization_sells_is_in_no_store(
+    client: Client, stranger: Client, member: Member, operator: dict[str, str]
+) -> None:
+    await publish(client)
+    at = f"/platform/organizations/{member.organization_id}"
+    for is_suspended, status, count in ((True, 404, 0), (False, 200, 1)):
+        await client.patch(at, json={"is_suspended": is_suspended}, headers=operator)
+        assert (await stranger.get("/publishers/shop")).status == status
+        listed = await (await stranger.get("/publishers")).json()
+        assert (len(listed["data"]), listed["pagination"]["total"]) == (count, count)
+        found = await (await stranger.get("/publishers/suggest?query=shop")).json()
+        assert len(found["data"]["publishers"]) == count
+
+
 async def test_the_platform_cannot_be_suspended(client: Client, operator: dict[str, str]) -> None:
     at = f"/platform/organizations/{PLATFORM}"
     assert (await client.patch(at, json={"is_suspended": True}, headers=operator)).status == 404

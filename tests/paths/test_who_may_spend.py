@@ -1,5 +1,7 @@
 """What the management side decides about people and publishers holds for paid calls within a second."""
 
+from collections.abc import Awaitable, Callable
+
 from gateway.kit.sql import Pool
 from tests.paths.conftest import DOLLAR, Farebox, until
 
@@ -18,6 +20,51 @@ async def test_a_suspended_publisher_is_not_served(farebox: Farebox, pool: Pool)
     calls = len(farebox.upstream.seen)
     assert (await farebox.agent.ask("GET", f"{shop}/a")).status == 404
     assert len(farebox.upstream.seen) == calls
+
+
+async def test_what_a_suspended_organization_sells_is_not_served(farebox: Farebox, pool: Pool) -> None:
+    shops = [await farebox.publish(slug) for slug in ("one", "other")]
+    caller = await farebox.sign_up()
+    await farebox.fund(caller, DOLLAR)
+    await pool.execute("UPDATE publishers SET suspended_at = now() WHERE slug = 'other'")
+    seller = farebox.publisher.organization_id
+
+    def have(*statuses: int) -> Callable[[], Awaitable[bool]]:
+        async def do() -> bool:
+            asked = [await farebox.agent.ask("GET", f"{shop}/a", headers=caller.headers) for shop in shops]
+            return tuple(one.status for one in asked) == statuses
+
+        return do
+
+    await until(have(200, 404), seconds=2)
+    await pool.execute("UPDATE organizations SET suspended_at = now() WHERE id = $1", seller)
+    await until(have(404, 404), seconds=2)
+    balance = await farebox.balance(caller)
+    assert (await farebox.agent.ask("GET", f"{shops[0]}/a")).status == 404
+    # What was suspended by itself stays so.
+    await pool.execute("UPDATE organizations SET suspended_at = NULL WHERE id = $1", seller)
+    await until(have(200, 404), seconds=2)
+    assert await farebox.balance(caller) < balance
+    assert await farebox.is_sound()
+
+
+async def test_a_suspended_person_spends_nothing(farebox: Farebox, pool: Pool) -> None:
+    shop = await farebox.publish()
+    caller = await farebox.sign_up()
+    await farebox.fund(caller, DOLLAR)
+    own = "SELECT user_id FROM members WHERE organization_id = $1"
+
+    def is_answered(status: int) -> Callable[[], Awaitable[bool]]:
+        async def do() -> bool:
+            return (await farebox.agent.ask("GET", f"{shop}/a", headers=caller.headers)).status == status
+
+        return do
+
+    for value, status in (("NULL", 200), ("now()", 401), ("NULL", 200)):
+        await pool.execute(
+            f"UPDATE users SET suspended_at = {value} WHERE id IN ({own})", caller.organization_id
+        )
+        await until(is_answered(status), seconds=2)
 
 
 async def test_a_key_spends_as_long_as_its_user_may(farebox: Farebox, pool: Pool) -> None:
