@@ -205,22 +205,6 @@ class Reading:
             self.part = Part.DONE
 
 
-def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
-    """Take the chunks that are here with all of their bytes, and return where the first other one begins.
-
-    An upstream that sends its answer byte by byte must not cost the others the time for it.
-    """
-    match_size = PLAIN_CHUNK.match
-    while (match := match_size(data, at)) is not None:
-        start = match.end()
-        end = start + int(match[1], 16)
-        if end == start or data[end : end + 2] != b"\r\n":
-            break
-        parts.append(data[start:end])
-        at = end + 2
-    return at
-
-
 Lines: TypeAlias = tuple[bool, int, str, CIMultiDictProxy[str]]
 
 
@@ -249,3 +233,19 @@ def read_lines(head: bytes) -> Lines:
 
 
 read_again = lru_cache(maxsize=512)(read_lines)
+
+
+def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
+    """Take the chunks that are here with all of their bytes, and return where the first other one begins.
+
+    An upstream that sends its answer byte by byte must not cost the others the time for it.
+    """
+    match_size = PLAIN_CHUNK.match
+    while (match := match_size(data, at)) is not None:
+        start = match.end()
+        end = start + int(match[1], 16)
+        if end == start or data[end : end + 2] != b"\r\n":
+            break
+        parts.append(data[start:end])
+        at = end + 2
+    return at
