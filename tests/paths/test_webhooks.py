@@ -69,7 +69,7 @@ async def test_payments_deposits_and_caps_are_told_within_seconds(up: Up, receiv
 
     async def is_deposited() -> bool:
         # The account was funded before, which is told as well.
-        return told(receiver, secret)["wallet.deposited"]["amount_atomic"] == str(2 * DOLLAR)
+        return bool(told(receiver, secret)["wallet.deposited"]["amount_atomic"] == str(2 * DOLLAR))
 
     await until(is_deposited)
     assert await farebox.is_sound()
