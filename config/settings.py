@@ -286,3 +286,8 @@ def data_home() -> Path:
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with changes, for a child that reads its own settings."""
     return {**os.environ, **changes}  # noqa: TID251 - this module may
+
+
+def adopt(changes: Mapping[str, str]) -> None:
+    """Take these variables for this process's own, which was forked and not started with them."""
+    os.environ.update(changes)  # noqa: TID251 - this module may

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from gateway.kit.sql import OUTAGES, Pool
 
 log = structlog.get_logger(__name__)
 
+DOCUMENT = Path(__file__).with_name("openapi.json")
 DOCS = Path(__file__).with_name("api") / "docs.html"
 LINK = DOCS.with_name("link.html")
 
@@ -29,10 +31,11 @@ def create(pool: Pool, ports: Ports, rooms: Sequence[Room] = ROOMS) -> web.Appli
     app[serve.POOL] = pool
     app[serve.PORTS] = ports
     serve.mount(app, rooms)
-    document = openapi.document(rooms)
+    # Half a second of computing, which what is checked in spares a start.
+    document = DOCUMENT.read_bytes() if rooms is ROOMS else json.dumps(openapi.document(rooms)).encode()
 
     async def show_document(request: web.Request) -> web.Response:
-        return web.json_response(document)
+        return web.Response(body=document, content_type="application/json", charset="utf-8")
 
     app.router.add_get("/", show_the_way)
     app.router.add_get("/openapi.json", show_document)
@@ -80,7 +83,9 @@ async def problems(
         said = problem(error.status, slug, error.reason, f"{request.method} {request.path}")
         response = respond(spelled(said, request.path), allow)
     except OUTAGES as error:
-        log.warning("database_unavailable", path=request.path, error=repr(error))
+        # A caller that hangs up in its body raises the same, and says nothing about the database.
+        if request.transport is not None:
+            log.warning("database_unavailable", path=request.path, error=repr(error))
         unavailable = Unavailable("the database cannot be reached right now; nothing was changed")
         response = respond(unavailable.problem(), unavailable.headers)
     except Exception:  # The top of the management API: whatever comes here is a bug, and is logged as one.

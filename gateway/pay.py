@@ -89,6 +89,7 @@ def is_for_members(match: Match) -> bool:
     return match.endpoint is not None and match.endpoint.is_for_anyone is False
 
 
+# Each rail sees to it that no hold stays open for a call that is cancelled meanwhile.
 async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
     if quote.is_free:
         if caller.organization_id is None and is_for_members(match):
@@ -100,13 +101,11 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         if is_by_answer(quote):
             raise till.x402.challenge(inbound, match, quote).refuse("unsupported_scheme", BY_ANSWER)
         rail = till.upfront if match.is_upfront else till.x402
-        # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
-        return await tasks.finish(rail.hold(inbound, caller, match, quote), undo)
+        return await rail.hold(inbound, caller, match, quote)
     if caller.organization_id is None:
         why = BY_ANSWER if is_by_answer(quote) else EITHER_WAY
         raise till.x402.challenge(inbound, match, quote).refuse("payment_required", why)
     try:
-        # This one sees to the same by itself.
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:
         challenge = till.x402.challenge(inbound, match, quote)

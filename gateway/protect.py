@@ -13,6 +13,7 @@ import structlog
 from gateway.kit.problem import Refusal
 from gateway.metering import metrics
 from gateway.types import Head, Inbound, Match
+from gateway.upstreams.exchange import UpstreamImproper
 from gateway.upstreams.load import Loads
 
 # Answers of a gateway that has nothing behind it. 500 is a program's own, and may be about one request only.
@@ -90,8 +91,10 @@ class Turn:
         self.load.under_way -= 1
         if self.is_decided:
             return
-        # A caller that never sent its body to the end says nothing about the upstream that waited for it.
-        if isinstance(error, Refusal) and error.outcome in FAILURES and self.inbound.body.is_whole:
+        # A caller that never sent its body to the end says nothing about the upstream that waited for it, and
+        # one that knows what is answered in too many bytes, say, must not close it for the others.
+        is_its_own = not self.inbound.body.is_whole or isinstance(error, UpstreamImproper)
+        if isinstance(error, Refusal) and error.outcome in FAILURES and not is_its_own:
             self.failed()
         else:
             # Nobody asked the upstream, for want of a payment say, so the next call may try.

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.problems import ExpectationFailed
 from gateway.front.reply import Reply, refuse
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
@@ -43,10 +44,17 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
         if path in OWN_PATHS and (gate is not None or path != JWKS):
             return await own_page(gate, check, request)
         if management is not None:
+            if is_unmet(request.headers.get("Expect")):
+                return respond(ExpectationFailed("nothing is expected here but 100-continue").problem(), {})
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
     return Front(dispatch, listen, None if management is None else management.request_factory)
+
+
+def is_unmet(expected: str | None) -> bool:
+    """RFC 9110 section 10.1.1. aiohttp would repeat in its answer what UTF-8 may not be able to say."""
+    return expected is not None and expected.lower() != "100-continue"
 
 
 def is_call(method: str, path: str) -> bool:

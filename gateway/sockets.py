@@ -53,7 +53,7 @@ class Ended(Exception):
 
 async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) -> web.StreamResponse:
     inbound, match, watch = asked.inbound, asked.match, asked.watch
-    if not web.WebSocketResponse().can_prepare(asked.request):
+    if not can_be_accepted(asked.request):
         raise invalid("header/Upgrade", "is not the WebSocket handshake of RFC 6455")
     async with (
         pay(till, inbound, asked.caller, match, asked.quote) as hold,
@@ -77,6 +77,14 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) ->
                     near.close(code=ended.near, message=short(ended.reason)),
                 )
             return near
+
+
+def can_be_accepted(request: web.BaseRequest) -> bool:
+    try:
+        return bool(web.WebSocketResponse().can_prepare(request))
+    except ValueError:
+        # aiohttp decodes a key that is not even ASCII.
+        return False
 
 
 @asynccontextmanager

@@ -52,7 +52,8 @@ def read(header: str) -> UpstreamPayment:
     """ValueError says what is wrong with it, in words for its sender."""
     document = decoded(header)
     version, payload = document.get("x402Version"), document.get("payload")
-    if version not in UPSTREAM_HEADERS or isinstance(version, bool) or not isinstance(payload, dict):
+    # Exactly that type: True and 1.0 are 1 to Python, and a list cannot be looked up.
+    if type(version) is not int or version not in UPSTREAM_HEADERS or not isinstance(payload, dict):
         raise ValueError("is no x402 payment of version 1 or 2")
     accepted = document.get("accepted") if version == 2 else {}
     if not isinstance(accepted, dict):
@@ -85,10 +86,11 @@ def decoded(header: str) -> dict[str, Any]:
 
 def signed(payload: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The message that an EVM payer signed, and its name; nothing for what pays in some other way."""
-    found = [name for name in NONCES if name in payload]
+    # In any case of letters: some servers read a name in all of them.
+    found = [name for name in NONCES if name.casefold() in {one.casefold() for one in payload}]
     if not found:
         return "", {}
-    if len(found) > 1 or not isinstance(message := payload[found[0]], dict):
+    if len(found) > 1 or not isinstance(message := payload.get(found[0]), dict):
         raise ValueError("has no payload of one kind")
     return found[0], message
 

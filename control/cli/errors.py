@@ -5,20 +5,11 @@ import logging
 import sys
 from collections.abc import Callable
 
-from config.settings import SettingsError
-from control.embedded.directory import DirectoryUnusable
-from control.embedded.processes import StartFailed
-from control.migrate import SchemaError
-from control.supervisor.ports import PortTaken
-
 log = logging.getLogger(__name__)
 
 
 class Sorry(Exception):
     """A command cannot do what it was asked; the text is for whoever typed it."""
-
-
-EXPECTED = (Sorry, SettingsError, DirectoryUnusable, StartFailed, SchemaError, PortTaken)
 
 
 def speak_plainly(run: Callable[[], object]) -> None:
@@ -28,10 +19,20 @@ def speak_plainly(run: Callable[[], object]) -> None:
     except Exception as error:
         # The last place: an operator gets a sentence, and the traceback on asking for it.
         cause = first(error)
-        if isinstance(cause, EXPECTED):
+        if isinstance(cause, expected()):
             fail(str(cause))
         log.debug("the command failed", exc_info=error)
         fail(f"{type(cause).__name__}: {cause} (FAREBOX_LOG_LEVEL=debug shows where)")
+
+
+def expected() -> tuple[type[BaseException], ...]:
+    from config.settings import SettingsError
+    from control.embedded.directory import DirectoryUnusable
+    from control.embedded.processes import StartFailed
+    from control.migrate import SchemaError
+    from control.supervisor.ports import PortTaken
+
+    return Sorry, SettingsError, DirectoryUnusable, StartFailed, SchemaError, PortTaken
 
 
 def first(error: BaseException) -> BaseException:

@@ -1,18 +1,9 @@
 """The commands that run servers: all of them, or one role."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from config import logging, settings
-from config.settings import Settings
-from control import bootstrap
-from control.embedded.processes import StartFailed
-from control.supervisor import up as supervisor
-from control.supervisor.up import Plan, Start
-from gateway.kit.sql import Pool
 
 Config = Annotated[
     Path | None,
@@ -59,10 +50,9 @@ def up(
     Needs nothing beforehand. The first start prints the operator's key; the last line printed is
     "farebox ready: http://HOST:PORT". Ctrl-C or SIGTERM finishes the calls under way and stops everything.
     """
-    chosen = settings.load(config)
-    if data_dir is not None:
-        chosen = chosen.model_copy(update={"data_dir": data_dir})
-    serve(with_listen(chosen, host, port, workers), supervisor.EVERYTHING, config)
+    from control.cli import serving
+
+    serving.serve(serving.EVERYTHING, serving.Listen(host, port, workers), config, data_dir)
 
 
 def gateway(host: Host = None, port: Port = None, workers: Workers = None, config: Config = None) -> None:
@@ -71,7 +61,9 @@ def gateway(host: Host = None, port: Port = None, workers: Workers = None, confi
     Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date. Without
     FAREBOX_REDIS__URL each host counts its rate limits for itself.
     """
-    serve(with_listen(settings.load(config), host, port, workers), supervisor.GATEWAY, config)
+    from control.cli import serving
+
+    serving.serve(serving.GATEWAY, serving.Listen(host, port, workers), config)
 
 
 def control(host: Host = None, port: Port = None, workers: Workers = None, config: Config = None) -> None:
@@ -79,7 +71,9 @@ def control(host: Host = None, port: Port = None, workers: Workers = None, confi
 
     Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date.
     """
-    serve(with_listen(settings.load(config), host, port, workers), supervisor.CONTROL, config)
+    from control.cli import serving
+
+    serving.serve(serving.CONTROL, serving.Listen(host, port, workers), config)
 
 
 def worker(config: Config = None) -> None:
@@ -87,27 +81,6 @@ def worker(config: Config = None) -> None:
 
     Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date.
     """
-    serve(settings.load(config), supervisor.WORKER, config)
+    from control.cli import serving
 
-
-def with_listen(chosen: Settings, host: str | None, port: int | None, workers: int | None) -> Settings:
-    given = {"host": host, "port": port, "workers": workers}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return chosen.model_copy(update={"listen": chosen.listen.model_copy(update=changes)})
-
-
-def serve(chosen: Settings, plan: Plan, config: Path | None) -> None:
-    if not plan.is_whole and chosen.postgres.dsn is None:
-        raise StartFailed("FAREBOX_POSTGRES__DSN is not set. To have a database embedded, use: farebox up")
-    logging.configure(chosen.log_format, chosen.log_level)
-
-    async def ensure_operator(pool: Pool) -> str | None:
-        await bootstrap.ensure_login(pool, chosen.bootstrap)
-        return await bootstrap.ensure_operator(pool)
-
-    start = Start(chosen, plan, ensure_operator, say, config)
-    asyncio.run(supervisor.run(start))
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
+    serving.serve(serving.WORKER, serving.Listen(), config)

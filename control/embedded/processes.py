@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -43,8 +43,8 @@ class Command:
     """Sent to it when this process dies, however that happens."""
     stops: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 5.0),)
     """How to end it: signals, each with the seconds it is given. SIGKILL follows the last."""
-    descriptors: tuple[int, ...] = ()
-    """Files of ours that it inherits, under the same numbers."""
+    descriptors: Mapping[str, int] = field(default_factory=dict)
+    """Files of ours that it inherits, by the variables that tell it their numbers."""
     is_ours: bool = False
     """A part of farebox: it has our environment too, and logs as we do, on our standard error. What others
     write there goes to ``on_line``."""
@@ -93,6 +93,10 @@ class Process(asyncio.SubprocessProtocol):
         """Whether it ended otherwise than it should."""
         return bool(self.transport.get_returncode())
 
+    def kill(self) -> None:
+        if self.is_running:
+            self.transport.send_signal(signal.SIGKILL)
+
     async def stop(self) -> None:
         for number, seconds in (*self.command.stops, (signal.SIGKILL, 10.0)):
             if not self.is_running:
@@ -114,15 +118,15 @@ async def running(
 
     Enter it in the main thread only: Linux sends the death signal when the thread that started it ends.
     """
-    loop = asyncio.get_running_loop()
+    loop, told = asyncio.get_running_loop(), command.descriptors
     _, process = await loop.subprocess_exec(
         lambda: Process(command, on_line, on_exit),
         *launcher(command),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=None if command.is_ours else asyncio.subprocess.STDOUT,
         cwd=command.cwd,
-        env=environment(command.environment),
-        pass_fds=command.descriptors,
+        env=environment({**command.environment, **{name: str(one) for name, one in told.items()}}),
+        pass_fds=tuple(told.values()),
         # A Ctrl-C in the terminal reaches every process of the session; only we are to act on it.
         start_new_session=True,
     )

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from eth_account import Account
+from eth_utils.address import to_checksum_address
 
 from config.settings import Network
 from control.payments.models import Supported, SupportedAsset, SupportedExtra, SupportedKind
+from gateway.x402.signers import Signer
 
 RESOURCES_MAX = 1000
 
 
 def supported(networks: Sequence[Network]) -> Supported:
-    signers = {Account.from_key(key).address for one in networks for key in one.keys}
+    signers = {to_checksum_address(Signer(key).address) for one in networks for key in one.keys}
     return Supported(
         kinds=[kind for network in networks for kind in kinds(network)],
         signers={"eip155:*": sorted(signers)} if signers else {},

@@ -20,6 +20,9 @@ from gateway.x402.settlement import Settlements
 # A hold outlives the longest call by this much, so it never expires under one.
 HOLD_MARGIN_SECONDS = 60
 
+# Connections of the ledger, beside each so many others.
+LEDGER_SHARE = 2
+
 
 class Misconfigured(Exception):
     """The settings contradict the database or a chain; the text is a sentence for the operator."""
@@ -32,6 +35,8 @@ class Base:
     settings: Settings
     dsn: str
     pool: Pool
+    ledger: Pool
+    """Of its own, so that no other query keeps the money of a call waiting."""
     settlements: Settlements
     offers: Offers
     origin: str
@@ -62,7 +67,9 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             await accounts.publish_assets(pool, settings.networks)
         except AssetChanged as error:
             raise Misconfigured(str(error)) from None
-        facilitators = {network.id: facilitator(pool, network) for network in settings.networks}
+        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
+        ledger = await stack.enter_async_context(sql.create_pool(dsn, size_max=size, is_planned_once=True))
+        facilitators = {network.id: facilitator(ledger, network) for network in settings.networks}
         for one in facilitators.values():
             stack.push_async_callback(one.close)
             try:
@@ -70,6 +77,6 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             except ChainMismatch as error:
                 raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
-        settlements = Settlements(pool, facilitators, waits)
+        settlements = Settlements(ledger, facilitators, waits)
         stack.push_async_callback(settlements.close)
-        yield Base(settings, dsn, pool, settlements, Offers(settings.networks), origin)
+        yield Base(settings, dsn, pool, ledger, settlements, Offers(settings.networks), origin)

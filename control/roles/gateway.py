@@ -14,7 +14,7 @@ from gateway.connections import Connections
 from gateway.exchange import Exchanger
 from gateway.forward import Upstreams
 from gateway.key_uses import KeyUses
-from gateway.kit import fetch, sql
+from gateway.kit import fetch
 from gateway.kit.crypto import Keyring
 from gateway.kit.signing import Signer
 from gateway.kit.sql import Pool
@@ -34,9 +34,6 @@ from gateway.upstreams.load import Loads
 from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402.claims import Claims
 
-# Connections of the ledger, beside each so many others.
-LEDGER_SHARE = 3
-
 
 @asynccontextmanager
 async def gated(
@@ -53,12 +50,7 @@ async def gated(
         stack.push_async_callback(recorder.close)
         recorder.start()
         lifetime = base.call_lifetime
-        # Of its own, so that no other query keeps the money of a call waiting.
-        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
-        ledger = await stack.enter_async_context(
-            sql.create_pool(base.dsn, size_max=size, is_planned_once=True)
-        )
-        reserved = Holds(ledger, lifetime)
+        reserved = Holds(base.ledger, lifetime)
         stack.push_async_callback(reserved.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
@@ -69,7 +61,7 @@ async def gated(
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
-        claims = Claims(ledger)
+        claims = Claims(base.ledger)
         stack.push_async_callback(claims.close)
         x402 = X402Rail(pool, base.offers, base.settlements, claims, recorder, fee, answers)
         upfront = UpfrontRail(x402, prepaid, adoption(pool))
@@ -83,7 +75,7 @@ async def gated(
         upstreams = Upstreams(http, sockets, asked, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings))
-        await stack.enter_async_context(looking([pool, ledger], http, recorder, loads))
+        await stack.enter_async_context(looking([pool, base.ledger], http, recorder, loads))
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own)
 
 

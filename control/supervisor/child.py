@@ -3,6 +3,7 @@
 import argparse
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
@@ -17,11 +18,11 @@ from control.supervisor import ports
 from control.supervisor.contract import tell_ready, until_told
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("roles", nargs="+", choices=["gateway", "control", "worker"])
     parser.add_argument("--config", type=Path)
-    asked = parser.parse_args()
+    asked = parser.parse_args(argv)
     mine = settings.load(asked.config)
     # The usual 1024 is from the days of select, and less than the connections that the settings allow.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

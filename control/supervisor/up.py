@@ -18,7 +18,8 @@ from config.settings import Settings, data_home
 from control import migrate
 from control.embedded import directory, postgres, processes, valkey
 from control.embedded.processes import Keeper, StartFailed
-from control.supervisor import keys, ports, workers
+from control.supervisor import forks, keys, ports, workers
+from control.supervisor.forks import Nursery
 from control.supervisor.metrics import Metrics, serving
 from control.supervisor.ports import Door
 from gateway.kit import sql
@@ -35,7 +36,8 @@ class Plan:
     """The roles of each process on the port; none for no such process."""
     has_worker: bool
     is_whole: bool
-    child: tuple[str, ...] = workers.CHILD
+    child: tuple[str, ...] | None = None
+    """A program to start for each process, instead of forking it."""
 
 
 EVERYTHING = Plan(servers=("gateway", "control"), has_worker=True, is_whole=True)
@@ -110,8 +112,12 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         metrics_socket = stack.enter_context(ports.listen_alone(scrape.host, scrape.port))
         metrics = Metrics(directory.private(run_directory / "metrics", None))
 
-        dsn = await stack.enter_async_context(database(settings, data, run_directory, metrics))
-        url = await stack.enter_async_context(cache(settings, data, run_directory, metrics))
+        nursery = None
+        if plan.child is None and forks.is_possible():
+            nursery = Nursery({"PROMETHEUS_MULTIPROC_DIR": str(metrics.directory)})
+        dsn, url, first = await stack.enter_async_context(
+            foundations(settings, data, run_directory, metrics, nursery)
+        )
         await prepare_schema(start, dsn)
         origin = ports.origin(listen.host, port)
         own = {
@@ -126,7 +132,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         }
         doors = [Door(listen.host, port) for _ in range(listen.workers)] if plan.servers else []
         keepers = await stack.enter_async_context(
-            processes.kept(children(start, own, doors), metrics.count_end, metrics.forget)
+            processes.kept(children(start, own, doors, nursery), metrics.count_end, metrics.forget)
         )
         # First at the end, so that whoever comes then is refused by the kernel and does not wait for nobody.
         for door in doors:
@@ -136,7 +142,8 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
             start.say(f"docs: {origin}/docs")
         start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
         start.say(f"farebox ready: {origin}" if plan.servers else "farebox ready: background jobs")
-        yield keepers
+        # The nursery before those that come of it: new processes are to be made of new code.
+        yield [*first, *keepers]
 
 
 @contextmanager
@@ -151,33 +158,41 @@ def home(start: Start) -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def database(
-    settings: Settings, data: Path, run_directory: Path, metrics: Metrics
-) -> AsyncIterator[str]:
-    if settings.postgres.dsn is not None:
-        yield settings.postgres.dsn.get_secret_value()
-        return
-    cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
-    # Other commands, like "farebox doctor", find the server by this file while it runs.
-    note = run_directory / "dsn"
+async def foundations(
+    settings: Settings, data: Path, run_directory: Path, metrics: Metrics, nursery: Nursery | None
+) -> AsyncIterator[tuple[str, str, Sequence[Keeper]]]:
+    """The URLs of the database and the cache, and who looks after the nursery: all started side by side."""
+    starts: dict[str, processes.Start] = {}
+    if nursery is not None:
+        starts["nursery"] = nursery.serving
+    async with AsyncExitStack() as stack:
+        if settings.postgres.dsn is None:
+            cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
+            stack.enter_context(noted(run_directory / "dsn", cluster.dsn))
+            starts["postgres"] = partial(postgres.serving, cluster)
+            dsn = cluster.dsn
+        else:
+            dsn = settings.postgres.dsn.get_secret_value()
+        if settings.redis.url is None:
+            instance = await valkey.prepare(data, run_directory)
+            starts["valkey"] = partial(valkey.serving, instance)
+            url = instance.url
+        else:
+            url = settings.redis.url.get_secret_value()
+        keepers = await stack.enter_async_context(processes.kept(starts, metrics.count_end, metrics.forget))
+        yield dsn, url, [keeper for keeper in keepers if keeper.name == "nursery"]
+
+
+@contextmanager
+def noted(note: Path, dsn: str) -> Iterator[None]:
+    """Other commands, like "farebox doctor", find the server by this file while it runs."""
     note.unlink(missing_ok=True)
     note.touch(mode=0o600)
-    note.write_text(cluster.dsn)
+    note.write_text(dsn)
     try:
-        async with processes.kept({"postgres": partial(postgres.serving, cluster)}, metrics.count_end):
-            yield cluster.dsn
+        yield
     finally:
         note.unlink(missing_ok=True)
-
-
-@asynccontextmanager
-async def cache(settings: Settings, data: Path, run_directory: Path, metrics: Metrics) -> AsyncIterator[str]:
-    if settings.redis.url is not None:
-        yield settings.redis.url.get_secret_value()
-        return
-    instance = await valkey.prepare(data, run_directory)
-    async with processes.kept({"valkey": partial(valkey.serving, instance)}, metrics.count_end):
-        yield instance.url
 
 
 async def prepare_schema(start: Start, dsn: str) -> None:
@@ -206,15 +221,20 @@ def encryption_keys(settings: Settings, plan: Plan, data: Path) -> Sequence[str]
         raise StartFailed(f"FAREBOX_SECRETS__KEYS: {error}.") from None
 
 
-def children(start: Start, own: Mapping[str, str], doors: Sequence[Door]) -> dict[str, processes.Start]:
+def children(
+    start: Start, own: Mapping[str, str], doors: Sequence[Door], nursery: Nursery | None
+) -> dict[str, processes.Start]:
     plan = start.plan
+    run = processes.running if nursery is None else nursery.running
+    # What is forked is that program already, and is told the rest.
+    program = () if nursery is not None else plan.child or workers.CHILD
     config = ("--config", str(start.config_file.absolute())) if start.config_file else ()
     starts: dict[str, processes.Start] = {}
     for number, door in enumerate(doors, 1):
         name = f"worker {number}"
-        command = workers.command(name, (*plan.child, *plan.servers, *config), own)
-        starts[name] = partial(workers.working, command, door)
+        command = workers.command(name, (*program, *plan.servers, *config), own)
+        starts[name] = partial(workers.working, command, door, run)
     if plan.has_worker:
-        command = workers.command("jobs", (*plan.child, "worker", *config), own)
-        starts["jobs"] = partial(workers.working, command)
+        command = workers.command("jobs", (*program, "worker", *config), own)
+        starts["jobs"] = partial(workers.working, command, None, run)
     return starts

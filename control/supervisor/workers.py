@@ -4,10 +4,11 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from control.embedded import processes
 from control.embedded.processes import Command, Process, StartFailed
@@ -23,6 +24,11 @@ START_SECONDS_MAX = 60.0
 # Calls under way are finished, and paid for, before a process ends: 20 seconds, and a moment for closing.
 DRAIN_SECONDS = 21.5
 
+Run: TypeAlias = Callable[
+    [Command, Callable[[str], None], Callable[[], None]], AbstractAsyncContextManager[Process]
+]
+"""How a process is made: started, or forked."""
+
 
 def command(name: str, argv: Iterable[str], environment: Mapping[str, str]) -> Command:
     return Command(
@@ -36,13 +42,13 @@ def command(name: str, argv: Iterable[str], environment: Mapping[str, str]) -> C
 
 
 @asynccontextmanager
-async def working(command: Command, door: Door | None = None) -> AsyncIterator[Process]:
+async def working(
+    command: Command, door: Door | None = None, run: Run = processes.running
+) -> AsyncIterator[Process]:
     """Start a process; entered when it says that it is ready."""
     told = asyncio.Event()
     if door is not None:
-        descriptor = door.open()
-        variables = {**command.environment, "FAREBOX_LISTEN__DESCRIPTOR": str(descriptor)}
-        command = replace(command, environment=variables, descriptors=(descriptor,))
+        command = replace(command, descriptors={"FAREBOX_LISTEN__DESCRIPTOR": door.open()})
 
     def hear(line: str) -> None:
         if line == READY:
@@ -52,7 +58,7 @@ async def working(command: Command, door: Door | None = None) -> AsyncIterator[P
         else:
             log.info("%s: %s", command.name, line)
 
-    async with processes.running(command, hear, told.set) as process:
+    async with run(command, hear, told.set) as process:
         try:
             async with asyncio.timeout(START_SECONDS_MAX):
                 await told.wait()

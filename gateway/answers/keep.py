@@ -5,7 +5,7 @@ slowly, or has to wait for a payment. A longer answer passes as if nobody copied
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -18,6 +18,7 @@ from gateway.kit import tasks
 from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
 from gateway.types import Answer
+from gateway.upstreams.arriving import Arriving
 from gateway.x402.intake import SettlementPending
 
 # A caller who was told that its payment is pending waits no longer than this for the upstream.
@@ -38,6 +39,14 @@ class Keeping:
     @asynccontextmanager
     async def copied(self, answer: Answer) -> AsyncIterator[Answer]:
         blank = Kept(self.call_id, answer.head, None, None, self.senders)
+        if (body := seen(answer, self.answers.bytes_max)) is not None:
+            # All of it is here, so there is nothing to read ahead: it is stored while the payment settles.
+            storing = self.answers.keep(replace(blank, body=body))
+            try:
+                yield answer
+            finally:
+                await stored(storing, self.call_id)
+            return
         copy = Copy(self.answers, blank, answer.chunks)
         try:
             yield replace(answer, chunks=copy.chunks())
@@ -113,8 +122,19 @@ class Copy:
 
     async def keep(self, omitted: Omitted | None) -> None:
         body = None if omitted else b"".join(self.parts)
-        try:
-            await self.answers.keep(replace(self.blank, body=body, omitted=omitted))
-        except (*OUTAGES, asyncpg.PostgresError):
-            # The caller has its answer all the same; only asking again will not.
-            log.exception("answer.not_kept", call_id=str(self.blank.call_id))
+        kept = replace(self.blank, body=body, omitted=omitted)
+        await stored(self.answers.keep(kept), self.blank.call_id)
+
+
+def seen(answer: Answer, bytes_max: int) -> bytes | None:
+    """The body, when it is all here and short enough to be kept."""
+    body = answer.chunks.seen() if isinstance(answer.chunks, Arriving) else None
+    return body if body is not None and len(body) <= bytes_max else None
+
+
+async def stored(storing: Awaitable[None], call_id: UUID) -> None:
+    try:
+        await storing
+    except (*OUTAGES, asyncpg.PostgresError):
+        # The caller has its answer all the same; only asking again will not.
+        log.exception("answer.not_kept", call_id=str(call_id))

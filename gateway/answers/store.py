@@ -1,6 +1,6 @@
 """Answers that were paid for, kept for a while: whoever lost one on the way asks again and pays nothing."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, TypeAlias
@@ -48,8 +48,8 @@ class Answers:
         """No call is still being answered after this long."""
         self.group = Group(self.keep_batch, size_max=BATCH_MAX)
 
-    async def keep(self, kept: Kept) -> None:
-        await self.group.add(kept)
+    def keep(self, kept: Kept) -> Awaitable[None]:
+        return self.group.add(kept)
 
     async def keep_batch(self, batch: Sequence[Kept]) -> Sequence[None]:
         await self.pool.execute(

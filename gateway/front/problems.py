@@ -17,6 +17,10 @@ class HeadTooLarge(Refusal):
     status, slug, title = 431, "head-too-large", "Request head too large"
 
 
+class ExpectationFailed(Refusal):
+    status, slug, title = 417, "expectation-failed", "Expectation failed"
+
+
 class ConnectionsTaken(Refusal):
     status, slug, title = 503, "too-many-connections", "Too many connections"
     headers: Mapping[str, str] = {"Retry-After": "1"}

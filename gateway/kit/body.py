@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from typing import IO
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.kit.problem import Refusal
 
@@ -62,8 +62,10 @@ class RequestBody:
         if self.length == 0:
             return
         transport = self.request.transport
-        if self.request.headers.get("Expect", "").lower() == "100-continue" and transport is not None:
-            # Only now: a client that asks first is not made to send a body that would be refused.
+        is_asked = self.request.headers.get("Expect", "").lower() == "100-continue"
+        if is_asked and self.request.version >= HttpVersion11 and transport is not None:
+            # Only now: a client that asks first is not made to send a body that would be refused. Not before
+            # HTTP/1.1, which knows no such answer: what comes next would be taken for the next one's.
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         total = 0
         try:

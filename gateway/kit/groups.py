@@ -98,9 +98,10 @@ class Group(Generic[Item, Result]):
             self.waiting.clear()
         elif isinstance(error, OUTAGES):
             # The answer may have been lost on the way back, so it is asked for again.
-            if error := await self.insist(batch):
+            error = await self.insist(batch)
+            if isinstance(error, OUTAGES):
                 fail(batch, error)
-        elif error is not None:
+        if error is not None and not isinstance(error, OUTAGES):
             # One bad item must not fail its neighbours, so each gets a transaction of its own.
             for one in batch:
                 if error := await self.attempt([one]):

@@ -1,8 +1,11 @@
 -- name: book
--- Money that arrived on chain: from the clearing account to whoever it was for, less the platform's fee.
+-- Money that arrived on chain: from the clearing account to whoever it was for, less the platform's fee; of a call,
+-- the usage row too.
 WITH arrived AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::numeric[], $6::numeric[], $7::text[])
-        AS arrived (id, kind, credit_id, asset_id, amount, fee, description)
+    SELECT id, CASE purpose WHEN 'call' THEN 'charge' ELSE 'deposit' END AS kind, credit_id, asset_id, amount, fee,
+        coalesce(usage ->> 'description', purpose) AS description, payer, usage
+    -- The others are somebody else's money on its way to somebody else.
+    FROM payments WHERE id = ANY ($1::uuid[]) AND purpose <> 'facilitated'
 ), legs AS (
     SELECT arrived.id AS transfer_id, chain.id AS account_id, -amount AS amount
     FROM arrived JOIN accounts AS chain ON chain.asset_id = arrived.asset_id AND chain.kind = 'chain'
@@ -32,6 +35,13 @@ WITH arrived AS (
     WHERE EXISTS (
         SELECT FROM webhooks
         WHERE organization_id = owner_id AND deleted_at IS NULL AND is_enabled AND events && ARRAY[news.type, '*'])
+), used AS (
+    INSERT INTO usage_events (call_id, publisher_id, organization_id, payer, rail, method, path, outcome, status,
+        asset_id, cost)
+    SELECT id, (usage ->> 'publisher_id')::uuid, (usage ->> 'organization_id')::uuid, payer, 'x402', usage ->> 'method',
+        usage ->> 'path', 'charged', (usage ->> 'status')::integer, asset_id, amount
+    FROM arrived WHERE kind = 'charge'
+    ON CONFLICT (call_id) DO NOTHING
 )
 INSERT INTO entries (transfer_id, account_id, amount)
 SELECT transfer_id, account_id, amount FROM legs WHERE amount <> 0
@@ -39,8 +49,9 @@ SELECT transfer_id, account_id, amount FROM legs WHERE amount <> 0
 -- name: book_paid_out
 -- The payer paid the publisher's wallet itself, so what was just earned has been paid out as well.
 WITH paid AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $6::text[])
-        AS paid (id, payment_id, credit_id, asset_id, amount, description)
+    SELECT paid.id, payment_id, credit_id, asset_id, amount, coalesce(usage ->> 'description', purpose) AS description
+    FROM unnest($1::uuid[], $2::uuid[]) AS paid (id, payment_id) JOIN payments ON payments.id = payment_id
+    WHERE payments.id = ANY ($2::uuid[])
 ), legs AS (
     SELECT paid.id AS transfer_id, chain.id AS account_id, amount
     FROM paid JOIN accounts AS chain ON chain.asset_id = paid.asset_id AND chain.kind = 'chain'

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
 
-from gateway.kit import ids
+import structlog
+
+from gateway.kit import ids, tasks
 from gateway.kit.problem import Refusal
+from gateway.kit.sql import OUTAGES
 from gateway.ledger import accounts
 from gateway.ledger.usage import Usage
 from gateway.rails.prepaid import PrepaidHold, PrepaidRail, Short
@@ -18,9 +21,11 @@ from gateway.rails.x402 import X402Rail
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Keeper, Match, Metering, Mode, Outcome, Quote, Receipt
 from gateway.x402 import deposits, intake
-from gateway.x402.intake import Challenge, Intake, PaymentInProgress
+from gateway.x402.intake import Challenge, Intake, PaymentInProgress, SettlementPending
 from gateway.x402.payments import Claim
 from gateway.x402.settlement import Checked
+
+log = structlog.get_logger(__name__)
 
 Adopt: TypeAlias = Callable[[str, Mode], Awaitable[str | None]]
 """Make an organization for a payer's address that nobody knows yet, and return its key; None to all but the
@@ -56,14 +61,22 @@ class UpfrontHold:
         return self.inner.metering
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
-        receipt = await self.inner.post(head, measured)
+        try:
+            receipt = await self.inner.post(head, measured)
+        except Refusal as refusal:
+            refusal.headers = {**refusal.headers, **self.receipt()}
+            raise
         return replace(receipt, rail="x402", headers=self.receipt())
 
     async def void(self, outcome: Outcome, status: int | None) -> Receipt | None:
         """The payer was charged by the chain and not for the call: the receipt says where its money is."""
         if not self.inner.is_open:
             return None
-        await self.inner.void(outcome, status)
+        try:
+            await self.inner.void(outcome, status)
+        except OUTAGES as error:
+            # The hold ends by itself. What is told here is told to nobody else.
+            log.warning("hold.not_voided", call_id=str(self.inner.event.call_id), reason=repr(error))
         paid = self.intake.authorization
         where = {"paymentFlow": "upfront", "creditedToBalance": str(paid.amount)}
         return Receipt(self.inner.event.call_id, "x402", 0, paid.asset, self.receipt(where))
@@ -79,6 +92,10 @@ class UpfrontRail:
     adopt: Adopt
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
+        # To its end even when the call is cancelled: a hold must not be opened behind everybody's back.
+        return await tasks.finish(self.paid(inbound, caller, match, quote), undo)
+
+    async def paid(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> UpfrontHold:
         challenge = self.x402.challenge(inbound, match, quote)
         taken, digest, checked = await self.x402.take(inbound, caller, match, challenge)
         issued: dict[str, str] = {}
@@ -102,6 +119,11 @@ class UpfrontRail:
             # Whatever became of the payment, its money will be in a balance that only this key opens.
             refusal.headers = {**refusal.headers, **issued}
             raise
+        except OUTAGES as error:
+            log.warning("settlement.unknown", call_id=str(inbound.call_id), reason=repr(error))
+            pending = SettlementPending(payment_id, "")
+            pending.headers = {**pending.headers, **issued}
+            raise pending from None
         keeper = self.x402.keeping(payment_id, inbound, caller)
         return UpfrontHold(inner, keeper, taken, transaction, issued)
 
@@ -155,3 +177,7 @@ class UpfrontRail:
             detail = f"the payment is in the balance, and another call was faster to spend it; {short}"
             headers = taken.receipt(transaction, extra={"creditedToBalance": str(paid.amount)})
             raise challenge.refuse("insufficient_funds", detail, headers, **short.members) from None
+
+
+async def undo(opened: UpfrontHold) -> None:
+    await opened.void("abandoned", None)

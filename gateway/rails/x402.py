@@ -5,6 +5,7 @@ whatever way, is given the answer once more or told how the first one stands, an
 for something that may be paid already.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from gateway.answers import again
 from gateway.answers.again import AnsweredBefore, AnswerNotKept
 from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers, Kept
+from gateway.kit import tasks
 from gateway.kit.money import to_text
 from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import holds
@@ -25,7 +27,7 @@ from gateway.metering.usage import Recorder, begun
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
-from gateway.x402.claims import Claims
+from gateway.x402.claims import Claimed, Claims
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable, SettlementPending
 from gateway.x402.offers import Offers
@@ -118,16 +120,28 @@ class X402Rail:
         claim = Claim(
             inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
         )
-        claimed = await self.claims.claim(claim, checked.funds)
+        event = begun(inbound, caller, match, "x402", paid.payer)
+        claiming = self.claims.claim(claim, checked.funds)
+        try:
+            claimed = await claiming
+        except asyncio.CancelledError:
+            # It was decided, and nobody is there any more to make the call that it is for.
+            if claiming.done() and not claiming.cancelled() and claiming.exception() is None:
+                await tasks.finish(self.give_up(event, claiming.result()))
+            raise
         if claimed == "taken":
             # Another request claimed it, or its name, since it was looked for.
             raise PaymentInProgress("this payment is being used by another request")
         if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
-        event = begun(inbound, caller, match, "x402", paid.payer)
         return X402Hold(
             self, taken, challenge, checked, event, self.keeping(inbound.call_id, inbound, caller)
         )
+
+    async def give_up(self, event: Usage, claimed: Claimed) -> None:
+        if claimed == "claimed":
+            await payments.void(self.pool, event.call_id, event.outcome)
+            self.recorder.add(event)
 
     def keeping(self, payment_id: UUID, inbound: Inbound, caller: Caller) -> Keeper:
         return Keeping(self.answers, payment_id, again.senders(inbound, caller)).copied

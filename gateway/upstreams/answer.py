@@ -23,6 +23,8 @@ STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*)*")
 LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?")
+# The same line with its end. Without what may be said beside a size, which nobody does.
+PLAIN_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 
 
 class Improper(Exception):
@@ -175,6 +177,8 @@ class Reading:
             if self.part is Part.DONE:
                 self.is_surplus = at < len(data)
                 break
+            if self.part is Part.CHUNK_SIZE:
+                at = take_whole(data, at, parts)
             end = data.find(b"\r\n", at)
             if end < 0 or end - at > LINE_BYTES_MAX:
                 self.keep(data[at:])
@@ -208,3 +212,19 @@ class Reading:
         else:
             self.left = 0
             self.part = Part.DONE
+
+
+def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
+    """Take the chunks that are here with all of their bytes, and return where the first other one begins.
+
+    An upstream that sends its answer byte by byte must not cost the others the time for it.
+    """
+    match_size = PLAIN_CHUNK.match
+    while (match := match_size(data, at)) is not None:
+        start = match.end()
+        end = start + int(match[1], 16)
+        if end == start or data[end : end + 2] != b"\r\n":
+            break
+        parts.append(data[start:end])
+        at = end + 2
+    return at

@@ -52,6 +52,14 @@ class Arriving(AsyncIterator[bytes]):
             return None
         return self.take()
 
+    def seen(self) -> bytes | None:
+        """``whole``, and it stays here for its reader."""
+        if not self.is_ended or self.is_touched or self.failure is not None:
+            return None
+        if len(self.parts) != 1:
+            self.parts = [b"".join(self.parts)] if self.parts else []
+        return self.parts[0] if self.parts else b""
+
     def take(self) -> bytes:
         self.is_touched = True
         data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)

@@ -28,6 +28,10 @@ class UpstreamUnreachable(Refusal):
     outcome = "upstream_failed"
 
 
+class UpstreamImproper(UpstreamUnreachable):
+    """It is there, and what it said of this request cannot be read."""
+
+
 class UpstreamTimeout(Refusal):
     status, slug, title = 504, "upstream-timeout", "Upstream timeout"
     outcome = "upstream_timeout"
@@ -42,7 +46,7 @@ def unreachable() -> Refusal:
 
 
 def improper() -> Refusal:
-    return UpstreamUnreachable("the publisher's upstream gave no proper answer; nothing was charged")
+    return UpstreamImproper("the publisher's upstream gave no proper answer; nothing was charged")
 
 
 def late() -> Refusal:
@@ -69,14 +73,18 @@ class Exchange:
         self.is_sent = False
 
     async def __aenter__(self) -> Answer:
-        connection = self.lane.take() or await self.connect()
-        self.connection, connection.exchange = connection, self
-        self.arriving = Arriving(connection)
+        # Waiting for a connection included: how long a hold lasts, and a claim, is reckoned with it.
         self.deadlines.start(self)
         try:
+            connection = self.lane.take() or await self.connect()
+            self.connection, connection.exchange = connection, self
+            self.arriving = Arriving(connection)
+            if self.answered.cancelled():
+                raise late()
             await self.send(connection)
             return Answer(await self.answered, self.arriving)
         except BaseException:
+            self.deadlines.stop(self)
             self.close()
             raise
 
@@ -171,7 +179,11 @@ class Exchange:
             self.fail(unreachable())
 
     def expire(self) -> None:
-        self.fail(late())
+        if self.connection is None:
+            # It is still waiting for one, and says so itself.
+            self.answered.cancel()
+        else:
+            self.fail(late())
 
     def fail(self, error: Exception) -> None:
         """There will be no answer, or no more of it."""

@@ -113,16 +113,18 @@ class Pool:
         lane = self.lanes.get(base)
         if lane is None:
             lane = self.lanes[base] = Lane(self, origin_of(base))
+            # Not only once a connection is kept: to some origins there never is one.
+            self.sweep_later()
         return lane
 
     def keep(self, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = asyncio.get_running_loop().time()
         if self.is_closed:
             connection.close()
-            return
-        if self.sweeper is None:
-            self.sweeper = loop.call_later(SWEEP_SECONDS, self.sweep)
+
+    def sweep_later(self) -> None:
+        if self.sweeper is None and not self.is_closed:
+            self.sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self.sweep)
 
     def sweep(self) -> None:
         """Close what nobody has used for long, and forget origins that nobody calls."""
@@ -134,7 +136,9 @@ class Pool:
                 connection.close()
             if not (lane.idle or lane.taken or lane.waiting):
                 del self.lanes[base]
-        self.sweeper = loop.call_later(SWEEP_SECONDS, self.sweep) if self.lanes else None
+        self.sweeper = None
+        if self.lanes:
+            self.sweep_later()
 
     def counts(self) -> tuple[int, int]:
         """How many are carrying a call, and how many wait for one."""

@@ -25,14 +25,14 @@ class Checks:
             payers = await undeployed.check(self.chain, self.network, authorization, self.sender)
             await self.gas_money.check()
             return payers
-        code, funds, used, simulated = await self.chain.ask_all(
+        code, funds, simulated = await self.chain.ask_all(
             ("eth_getCode", [authorization.payer, "latest"]),
             call(authorization.asset.address, token.balance_of(authorization.payer)),
-            *self.transfer(authorization),
+            self.transfer(authorization),
         )
         await self.check_signature(authorization, has_code=text(code) != "0x")
         await self.gas_money.check()
-        await self.judge(authorization, used, simulated)
+        await self.judge(authorization, simulated)
         return None if isinstance(funds, NodeRefused) else number(funds)
 
     async def check_again(self, authorization: Authorization) -> None:
@@ -42,22 +42,16 @@ class Checks:
         if undeployed.is_wrapped(authorization):
             await undeployed.check(self.chain, self.network, authorization, self.sender)
             return
-        used, simulated = await self.chain.ask_all(*self.transfer(authorization))
-        await self.judge(authorization, used, simulated)
+        [simulated] = await self.chain.ask_all(self.transfer(authorization))
+        await self.judge(authorization, simulated)
 
-    def transfer(self, authorization: Authorization) -> tuple[Request, Request]:
-        """What to ask to know whether the transfer would succeed."""
-        asset = authorization.asset.address
+    def transfer(self, authorization: Authorization) -> Request:
+        """What to ask to know whether the transfer would succeed: it would not, were it used or too dear."""
         data = token.transfer_with_authorization(authorization)
         # With the gas that the transaction will have, so that too little shows here.
-        return (
-            call(asset, token.authorization_state(authorization.payer, authorization.nonce)),
-            call(asset, data, sender=self.sender, gas=hex(self.network.gas_limit)),
-        )
+        return call(authorization.asset.address, data, sender=self.sender, gas=hex(self.network.gas_limit))
 
-    async def judge(self, authorization: Authorization, used: Any, simulated: Any) -> None:
-        if is_true(used):
-            raise PaymentInvalid("invalid_exact_evm_nonce_already_used", "the authorization was used before")
+    async def judge(self, authorization: Authorization, simulated: Any) -> None:
         if isinstance(simulated, NodeRefused):
             raise await self.explain(authorization, simulated)
 
@@ -82,9 +76,13 @@ class Checks:
         """Why the transfer would not succeed, or that the node could not say."""
         if not simulated.is_execution:
             return FacilitatorUnavailable(f"the node did not simulate the transfer: {simulated}")
-        [balance] = await self.chain.ask_all(
-            call(authorization.asset.address, token.balance_of(authorization.payer))
+        asset, payer = authorization.asset.address, authorization.payer
+        used, balance = await self.chain.ask_all(
+            call(asset, token.authorization_state(payer, authorization.nonce)),
+            call(asset, token.balance_of(payer)),
         )
+        if is_true(used):
+            return PaymentInvalid("invalid_exact_evm_nonce_already_used", "the authorization was used before")
         if number(balance) < authorization.amount:
             return PaymentInvalid("insufficient_funds", "the payer has less of the asset than the price")
         return PaymentInvalid(

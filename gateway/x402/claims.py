@@ -4,6 +4,7 @@ A claim is committed before its call goes upstream. Of payments that one payer c
 once, the first ones stand.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -49,8 +50,9 @@ class Claims:
         """The payment that claimed this authorization's nonce, whatever else it said."""
         return await self.finding.add(authorization)
 
-    async def claim(self, claim: Claim, funds: int | None) -> Claimed:
-        return await self.claiming.add(Asked(claim, funds))
+    def claim(self, claim: Claim, funds: int | None) -> "asyncio.Future[Claimed]":
+        """Decided also for somebody who is cancelled meanwhile: see ``groups.Outcome``."""
+        return self.claiming.add(Asked(claim, funds))
 
     async def find_batch(self, batch: Sequence[Authorization]) -> Sequence[Payment | None]:
         return await payments.find_all(self.pool, batch)

@@ -107,6 +107,11 @@ class LocalFacilitator:
         except (NodeRefused, FacilitatorUnavailable) as error:
             # Stored is as good as sent: whoever asks for the outcome sends it again.
             log.warning("transaction.not_sent", payment_id=str(payment_id), reason=str(error))
+        except BaseException:
+            # Its caller does not wait for it, so nobody else would say that the signer has less to do.
+            del self.sent[payment_id]
+            sent.signer.busy -= 1
+            raise
 
     async def send(self, raw: bytes) -> None:
         try:

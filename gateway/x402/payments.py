@@ -63,6 +63,13 @@ class Payment:
     identifier: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    id: UUID
+    is_paid_out: bool
+    """To the publisher itself: what this call earned is not owed."""
+
+
 async def claim(db: Db, new: Claim) -> bool:
     """False when this authorization, or its payer's name for it, was claimed before by whatever request."""
     return new.id in await claim_all(db, [new])
@@ -120,11 +127,10 @@ async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
     return {row["id"] for row in await db.fetch(SQL.submit, list(usage), list(usage.values()))}
 
 
-async def settle(db: Db, transactions: Mapping[UUID, str]) -> Sequence[Payment]:
+async def settle(db: Db, transactions: Mapping[UUID, str]) -> Sequence[Settled]:
     """Return payments to the one who settled them, and none of them to anybody after."""
     hashes = [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
-    rows = await db.fetch(SQL.settle, list(transactions), hashes)
-    return [payment for row in rows if (payment := stored(row)) is not None]
+    return [Settled(*row) for row in await db.fetch(SQL.settle, list(transactions), hashes)]
 
 
 async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:

@@ -53,7 +53,7 @@ RETURNING payments.id
 UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash)
 FROM unnest($1::uuid[], $2::bytea[]) AS asked (id, hash)
 WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'submitted'
-RETURNING payments.*
+RETURNING payments.id, purpose = 'call' AND NOT is_owed AS is_paid_out
 
 -- name: fail
 UPDATE payments SET state = 'failed', failure = $2, closed_at = now()

@@ -8,16 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from gateway.kit.groups import Group
-from gateway.kit.sql import Db, Pool
-from gateway.ledger import transfers, usage
-from gateway.ledger.transfers import Arrival
-from gateway.ledger.usage import Usage
+from gateway.kit.sql import Pool
+from gateway.ledger import transfers
 from gateway.metering import metrics
 from gateway.x402 import payments
 from gateway.x402.facilitator import (
@@ -28,7 +26,6 @@ from gateway.x402.facilitator import (
     PaymentNotClaimed,
     Settlement,
 )
-from gateway.x402.payments import Payment
 
 log = structlog.get_logger(__name__)
 
@@ -107,14 +104,16 @@ class Settlements:
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
         metrics.SETTLEMENTS.labels(network, settlement.outcome).inc()
-        log.info(
-            "payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction
-        )
+        # A settled one is in its call's own line and in the ledger.
+        say = log.debug if settlement.outcome == "settled" else log.info
+        say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction)
 
     async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
         async with self.pool.acquire() as connection, connection.transaction():
             # Whoever was first has booked the others.
-            await book(connection, await payments.settle(connection, dict(batch)))
+            if settled := await payments.settle(connection, dict(batch)):
+                await transfers.book(connection, [one.id for one in settled])
+                await transfers.book_paid_out(connection, [one.id for one in settled if one.is_paid_out])
         return [None] * len(batch)
 
     async def reconcile(self, age: timedelta) -> int:
@@ -136,36 +135,3 @@ class Settlements:
                 continue
             finished += settlement.outcome != "pending"
         return finished
-
-
-async def book(connection: Db, settled: Sequence[Payment]) -> None:
-    """Move the money and write the usage rows, in the transaction that settles the payments."""
-    # The others are somebody else's money on its way to somebody else.
-    ours = [(one, arrival(one)) for one in settled if one.purpose != "facilitated"]
-    if not ours:
-        return
-    await transfers.book(connection, [arrived for _, arrived in ours])
-    calls = [(one, arrived) for one, arrived in ours if one.purpose == "call"]
-    await transfers.book_paid_out(connection, [arrived for one, arrived in calls if not one.is_owed])
-    if calls:
-        await usage.record(connection, [used(one) for one, _ in calls])
-
-
-def arrival(payment: Payment) -> Arrival:
-    kind: Literal["charge", "deposit"] = "charge" if payment.purpose == "call" else "deposit"
-    description = str((payment.usage or {}).get("description", payment.purpose))
-    return Arrival(
-        payment.id, kind, payment.credit_id, payment.asset_id, payment.amount, payment.fee, description
-    )
-
-
-def used(payment: Payment) -> Usage:
-    event = payment.usage or {}
-    return Usage(
-        payment.id, UUID(event["publisher_id"]), optional(event["organization_id"]), payment.payer, "x402",
-        event["method"], event["path"], "charged", event["status"], payment.asset_id, payment.amount,
-    )  # fmt: skip
-
-
-def optional(text: str | None) -> UUID | None:
-    return UUID(text) if text else None

@@ -4,10 +4,13 @@ A signer's nonces are handed out one after another, in the database transaction 
 none is skipped, which would hold up every later one, and none is used twice, however many processes sign.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
+
+import asyncpg
 
 from gateway.kit.sql import Db, Statements
 from gateway.x402.payments import State
@@ -79,6 +82,25 @@ async def store(
     """What was signed for these payments, with one nonce after the other."""
     hashes, raws = [one.hash for one in signed], [one.raw for one in signed]
     await db.execute(SQL.store, network, signer, first_nonce, hashes, payment_ids, raws)
+
+
+async def submit(
+    db: Db,
+    network: str,
+    signer: str,
+    first_nonce: int,
+    usage: Mapping[UUID, Mapping[str, Any]],
+    signed: Sequence[Signed],
+) -> bool:
+    """Payments submitted with what was signed for them, from this nonce on; False when it is not the next one
+    or one of them is not claimed any more, and nothing was done.
+    """
+    hashes, raws = [one.hash for one in signed], [one.raw for one in signed]
+    values = list(usage), list(usage.values()), hashes, raws
+    try:
+        return bool(await db.fetch(SQL.submit, network, signer, first_nonce, *values))
+    except asyncpg.NotNullViolationError:
+        return False
 
 
 async def signed(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, Signed]:

@@ -12,6 +12,29 @@ INSERT INTO chain_transactions (hash, payment_id, network, signer, nonce, raw)
 SELECT hash, payment_id, $1, $2, $3::bigint + place - 1, raw
 FROM unnest($4::bytea[], $5::uuid[], $6::bytea[]) WITH ORDINALITY AS signed (hash, payment_id, raw, place)
 
+-- name: submit
+-- The same as submitting, taking nonces and storing one after the other, for whoever guessed the nonces right and has
+-- signed already. All of it or nothing: a payment that is not claimed any more would leave a gap, so then there is no
+-- hash, and the column refuses that.
+WITH asked AS (
+    SELECT * FROM unnest($4::uuid[], $5::jsonb[], $6::bytea[], $7::bytea[]) WITH ORDINALITY
+        AS asked (payment_id, usage, hash, raw, place)
+), taken AS (
+    UPDATE signers SET next_nonce = next_nonce + cardinality($4::uuid[])
+    WHERE network = $1 AND address = $2 AND next_nonce = $3::bigint
+    RETURNING 1
+), submitted AS (
+    UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now() FROM asked
+    WHERE payments.id = asked.payment_id AND payments.id = ANY ($4::uuid[]) AND state = 'claimed' AND EXISTS (SELECT FROM taken)
+    RETURNING 1
+), counted AS (
+    SELECT count(*) = cardinality($4::uuid[]) AS is_whole FROM submitted
+)
+INSERT INTO chain_transactions (hash, payment_id, network, signer, nonce, raw)
+SELECT CASE WHEN is_whole THEN hash END, payment_id, $1, $2, $3::bigint + place - 1, raw
+FROM asked CROSS JOIN counted WHERE EXISTS (SELECT FROM taken)
+RETURNING payment_id
+
 -- name: signed
 SELECT payment_id, hash, raw FROM chain_transactions WHERE payment_id = ANY ($1::uuid[]) AND replaces IS NULL
 

@@ -8,9 +8,9 @@ import pytest
 from control.wallet import rules
 from gateway.kit import ids
 from gateway.kit.sql import Pool
-from gateway.ledger import accounts, transfers
+from gateway.ledger import accounts
 from gateway.ledger.holds import Holds, Opening, Posting
-from gateway.ledger.transfers import Arrival
+from tests.arrivals import arrive
 from tests.control.conftest import (
     LIVE_USDC,
     TEST_CENT,
@@ -35,8 +35,7 @@ class Money:
 
     async def deposit(self, amount: int, asset_id: UUID = TEST_USDC) -> None:
         account = await accounts.ensure(self.pool, self.owner, asset_id, "funded")
-        arrival = Arrival(ids.new(), "deposit", account, asset_id, amount, 0, "Deposit of USDC")
-        await transfers.book(self.pool, [arrival])
+        await arrive(self.pool, account, asset_id, amount, "Deposit of USDC")
 
     async def hold(self, amount: int) -> UUID:
         payee = await accounts.ensure(self.pool, self.owner, TEST_USDC, "earnings")
@@ -234,8 +233,7 @@ async def test_a_publisher_looks_a_caller_up(client: Client, pool: Pool, money: 
     caller = await join(pool)
     await link(pool, WALLET, caller.id.organization_id)
     account = await accounts.ensure(pool, caller.id.organization_id, TEST_USDC, "funded")
-    arrival = Arrival(ids.new(), "deposit", account, TEST_USDC, 5_000_000, 0, "Deposit")
-    await transfers.book(pool, [arrival])
+    await arrive(pool, account, TEST_USDC, 5_000_000, "Deposit")
     response = await client.get(f"/wallet/lookup/{WALLET.upper().replace('X', 'x')}")
     assert await response.json() == {
         "serenbucks_atomic": 5_000_000, "onchain_atomic": None, "total_available_atomic": 5_000_000

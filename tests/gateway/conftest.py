@@ -9,10 +9,10 @@ import pytest
 from config.settings import Network
 from gateway.kit import ids
 from gateway.kit.sql import Pool
-from gateway.ledger import accounts, transfers
+from gateway.ledger import accounts
 from gateway.ledger.holds import Holds, Opening, Posting
-from gateway.ledger.transfers import Arrival
 from gateway.types import Asset
+from tests.arrivals import arrive
 
 NETWORK = Network.model_validate(
     {
@@ -73,8 +73,7 @@ class Ledger:
     async def deposit(self, owner: UUID, amount: int, asset: Asset = USDC) -> UUID:
         account_id = await accounts.ensure(self.pool, owner, asset.id, "funded")
         if amount:
-            arrival = Arrival(ids.new(), "deposit", account_id, asset.id, amount, 0, "test deposit")
-            await transfers.book(self.pool, [arrival])
+            await arrive(self.pool, account_id, asset.id, amount, "test deposit")
         return account_id
 
     async def balance(self, owner: UUID, asset: Asset = USDC, kind: str = "funded") -> tuple[int, int]:

@@ -65,6 +65,21 @@ async def test_a_failed_batch_fails_only_the_item_that_failed_it() -> None:
     assert [one if isinstance(one, int) else type(one) for one in outcomes] == [24, ValueError, 28]
 
 
+async def test_a_bad_item_fails_its_neighbours_not_even_after_an_outage() -> None:
+    outages = [ConnectionError("away"), ConnectionError("away")]
+
+    async def run(batch: Sequence[int]) -> Sequence[int]:
+        if outages:
+            raise outages.pop()
+        if 13 in batch:
+            raise ValueError("13")
+        return batch
+
+    group = Group(run, patience_seconds=1)
+    outcomes = await asyncio.gather(*(group.add(item) for item in (12, 13, 14)), return_exceptions=True)
+    assert [one if isinstance(one, int) else type(one) for one in outcomes] == [12, ValueError, 14]
+
+
 async def test_a_group_that_is_cut_off_leaves_nobody_waiting() -> None:
     slow = Slow()
     async with asyncio.TaskGroup() as group:

@@ -12,7 +12,7 @@ from config.settings import Upstream
 from gateway.protect import UpstreamBusy, UpstreamResting, protect
 from gateway.types import Head, Inbound, Match
 from gateway.upstreams import load
-from gateway.upstreams.exchange import UpstreamTimeout, UpstreamUnreachable
+from gateway.upstreams.exchange import UpstreamImproper, UpstreamTimeout, UpstreamUnreachable
 from gateway.upstreams.load import Loads
 from gateway.x402.intake import PaymentInProgress
 from tests.gateway import routes
@@ -65,6 +65,12 @@ def test_failures_in_a_row_open_it(loads: Loads, failure: int | Exception) -> No
     with pytest.raises(UpstreamResting) as caught:
         call(loads, 200)
     assert caught.value.headers == {"Retry-After": "10"}
+
+
+def test_an_answer_that_cannot_be_read_leaves_it_closed(loads: Loads) -> None:
+    for _ in range(5):
+        call(loads, UpstreamImproper("its head is too large"))
+    call(loads, 200)
 
 
 @pytest.mark.parametrize("ending", [200, 404, 429, 500])

@@ -105,6 +105,26 @@ def test_more_than_the_answer_is_noticed(answer: bytes) -> None:
         assert read("GET", *pieces)[0].is_surplus
 
 
+def test_chunks_are_the_same_wherever_they_are_cut() -> None:
+    chunks = (
+        b"1\r\na\r\n" * 3 + b"2;x=1\r\nbc\r\n" + b"00a\r\n0123456\r\n9\r\n" + b"1\r\nd\r\n0\r\nX-T: 1\r\n\r\n"
+    )
+    for first in range(len(chunks) + 1):
+        for second in range(first, len(chunks) + 1):
+            pieces = chunks[:first], chunks[first:second], chunks[second:]
+            reading, body = read("GET", CHUNKED, *pieces)
+            assert (reading.is_done, reading.is_surplus, body) == (True, False, b"aaabc0123456\r\n9d"), pieces
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [b"1\r\nab\r\n", b"2\r\na\r\n1\r\nb\r\n", b"1\r\na\n\r", b"0x1\r\na\r\n", b"_1\r\na\r\n", b"+1\r\na\r\n"],
+)
+def test_a_chunk_that_is_wrong_is_found_behind_many_that_are_right(chunk: bytes) -> None:
+    with pytest.raises(Improper):
+        read("GET", CHUNKED + b"1\r\na\r\n" * 50 + chunk + b"0\r\n\r\n", is_ended=True)
+
+
 def test_an_answer_to_head_has_no_body() -> None:
     for framing in (b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""):
         reading, body = read("HEAD", OK + framing + b"\r\n", is_ended=False)

@@ -255,6 +255,28 @@ async def test_whoever_waits_for_a_connection_waits_no_longer_than_the_deadline(
         await settled(upstreams)
 
 
+async def test_the_deadline_is_of_the_wait_and_the_answer_together() -> None:
+    """Holds and claims end by it: what ran on behind their ends would be served and could not be charged."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.4)
+        writer.write(OK)
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with (
+        upstream(talk=talk) as far,
+        made(connections_per_host=1, total_timeout_seconds=0.6) as upstreams,
+    ):
+        began = asyncio.get_running_loop().time()
+        calls = [asyncio.wait_for(get(upstreams, far), 2) for _ in range(2)]
+        first, second = await asyncio.gather(*calls, return_exceptions=True)
+        assert (first, type(second)) == (b"ok", UpstreamTimeout)
+        assert asyncio.get_running_loop().time() - began < 0.9
+        await settled(upstreams)
+        assert not upstreams.deadlines.ends
+
+
 @pytest.mark.parametrize("length", [None, 400_000])
 async def test_a_body_is_sent_as_it_comes(length: int | None) -> None:
     seen = bytearray()
@@ -349,6 +371,17 @@ async def test_idle_connections_are_closed_after_a_while(monkeypatch: pytest.Mon
         assert upstreams.connections() == (0, 1)
         await asyncio.sleep(0.3)
         assert (upstreams.connections(), far.lost, upstreams.pool.lanes) == ((0, 0), 1, {})
+
+
+async def test_origins_that_cannot_be_reached_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "SWEEP_SECONDS", 0.05)
+    async with made() as upstreams:
+        for port in range(1, 6):
+            with pytest.raises(UpstreamUnreachable):
+                async with upstreams.send("GET", f"http://127.0.0.1:{port}/x", {}, Given()):
+                    pass
+        await asyncio.sleep(0.2)
+        assert (upstreams.pool.lanes, upstreams.deadlines.ends) == ({}, {})
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])

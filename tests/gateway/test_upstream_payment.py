@@ -79,6 +79,9 @@ def test_a_payment_is_who_pays_and_its_nonce() -> None:
         header(b"[" * 9000),
         "A" * (upstream_payment.HEADER_BYTES_MAX + 1),
         header(TWO | {"x402Version": 3}),
+        header(TWO | {"x402Version": 2.0}),
+        header(TWO | {"x402Version": {}}),
+        header(TWO | {"x402Version": [2]}),
         header(TWO | {"payload": "x"}),
         header(TWO | {"accepted": None}),
         header(TWO | {"accepted": ACCEPTED | {"network": 1}}),
@@ -90,6 +93,8 @@ def test_a_payment_is_who_pays_and_its_nonce() -> None:
         header(TWO | {"Payload": PAYLOAD}),                                        # read by some servers
         header(TWO | {"payload": PAYLOAD | PERMIT}),
         header(TWO | {"payload": PAYLOAD | {"Authorization": MESSAGE}}),
+        header(TWO | {"payload": {"signature": "0x00", "Authorization": MESSAGE}}),
+        header(TWO | {"payload": {"signature": "0x00", "permit2authorization": PERMIT}}),
         header(TWO | {"payload": PAYLOAD | {"authorization": MESSAGE | {"Nonce": "0x01"}}}),
         header(TWO | {"payload": PAYLOAD | {"authorization": MESSAGE | {"nonce": "7"}}}),
         header(TWO | {"payload": PAYLOAD | {"authorization": MESSAGE | {"from": 1}}}),

@@ -20,18 +20,19 @@ from control.demo import cast
 from control.supervisor import ports
 from tests.paths.conftest import until
 
-Victim: TypeAlias = Literal["worker", "jobs", "up", "postgres", "valkey"]
+Victim: TypeAlias = Literal["worker", "jobs", "up", "postgres", "valkey", "nursery"]
 VICTIMS: tuple[Victim, ...] = get_args(Victim)
 
 # What a victim's command line has, of those that ``up`` started itself.
 SIGNS: Mapping[str, bytes] = {
-    "worker": b"control.supervisor.child\0gateway",
-    "jobs": b"control.supervisor.child\0worker",
+    "worker": b"farebox: worker",
+    "jobs": b"farebox: jobs",
     "postgres": b"/postgres\0-D",
     "valkey": b"/valkey-server",
+    "nursery": b"control.supervisor.nursery",
 }
 WORKERS = 2
-COUNTS = {"worker": WORKERS, "jobs": 1, "postgres": 1, "valkey": 1}
+COUNTS = {"worker": WORKERS, "jobs": 1, "postgres": 1, "valkey": 1, "nursery": 1}
 # A machine that runs other tests at the same time; what it really took is measured and printed.
 READY_SECONDS_MAX = 60
 # Each worker has a queue of its own for new connections, and the kernel spreads them by chance.

@@ -52,6 +52,13 @@ def written(vector: Vector) -> bytes:
     return vector.data.replace("{shop}", PATH).replace("{host}", "gateway").encode("latin-1")
 
 
+async def test_a_caller_of_before_http_1_1_is_not_told_to_go_on(farebox_with_shop: Farebox) -> None:
+    """It would take that for the answer, and the answer for the one to its next request."""
+    for version, told in (("1.0", [200]), ("1.1", [100, 200])):
+        head = f"POST {PATH}/x HTTP/{version}\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+        assert statuses(await send(farebox_with_shop.origin, head.encode() + b"x")) == told
+
+
 async def test_each_accepted_request_is_exactly_one_upstream_request(farebox_with_shop: Farebox) -> None:
     farebox = farebox_with_shop
     assert len(GOOD) + len(BAD) >= 50
@@ -122,6 +129,8 @@ HOSTILE_FIELDS = [
     "Authorization: Bearer", "PAYMENT-SIGNATURE: \xff", "X-PAYMENT: \xff", "PAYMENT-SIGNATURE:",
     "Content-Type: \xff/\xff", "Accept: \xff", "Content-Type: multipart/form-data; boundary=\xff",
     "Content-Encoding: gzip", "Content-Encoding: \xff", "Expect: 100-continue", "Expect: nonsense",
+    "Expect: \xff",
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff",
     "Upgrade: websocket\r\nConnection: Upgrade", "Upgrade: h2c", "Connection: \xff",
     "Connection: close, Authorization, Host", "Range: bytes=-1", "Cookie: \xff", "X-Forwarded-For: \xff",
     "Idempotency-Key: \xff", "Idempotency-Key:", "If-None-Match: \xff", "Keep-Alive: -1",

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,15 +115,5 @@ async def test_killed_between_delivery_and_record_a_message_comes_again_under_it
 
 def jobs_of(farebox: Farebox) -> int:
     """The process of background jobs."""
-    port = farebox.origin.rpartition(":")[2]
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            command = (entry / "cmdline").read_bytes()
-            has_port = f"FAREBOX_LISTEN__PORT={port}".encode() in (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if has_port and b"control.supervisor.child\0worker" in command:
-            return int(entry.name)
-    raise AssertionError("there is no such process")
+    [pid] = test_processes.titled(farebox, "jobs")
+    return pid

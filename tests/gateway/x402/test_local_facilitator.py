@@ -104,6 +104,22 @@ async def test_a_payment_is_signed_for_once(shop: Shop, facilitator: LocalFacili
     assert (await facilitator.outcome(next_id, 5)).outcome == "settled"
 
 
+async def test_a_signer_is_not_busy_with_what_nobody_waits_for(
+    shop: Shop, facilitator: LocalFacilitator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(raw: bytes) -> None:
+        raise ConnectionError("the database went away while the nonces were compared")
+
+    authorization = shop.sign()
+    payment_id = await shop.claim(authorization)
+    monkeypatch.setattr(facilitator, "send", away)
+    with pytest.raises(ConnectionError):
+        await facilitator.submit(payment_id, authorization, {})
+    assert (facilitator.sent, [one.busy for one in facilitator.signers]) == ({}, [0])
+    # Stored it is, so it is sent by whoever asks for its outcome.
+    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+
+
 async def nonces(shop: Shop) -> list[int]:
     rows = await shop.pool.fetch("SELECT nonce FROM chain_transactions ORDER BY nonce")
     return [row["nonce"] for row in rows]

@@ -1,0 +1,50 @@
+"""What the commands that run servers do."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import logging, settings
+from config.settings import Settings
+from control import bootstrap
+from control.embedded.processes import StartFailed
+from control.supervisor import up
+from control.supervisor.up import CONTROL, EVERYTHING, GATEWAY, WORKER, Plan, Start
+from gateway.kit.sql import Pool
+
+__all__ = ["CONTROL", "EVERYTHING", "GATEWAY", "WORKER", "Listen", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """What the command line says of it; None is what the settings say."""
+
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+
+
+def serve(plan: Plan, listen: Listen, config: Path | None, data_dir: Path | None = None) -> None:
+    chosen = with_listen(settings.load(config), listen)
+    if data_dir is not None:
+        chosen = chosen.model_copy(update={"data_dir": data_dir})
+    if not plan.is_whole and chosen.postgres.dsn is None:
+        raise StartFailed("FAREBOX_POSTGRES__DSN is not set. To have a database embedded, use: farebox up")
+    logging.configure(chosen.log_format, chosen.log_level)
+
+    async def ensure_operator(pool: Pool) -> str | None:
+        await bootstrap.ensure_login(pool, chosen.bootstrap)
+        return await bootstrap.ensure_operator(pool)
+
+    start = Start(chosen, plan, ensure_operator, say, config)
+    asyncio.run(up.run(start))
+
+
+def with_listen(chosen: Settings, listen: Listen) -> Settings:
+    given = {"host": listen.host, "port": listen.port, "workers": listen.workers}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return chosen.model_copy(update={"listen": chosen.listen.model_copy(update=changes)})
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
