@@ -29,9 +29,8 @@ PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
 
 def mount(app: web.Application, rooms: Sequence[Room]) -> None:
     operations = [operation for room in rooms for operation in room.operations]
-    paths = {operation.path for operation in operations}
     for operation in operations:
-        run, path = endpoint(operation), route(operation.path, paths)
+        run, path = endpoint(operation), route(operation.path, {one.path for one in operations})
         app.router.add_route(operation.method, path, run, name=name_of(operation))
         # Programs that look at mail ask for the head of every link, which must not open it.
         if operation.method == "GET" and not operation.is_change:
