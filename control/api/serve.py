@@ -1,20 +1,18 @@
 """Run an operation for a request: admit, parse, call, answer."""
 
-import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from aiohttp import web
-from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.operation import Blob, Call, Created, Found, Headed, Input, Operation, Room
+from control.api.inputs import SURROGATE, parse, parse_body
+from control.api.operation import Blob, Call, Created, Found, Headed, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
@@ -23,7 +21,6 @@ from gateway.kit.problem import FieldProblem, Invalid, Refusal
 from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
-SURROGATE = re.compile("[\ud800-\udfff]")
 PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
 
 
@@ -206,85 +203,6 @@ async def read(
     if problems:
         raise Invalid(problems)
     return positional, keywords
-
-
-def parse(item: Input, raw: str | None, problems: list[FieldProblem]) -> Any:
-    """Note every bad field instead of raising at the first: a client mends them in one go."""
-    pointer = f"{item.place}/{item.name}"
-    if raw is None:
-        problems.append(FieldProblem(pointer=pointer, detail="Field required"))
-    elif flaw := unstorable(raw):
-        problems.append(FieldProblem(pointer=pointer, detail=flaw))
-    else:
-        try:
-            return item.adapter.validate_python(raw)
-        except ValidationError as error:
-            problems.extend(field_problems(error, pointer))
-    return None
-
-
-def parse_body(
-    adapter: TypeAdapter[Any], headers: Mapping[str, str], raw: bytes, problems: list[FieldProblem]
-) -> Any:
-    kind = headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        problems.append(FieldProblem(pointer="body", detail="send it as application/json"))
-        return None
-    try:
-        flaws = list(flaws_in(from_json(raw, allow_inf_nan=False), "body"))
-        if not flaws:
-            # Strict: a number is no text and "yes" is no boolean, just as the document says.
-            return adapter.validate_json(raw, strict=True)
-        problems.extend(flaws)
-    except ValidationError as error:
-        problems.extend(field_problems(error, "body"))
-    except ValueError as error:
-        problems.append(FieldProblem(pointer="body", detail=f"is not JSON: {error}"))
-    return None
-
-
-def field_problems(error: ValidationError, place: str) -> Iterator[FieldProblem]:
-    """``include_input`` is off because the input may be a secret."""
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        detail = one["msg"].removeprefix("Value error, ")
-        yield FieldProblem(pointer="/".join([place, *map(str, one["loc"])]), detail=detail)
-
-
-def validate(adapter: TypeAdapter[Any], value: Any, place: str) -> Any:
-    """For what only a handler can check, refused like any other field."""
-    try:
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        raise Invalid(list(field_problems(error, place))) from None
-
-
-def unstorable(value: object) -> str | None:
-    """What Postgres would refuse with an error that names no field."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "is too large a number"
-    if not isinstance(value, str):
-        return None
-    if "\0" in value:
-        return "contains the character U+0000"
-    # Header bytes that are not UTF-8 arrive as surrogates.
-    return "is not valid UTF-8" if SURROGATE.search(value) else None
-
-
-def flaws_in(value: Any, pointer: str) -> Iterator[FieldProblem]:
-    """Every text, key and number in a JSON value that cannot be stored. The parser bounds the depth."""
-    if isinstance(value, dict):
-        if flaw := next(filter(None, map(unstorable, value)), None):
-            yield FieldProblem(pointer=pointer, detail=f"a name in it {flaw}")
-            return
-        parts: Iterable[tuple[object, Any]] = value.items()
-    elif isinstance(value, list):
-        parts = enumerate(value)
-    else:
-        if flaw := unstorable(value):
-            yield FieldProblem(pointer=pointer, detail=flaw)
-        return
-    for name, part in parts:
-        yield from flaws_in(part, f"{pointer}/{name}")
 
 
 def answer(operation: Operation, result: Any) -> web.Response:
