@@ -5,7 +5,6 @@ gateway tells the sender of a known payment how it stands.
 """
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -85,8 +84,7 @@ async def buy(
     """None for a dry run that met a price. ``tell`` hears the price and what it is paid from."""
     asked = await send(session, order, {})
     if asked.status == 401 and order.api_key is not None:
-        # Some calls are free, but only for callers that are known.
-        asked = await send(session, order, bearer(order))
+        return await buy_known(session, order, tell, is_dry_run=is_dry_run)
     if asked.status != 402:
         return asked
     required, offers = read(asked)
@@ -106,9 +104,32 @@ async def buy(
     return await pay_from_wallet(session, order, required, offers)
 
 
+async def buy_known(
+    session: ClientSession, order: Order, tell: Callable[[str], None], *, is_dry_run: bool
+) -> Answer | None:
+    """What is free, or sold from a balance, to callers with a key only."""
+    # For nothing, or this would buy it already.
+    asked = await send(session, order, {**bearer(order), "X-Max-Price": "0"})
+    prices = prices_above_max(asked)
+    if not prices:
+        return asked
+    tell(f"price: {' or '.join(prices)}")
+    tell(f"from: balance, {await balance(session, order)}")
+    if is_dry_run:
+        return None
+    paid = await from_balance(session, order)
+    if dear := prices_above_max(paid):
+        raise NotBought(f"the price is {dear[0]}, more than --max-price allows; nothing was paid")
+    return paid
+
+
 async def pay_from_balance(session: ClientSession, order: Order, offers: Sequence[Offer]) -> Answer:
     # The gateway takes whichever of the prices the balance covers, so the dearest counts.
     refuse_if_dear(order, offers, max)
+    return await from_balance(session, order)
+
+
+async def from_balance(session: ClientSession, order: Order) -> Answer:
     try:
         paid = await send(session, order, bearer(order))
     except (ClientError, TimeoutError):
@@ -117,10 +138,11 @@ async def pay_from_balance(session: ClientSession, order: Order, offers: Sequenc
 
 
 async def send(session: ClientSession, order: Order, credentials: Mapping[str, str]) -> Answer:
-    headers = {**order.headers, **credentials}
+    headers = dict(order.headers)
     if order.price_max is not None:
         # A gateway that knows it holds itself to it, even if the price rises after it was asked.
         headers["X-Max-Price"] = to_text(order.price_max, order.decimals)
+    headers |= credentials
     async with session.request(
         order.method, order.url, headers=headers, data=order.body, allow_redirects=False
     ) as response:
@@ -131,19 +153,19 @@ def bearer(order: Order) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {order.api_key}"}
 
 
-def above_max(asked: Answer) -> str | None:
-    """The price, where the gateway itself refused it for us."""
+def prices_above_max(asked: Answer) -> Sequence[str]:
+    """What a call may cost, where the gateway itself refused it for us; otherwise nothing."""
+    prices = asked.member("prices") if asked.member("code") == "price-above-max" else None
     try:
-        problem = json.loads(asked.body)
-        return str(problem["prices"][0]["price"]) if problem["code"] == "price-above-max" else None
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
+        return [f"{one['price']} {one['asset_symbol']}" for one in prices or ()]
+    except (KeyError, TypeError):
+        return []
 
 
 def read(asked: Answer) -> tuple[Mapping[str, Any], Sequence[Offer]]:
     """What a 402 asks for, and the offers in it that this client can pay."""
-    if price := above_max(asked):
-        raise NotBought(f"the price is {price}, more than --max-price allows; nothing was paid")
+    if prices := prices_above_max(asked):
+        raise NotBought(f"the price is {prices[0]}, more than --max-price allows; nothing was paid")
     try:
         required = decode(asked.headers["PAYMENT-REQUIRED"])
         listed = [one for one in required["accepts"] if can_pay(one)]

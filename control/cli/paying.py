@@ -84,18 +84,13 @@ def show(answer: Answer, order: Order, output: Path | None) -> None:
 
 def receipt(answer: Answer, order: Order) -> Sequence[str]:
     """What was paid, by what the gateway says of it."""
-    lines = []
     payment = settlement(answer.headers)
-    charged = answer.headers.get("X-Farebox-Charged")
-    paid_atomic = str(payment.get("amount"))
-    if charged is None and payment.get("success") is True and paid_atomic.isdecimal():
-        charged = to_text(int(paid_atomic), order.decimals)
-    if charged is not None:
-        lines.append(f"paid: {charged}, from {answer.paid_from}")
-    elif payment.get("success") is True:
-        lines.append(f"paid: from {answer.paid_from}")
-    else:
-        lines.append(f"paid: nothing{because(payment)}")
+    lines = [f"paid: {paid(answer, order, payment)}"]
+    if credited := credited_to_balance(payment):
+        left = to_text(int(credited), order.decimals)
+        lines.append(f"not spent: {left} left the wallet and is in the balance of its organization now")
+    if key := answer.headers.get("X-Farebox-Api-Key"):
+        lines.append(f"key of that organization, shown once: {key}")
     if payment.get("transaction"):
         lines.append(f"transaction: {payment['transaction']} on {payment.get('network')}")
     if call_id := answer.headers.get("X-Farebox-Call-Id"):
@@ -103,11 +98,32 @@ def receipt(answer: Answer, order: Order) -> Sequence[str]:
     return lines
 
 
+def paid(answer: Answer, order: Order, payment: Mapping[str, object]) -> str:
+    charged = answer.headers.get("X-Farebox-Charged")
+    amount_atomic = str(payment.get("amount"))
+    if charged is None and payment.get("success") is True and amount_atomic.isdecimal():
+        charged = to_text(int(amount_atomic), order.decimals)
+    if charged is not None:
+        return f"{charged}, from {answer.paid_from}"
+    if payment.get("success") is True:
+        return f"from {answer.paid_from}"
+    if answer.is_good and answer.paid_from:
+        return f"what the answer came to, from {answer.paid_from}; /wallet/transactions has it"
+    return f"nothing{because(payment)}"
+
+
 def settlement(headers: Mapping[str, str]) -> Mapping[str, object]:
     try:
         return decode(headers["PAYMENT-RESPONSE"])
     except (KeyError, ValueError):
         return {}
+
+
+def credited_to_balance(payment: Mapping[str, object]) -> str | None:
+    """What a payment ahead of a call came to when the call failed, in the atomic unit."""
+    extra = payment.get("extra")
+    credited = extra.get("creditedToBalance") if isinstance(extra, dict) else None
+    return credited if isinstance(credited, str) and credited.isdecimal() else None
 
 
 def because(payment: Mapping[str, object]) -> str:

@@ -90,7 +90,7 @@ async def test_what_is_too_dear_or_only_asked_for_is_not_paid(farebox: Farebox, 
     await farebox.fund(account, DOLLAR)
     secret = account.key if source == "FAREBOX_API_KEY" else key_of(farebox)
     dear = await typed(url, "--max-price", "0.2499", **{source: secret})
-    assert "the price is 0.25, more than --max-price allows; nothing was paid" in dear.sorry
+    assert "the price is 0.25 TUSD, more than --max-price allows; nothing was paid" in dear.sorry
     dry = await typed(url, "--dry-run", **{source: secret})
     assert (dry.result.exit_code, dry.out) == (0, "")
     assert "price: 0.25 Test Dollar" in dry.err
@@ -107,6 +107,45 @@ async def test_what_is_free_is_not_paid_for_and_headers_and_bodies_are_sent(fare
     request = farebox.upstream.seen[-1]
     assert (request.headers["X-Colour"], request.headers["Content-Type"]) == ("blue", "application/json")
     assert farebox.upstream.bodies == [b'{"n": 1}']
+
+
+async def test_what_is_told_to_known_callers_only_is_not_bought_by_asking(farebox: Farebox) -> None:
+    url = (
+        await farebox.publish(ownership_tracking_enabled=True, resource_id_url_pattern="/things/:resourceId")
+        + "/things"
+    )
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+    dry = await typed(url, "--dry-run", FAREBOX_API_KEY=account.key)
+    assert (dry.result.exit_code, dry.out) == (0, ""), dry.err
+    assert "price: 0.25 TUSD" in dry.err
+    dear = await typed(url, "--max-price", "0.1", FAREBOX_API_KEY=account.key)
+    assert "the price is 0.25 TUSD, more than --max-price allows; nothing was paid" in dear.sorry
+    assert (farebox.upstream.seen, await farebox.balance(account)) == ([], DOLLAR)
+
+
+async def test_what_the_answer_decides_is_not_called_nothing(farebox: Farebox) -> None:
+    url = await farebox.publish(
+        price_per_call=None, billing_model="pay_per_use", upstream_cost_response_path="usage.cost",
+        reserve_max_charge="0.50", unresolved_fallback_charge="0.05",
+    ) + "/x"  # fmt: skip
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+    done = await typed(url, FAREBOX_API_KEY=account.key)
+    assert done.result.exit_code == 0, done.err
+    assert "paid: what the answer came to, from balance; /wallet/transactions has it" in done.err
+
+
+async def test_money_that_a_failed_call_left_in_a_balance_is_told(farebox: Farebox) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=500)
+
+    url = await farebox.publish(payment_flow="upfront") + "/order"
+    farebox.upstream.handler = refuse
+    done = await typed(url, "-X", "POST", FAREBOX_PAY_KEY=key_of(farebox))
+    assert done.result.exit_code == 1
+    assert "not spent: 0.25 left the wallet and is in the balance of its organization now" in done.err
+    assert re.search(r"^key of that organization, shown once: fb_test_\w+$", done.err, re.MULTILINE)
 
 
 async def test_the_answer_goes_to_a_file_byte_for_byte(farebox: Farebox, tmp_path: Path) -> None:
