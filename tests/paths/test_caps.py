@@ -113,7 +113,7 @@ async def test_a_dearer_call_than_the_caller_wants_is_refused_before_anything_mo
     assert len(seen) == (2 if status == 200 else 0)
     assert all("X-Max-Price" not in one.headers for one in seen)
     if status != 200:
-        assert await farebox.pool.fetchval("SELECT count(*) FROM payments") == 0
+        assert await farebox.pool.fetchval("SELECT count(*) FROM payments WHERE purpose = 'call'") == 0
         assert await farebox.pool.fetchval("SELECT count(*) FROM holds") == 0
 
 
