@@ -10,27 +10,17 @@ WHERE hash = $1 AND users.suspended_at IS NULL
 SELECT sessions.id, sessions.user_id, home.organization_id
 FROM sessions
 JOIN users ON users.id = sessions.user_id
-JOIN LATERAL (
-    SELECT members.organization_id
-    FROM members JOIN organizations ON organizations.id = members.organization_id
-    WHERE members.user_id = users.id AND organizations.deleted_at IS NULL
-    ORDER BY organizations.is_personal AND organizations.created_by = users.id DESC, members.created_at
-    LIMIT 1
-) AS home ON true
+CROSS JOIN LATERAL home_of(users.id) AS home (organization_id)
 WHERE sessions.id = $1 AND sessions.user_id = $2
   AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.suspended_at IS NULL
+  AND home.organization_id IS NOT NULL
 
 -- name: find_browser
 SELECT sessions.id, sessions.user_id, home.organization_id,
        sessions.last_active_at < now() - interval '1 minute' AS is_stale
 FROM sessions
 JOIN users ON users.id = sessions.user_id
-JOIN LATERAL (
-    SELECT members.organization_id
-    FROM members JOIN organizations ON organizations.id = members.organization_id
-    WHERE members.user_id = users.id AND organizations.deleted_at IS NULL
-    ORDER BY organizations.is_personal AND organizations.created_by = users.id DESC, members.created_at
-    LIMIT 1
-) AS home ON true
+CROSS JOIN LATERAL home_of(users.id) AS home (organization_id)
 WHERE sessions.cookie_hash = $1
   AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.suspended_at IS NULL
+  AND home.organization_id IS NOT NULL

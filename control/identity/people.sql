@@ -15,28 +15,14 @@ SELECT created_at FROM someone
 
 -- name: find
 SELECT users.id, kind, name, email, email_verified_at, password_hash, avatar, users.created_at, updated_at,
-       last_sign_in_at, users.suspended_at, home.organization_id
+       last_sign_in_at, users.suspended_at, home_of(users.id) AS organization_id
 FROM users
-LEFT JOIN LATERAL (
-    SELECT members.organization_id
-    FROM members JOIN organizations ON organizations.id = members.organization_id
-    WHERE members.user_id = users.id AND organizations.deleted_at IS NULL
-    ORDER BY organizations.is_personal AND organizations.created_by = users.id DESC, members.created_at
-    LIMIT 1
-) AS home ON true
 WHERE users.id = $1
 
 -- name: find_by_email
 SELECT users.id, kind, name, email, email_verified_at, password_hash, avatar, users.created_at, updated_at,
-       last_sign_in_at, users.suspended_at, home.organization_id
+       last_sign_in_at, users.suspended_at, home_of(users.id) AS organization_id
 FROM users
-LEFT JOIN LATERAL (
-    SELECT members.organization_id
-    FROM members JOIN organizations ON organizations.id = members.organization_id
-    WHERE members.user_id = users.id AND organizations.deleted_at IS NULL
-    ORDER BY organizations.is_personal AND organizations.created_by = users.id DESC, members.created_at
-    LIMIT 1
-) AS home ON true
 WHERE lower(users.email) = $1 AND kind = 'person'
 
 -- name: lock
