@@ -9,6 +9,7 @@ import structlog
 
 from config.settings import Settings
 from control.mail import outbox
+from control.metering import meters, rollups
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
@@ -36,7 +37,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, measure):
+            for job in (sweep, reconcile, recheck, prune, roll_up, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -68,6 +69,11 @@ async def prune(base: Base) -> None:
     await pruning.prune(base.pool, base.settings)
 
 
+async def roll_up(base: Base) -> None:
+    await rollups.roll_up(base.pool)
+    await meters.advance(base.pool)
+
+
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
@@ -75,3 +81,4 @@ async def measure(base: Base) -> None:
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)
+    metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)
