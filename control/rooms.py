@@ -1,5 +1,6 @@
 """Every room, listed."""
 
+from control.analytics.routes import room as analytics
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
@@ -22,6 +23,7 @@ from control.wallet.routes import room as wallet
 from control.webhooks.routes import room as webhooks
 
 ROOMS = (
+    analytics,
     api_keys,
     audit_logs,
     auth,

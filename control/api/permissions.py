@@ -13,6 +13,7 @@ from pydantic import AfterValidator, WithJsonSchema
 CATALOGUE: Mapping[str, str] = {
     "account.read": "See your own account, and what you are invited to.",
     "account.write": "Change your own account, accept invitations, and make organizations.",
+    "analytics.read": "See what publishers take in, and from whom.",
     "api_keys.read": "List API keys, without the keys themselves.",
     "api_keys.write": "Create, narrow and revoke API keys.",
     "audit_logs.read": "Read who changed what, when and from where.",

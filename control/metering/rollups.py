@@ -11,6 +11,8 @@ from gateway.ledger import usage
 SQL = Statements(__file__)
 
 PATIENCE_SECONDS = 600
+# A publisher has a score of routes; callers may ask for any path.
+ROUTES_A_DAY_MAX = 500
 
 
 async def roll_up(pool: Pool) -> int | None:
@@ -26,11 +28,11 @@ async def roll_up(pool: Pool) -> int | None:
         if taken["cluster"] != bounds["cluster"]:
             # The first time, or in another cluster: those numbers say nothing about these transactions.
             await usage.disown(db, bounds["unborn"], PATIENCE_SECONDS)
-            await db.execute(SQL.forget_hours, timeout=PATIENCE_SECONDS)
-            await db.execute(SQL.forget_days, timeout=PATIENCE_SECONDS)
+            for forget in (SQL.forget_hours, SQL.forget_days, SQL.forget_agents, SQL.forget_routes):
+                await db.execute(forget, timeout=PATIENCE_SECONDS)
             start = 0
         ended = max(start, bounds["ended"])
-        counted = await db.fetchval(SQL.add, start, ended, timeout=PATIENCE_SECONDS)
+        counted = await db.fetchval(SQL.add, start, ended, ROUTES_A_DAY_MAX, timeout=PATIENCE_SECONDS)
         await db.execute(SQL.mark, ended, bounds["cluster"])
         return int(counted)
 

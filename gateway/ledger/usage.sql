@@ -8,3 +8,11 @@ ON CONFLICT (call_id) DO NOTHING
 -- name: disown
 -- Rows from another cluster, numbered by transactions that this one has not come to yet: they are the past.
 UPDATE usage_events SET written_in = 0 WHERE written_in >= $1
+
+-- name: add_offers
+INSERT INTO offer_days (publisher_id, day, offers)
+SELECT publisher_id, (now() AT TIME ZONE 'UTC')::date, offers
+FROM unnest($1::uuid[], $2::bigint[]) AS told (publisher_id, offers)
+-- In order, so that two processes never wait in a circle.
+ORDER BY publisher_id
+ON CONFLICT (publisher_id, day) DO UPDATE SET offers = offer_days.offers + excluded.offers
