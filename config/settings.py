@@ -117,6 +117,10 @@ class Wallet(BaseModel, frozen=True, extra="forbid"):
     low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
 
 
+class Reconcile(BaseModel, frozen=True, extra="forbid"):
+    hour: Annotated[int, Field(ge=0, le=23)] = 3
+
+
 class Webhooks(BaseModel, frozen=True, extra="forbid"):
     keep_days: Annotated[int, Field(ge=3, le=3650)] = 30
 
@@ -191,6 +195,7 @@ class Settings(BaseSettings):
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
     facilitator: Facilitation = Facilitation()
+    reconcile: Reconcile = Reconcile()
     webhooks: Webhooks = Webhooks()
     oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()

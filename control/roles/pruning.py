@@ -7,6 +7,7 @@ from control.api import idempotency
 from control.identity import links, sessions
 from control.mail import outbox
 from control.oauth import store as oauth
+from control.reconciling import runs
 from control.webhooks import store as webhooks
 from gateway import snapshot
 from gateway.answers import store as kept_answers
@@ -27,3 +28,4 @@ async def prune(pool: Pool, settings: Settings) -> None:
     await sessions.prune(pool)
     await links.prune(pool)
     await outbox.prune(pool)
+    await runs.prune(pool)

@@ -10,9 +10,11 @@ import structlog
 from config.settings import Settings
 from control.mail import outbox
 from control.metering import meters, rollups
+from control.reconciling import runs
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
+from control.roles.nightly import nightly
 from control.webhooks import store as webhooks
 from gateway.ledger import holds
 from gateway.metering import gauges, metrics
@@ -35,6 +37,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
         await stack.enter_async_context(delivering(base.pool, settings))
+        await stack.enter_async_context(nightly(base.pool, settings))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, roll_up, measure):
@@ -82,3 +85,4 @@ async def measure(base: Base) -> None:
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)
     metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)
+    await runs.measure(base.pool)

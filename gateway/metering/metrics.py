@@ -108,3 +108,15 @@ ROLLUP_SECONDS = Gauge(
     "farebox_usage_rollup_age_seconds", "Since usage was last added up by the hour and the day.",
     multiprocess_mode="livemin",
 )  # fmt: skip
+RECONCILE_AGE = Gauge(
+    "farebox_reconcile_age_seconds", "Since the books were last compared, or since there are any.",
+    multiprocess_mode="livemin",
+)  # fmt: skip
+RECONCILE_DIFFERENCES = Gauge(
+    "farebox_reconcile_differences", "What the last comparison of the books found to differ.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+RECONCILE_OBSTACLES = Gauge(
+    "farebox_reconcile_not_compared", "Comparisons that the last one could not make.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
