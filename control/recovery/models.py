@@ -19,7 +19,13 @@ class RecoverySetUp(BaseModel):
 
 class RecoverRequest(BaseModel, extra="forbid"):
     recovery_code: Annotated[
-        str, Field(max_length=100, description="24 characters; dashes, spaces and case do not matter.")
+        str,
+        Field(
+            max_length=100,
+            description="24 characters; dashes, spaces and case do not matter.",
+            # What ``codes.normal`` takes, said to clients; its own sentence is easier to read.
+            json_schema_extra={"pattern": "^[ -]*([0-9A-TV-Za-tv-z][ -]*){24}$"},
+        ),
     ]
 
 
