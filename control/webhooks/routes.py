@@ -75,6 +75,7 @@ async def create(
         )
         if not made:
             raise TooManyWebhooks(f"an organization has up to {WEBHOOKS_MAX} webhooks; delete one")
+        call.about(webhook_id)
     return Created(
         Data(data=IssuedWebhook(webhook=await found(call, organization_id, webhook_id), secret=secret))
     )
