@@ -203,7 +203,10 @@ async def replay(
     if delivery is None:
         raise NotFound(f"no delivery {delivery_id}")
     if made is None:
-        raise DeliveryWaiting("this event waits for an attempt at this webhook already")
+        raise DeliveryWaiting(
+            "this event waits for an attempt at this webhook already, at its delivery's next_retry_at; to "
+            "have it now, disable the webhook, enable it again, and replay"
+        )
     return Created(Data(data=delivery))
 
 
