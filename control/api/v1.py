@@ -33,7 +33,11 @@ Moment = Annotated[
 
 
 # What its clients compare with, where it is not our own word in snake_case.
-CODES = {"invalid-request": "validation_failed", "too-many-calls": "rate_limited"}
+CODES = {
+    "invalid-request": "validation_failed",
+    "request-entity-too-large": "too_large",
+    "too-many-calls": "rate_limited",
+}
 
 
 def spelled(problem: Problem, path: str) -> Problem:

@@ -11,6 +11,7 @@ from gateway.kit.problem import Problem, invalid, problem
     [
         ("invalid-request", "validation_failed"),
         ("too-many-calls", "rate_limited"),
+        ("request-entity-too-large", "too_large"),
         ("internal-error", "internal_error"),
         ("csrf-origin-rejected", "csrf_origin_rejected"),
         ("not-found", "not_found"),
