@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -35,6 +36,8 @@ from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.plans import Plan as Plan
+from config.plans import are_a_catalogue
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -150,6 +153,11 @@ class Mail(BaseModel, frozen=True, extra="forbid"):
     ca_file: FilePath | None = None
 
 
+class Invoicing(BaseModel, frozen=True, extra="forbid"):
+    is_automatic: bool = True
+    issuer: Annotated[str, Field(max_length=1000)] = ""
+
+
 class Bootstrap(BaseModel, frozen=True, extra="forbid"):
     admin_email: str | None = None
     admin_password: SecretStr | None = None
@@ -196,7 +204,10 @@ class Settings(BaseSettings):
     accounts: Accounts = Accounts()
     mail: Mail = Mail()
     bootstrap: Bootstrap = Bootstrap()
-    networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
+    invoicing: Invoicing = Invoicing()
+    plans: Annotated[
+        tuple[Plan, ...], NoDecode, BeforeValidator(parse_json), AfterValidator(are_a_catalogue)
+    ] = (Plan(id="free", name="Free"),)
 
     @field_validator("networks")
     @classmethod

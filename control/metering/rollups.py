@@ -1,8 +1,8 @@
 """Usage by the hour and by the day: each row of ``usage_events`` is counted once, in the order of commits.
 
 What a row counts and the mark up to which rows are counted are one transaction, so a process that dies
-between any two steps leaves nothing behind, and the next one counts the same rows. A row that commits late, or
-whose call began in another hour, is counted when it is there, in the hour that it belongs to.
+between any two steps leaves nothing behind, and the next one counts the same rows. A row that commits late,
+or whose call began in another hour, is counted when it is there, in the hour that it belongs to.
 """
 
 from gateway.kit.sql import Pool, Statements

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 EventType: TypeAlias = Literal[
+    "invoice.issued",
+    "invoice.paid",
+    "invoice.voided",
     "key.cap_near",
     "key.cap_reached",
     "key.created",
@@ -48,8 +51,17 @@ MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
+INVOICE = {"invoice_id": ID, "invoice_number": "INV-000042", "month": "2026-10", "total_usd": "29.00"}
 
 CATALOGUE: Mapping[EventType, Described] = {
+    "invoice.issued": Described(
+        "An invoice of a month was issued. One with nothing due is paid at once.", INVOICE
+    ),
+    "invoice.paid": Described(
+        "An invoice was paid: from your balance (`wallet`), or by `stripe`, `polar` or `bank`.",
+        {**INVOICE, "source": "stripe"},
+    ),
+    "invoice.voided": Described("The operator voided an invoice: nothing is owed for it.", INVOICE),
     "key.cap_near": Described(
         "An API key has spent 80 % of a cap. Once a day for the day's cap, once for the total.",
         {**CAP, "spent_millionths": "8200000"},
