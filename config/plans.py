@@ -1,9 +1,9 @@
-"""What organizations can subscribe to."""
+"""What organizations can subscribe to, and how they are sent invoices."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 Quota: TypeAlias = Literal[
     "projects",
@@ -45,3 +45,12 @@ def are_a_catalogue(plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
     if not plans or plans[0].price_cents:
         raise ValueError("the first plan is for those who chose none: it has to be there and cost nothing")
     return plans
+
+
+Plans = Annotated[tuple[Plan, ...], AfterValidator(are_a_catalogue)]
+FREE = Plan(id="free", name="Free")
+
+
+class Invoicing(BaseModel, frozen=True, extra="forbid"):
+    is_automatic: bool = True
+    issuer: Annotated[str, Field(max_length=1000)] = ""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -36,8 +35,7 @@ from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
-from config.plans import Plan as Plan
-from config.plans import are_a_catalogue
+from config.plans import FREE, Invoicing, Plans
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -153,11 +151,6 @@ class Mail(BaseModel, frozen=True, extra="forbid"):
     ca_file: FilePath | None = None
 
 
-class Invoicing(BaseModel, frozen=True, extra="forbid"):
-    is_automatic: bool = True
-    issuer: Annotated[str, Field(max_length=1000)] = ""
-
-
 class Bootstrap(BaseModel, frozen=True, extra="forbid"):
     admin_email: str | None = None
     admin_password: SecretStr | None = None
@@ -205,9 +198,8 @@ class Settings(BaseSettings):
     mail: Mail = Mail()
     bootstrap: Bootstrap = Bootstrap()
     invoicing: Invoicing = Invoicing()
-    plans: Annotated[
-        tuple[Plan, ...], NoDecode, BeforeValidator(parse_json), AfterValidator(are_a_catalogue)
-    ] = (Plan(id="free", name="Free"),)
+    plans: Annotated[Plans, NoDecode, BeforeValidator(parse_json)] = (FREE,)
+    networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")
     @classmethod

@@ -5,6 +5,7 @@ from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
+from control.invoices.routes import room as invoices
 from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
@@ -24,6 +25,7 @@ ROOMS = (
     auth,
     facilitator,
     invites,
+    invoices,
     me,
     members,
     oauth,

@@ -13,13 +13,17 @@ SQL = Statements(__file__)
 PATIENCE_SECONDS = 600
 
 
-async def roll_up(pool: Pool) -> int | None:
-    """Count what is new and return how many calls that were; None while somebody else is at it."""
+async def roll_up(pool: Pool, *, is_waiting: bool = False) -> int | None:
+    """Count what is new and return how many calls that were; None while somebody else is at it.
+
+    With ``is_waiting`` everything that was committed before is counted afterwards, unless something older is
+    still under way.
+    """
     async with pool.acquire() as db, db.transaction():
-        taken = await db.fetchrow(SQL.take)
+        await db.execute(SQL.patience, f"{PATIENCE_SECONDS}s")
+        taken = await db.fetchrow(SQL.wait if is_waiting else SQL.take, timeout=PATIENCE_SECONDS)
         if taken is None:
             return None
-        await db.execute(SQL.patience, f"{PATIENCE_SECONDS}s")
         bounds = await db.fetchrow(SQL.bounds)
         assert bounds is not None, "it is a row of functions"
         start = taken["next_in"]

@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from config.settings import Settings
+from control.invoicing import drafting, monthly
 from control.mail import outbox
 from control.metering import meters, rollups
 from control.roles import pruning
@@ -37,7 +38,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, roll_up, measure):
+            for job in (sweep, reconcile, recheck, prune, roll_up, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -72,6 +73,14 @@ async def prune(base: Base) -> None:
 async def roll_up(base: Base) -> None:
     await rollups.roll_up(base.pool)
     await meters.advance(base.pool)
+
+
+async def bill(base: Base) -> None:
+    settings = base.settings
+    if settings.invoicing.is_automatic:
+        terms = drafting.terms(settings.plans, settings.networks)
+        if count := await monthly.bill(base.pool, terms):
+            log.info("job.billed", organizations=count)
 
 
 async def measure(base: Base) -> None:
