@@ -1,7 +1,7 @@
 """What organizations can subscribe to, and how they are sent invoices."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -14,6 +14,7 @@ Quota: TypeAlias = Literal[
     "compute_seconds",
     "storage_bytes",
 ]
+QUOTAS: tuple[Quota, ...] = get_args(Quota)
 Billed: TypeAlias = Literal["compute_hours", "storage_gb_months", "egress_gb"]
 
 Count = Annotated[int, Field(ge=0, le=2**53)]

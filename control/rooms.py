@@ -12,6 +12,7 @@ from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
 from control.permissions.routes import room as permissions
+from control.plans.routes import room as plans
 from control.projects.routes import room as projects
 from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
@@ -32,6 +33,7 @@ ROOMS = (
     organizations,
     payments,
     permissions,
+    plans,
     projects,
     providers,
     publishers,

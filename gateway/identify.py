@@ -4,12 +4,19 @@ A key makes the caller an organization, in live or in test money. Without one th
 key that is wrong is refused even beside a payment: its sender believes something that is not so.
 """
 
+from datetime import UTC, datetime
+
 from config.settings import Limits
 from gateway.buckets import Buckets, by_address
 from gateway.kit import keys
-from gateway.kit.problem import Unauthorized
+from gateway.kit.problem import Refusal, Unauthorized
 from gateway.snapshot import Snapshot
 from gateway.types import Caller, Inbound, Match
+
+
+class QuotaExceeded(Refusal):
+    status, slug, title = 403, "quota-exceeded", "Quota exceeded"
+
 
 STRANGER = Caller(None, None, None)
 
@@ -22,6 +29,11 @@ async def identify(
         caller = await whose(snapshot, buckets, limits, inbound, key)
         if caller is None:
             raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
+        if caller.blocked_until is not None and datetime.now(UTC) < caller.blocked_until:
+            raise QuotaExceeded(
+                "the calls that the organization's plan allows in a month are used up until "
+                f"{caller.blocked_until.isoformat()}; POST /organizations/default/plan chooses another plan"
+            )
         return caller
     route = match.route
     if route.exchange is not None or route.ownership is not None or route.oauth_provider_id is not None:

@@ -4,6 +4,8 @@ CREATE TABLE organization_plans (
     id              uuid PRIMARY KEY,
     organization_id uuid NOT NULL REFERENCES organizations,
     plan_id         uuid NOT NULL,
+    -- Its name in the settings, and the one that people read.
+    tier            text NOT NULL,
     plan_name       text NOT NULL,
     -- What was agreed on; the catalogue may change.
     price_cents     bigint NOT NULL CHECK (price_cents >= 0),

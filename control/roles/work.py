@@ -11,6 +11,7 @@ from config.settings import Settings
 from control.invoicing import drafting, monthly
 from control.mail import outbox
 from control.metering import meters, rollups
+from control.quotas import headroom
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
@@ -38,7 +39,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, roll_up, bill, measure):
+            for job in (sweep, reconcile, recheck, prune, roll_up, watch, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -73,6 +74,10 @@ async def prune(base: Base) -> None:
 async def roll_up(base: Base) -> None:
     await rollups.roll_up(base.pool)
     await meters.advance(base.pool)
+
+
+async def watch(base: Base) -> None:
+    await headroom.watch(base.pool, base.settings.plans)
 
 
 async def bill(base: Base) -> None:

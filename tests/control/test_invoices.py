@@ -85,8 +85,9 @@ async def used(
 
 async def subscribed(pool: Pool, who: UUID, cents: int, since: datetime = MARCH.start) -> None:
     await pool.execute(
-        "INSERT INTO organization_plans (id, organization_id, plan_id, plan_name, price_cents, started_at)"
-        " VALUES ($1, $2, $3, 'Pro', $4, $5)",
+        "INSERT INTO organization_plans"
+        " (id, organization_id, plan_id, tier, plan_name, price_cents, started_at)"
+        " VALUES ($1, $2, $3, 'pro', 'Pro', $4, $5)",
         uuid4(), who, uuid4(), cents, since,
     )  # fmt: skip
 
