@@ -3,6 +3,8 @@
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
+from control.billing.routes import room as billing
+from control.consumption.routes import room as consumption
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.invoices.routes import room as invoices
@@ -24,6 +26,8 @@ ROOMS = (
     api_keys,
     audit_logs,
     auth,
+    billing,
+    consumption,
     facilitator,
     invites,
     invoices,
