@@ -44,4 +44,4 @@ def plain_date(value: object) -> object:
     return value
 
 
-PlainDay = Annotated[date, BeforeValidator(plain_date)]
+Day = Annotated[date, BeforeValidator(plain_date)]

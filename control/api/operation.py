@@ -3,8 +3,8 @@
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
 query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
 model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
-``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere,
-``Model | Html`` is a model or a page, as the handler reads from ``Accept``.
+``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere, ``Csv`` is a
+file to be saved, ``Model | Html`` is a model or a page, as the handler reads from ``Accept``.
 """
 
 import inspect
@@ -53,7 +53,7 @@ class Headed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """An image: the one kind of answer that is no JSON."""
+    """An image."""
 
     content: bytes = field(repr=False)
     content_type: str
@@ -65,6 +65,14 @@ class Html:
     """A page to look at and to print, without scripts."""
 
     text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Csv:
+    """A table for a spreadsheet, as a file to be saved (RFC 4180)."""
+
+    content: bytes = field(repr=False)
+    filename: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +172,10 @@ class Operation:
     """Written to the audit log."""
 
     @property
-    def is_image(self) -> bool:
-        return bool(typing.get_type_hints(self.handler)["return"] == Blob | Found)
+    def media_type(self) -> str | None:
+        """Of an answer that is no JSON."""
+        hint = typing.get_type_hints(self.handler)["return"]
+        return "text/csv" if hint is Csv else "image/*" if hint == Blob | Found else None
 
     @property
     def is_printable(self) -> bool:
@@ -265,7 +275,7 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
     bodiless = {type(None): 204, Done: 200, Found: 302}
     if annotation in bodiless:
         return bodiless[annotation], None
-    if annotation == Blob | Found:
+    if annotation == Blob | Found or annotation is Csv:
         return 200, None
     if Html in typing.get_args(annotation):
         return 200, TypeAdapter(typing.get_args(annotation)[0])

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from control.api.fields import OrganizationId, PlainDay
+from control.api.fields import Day, OrganizationId
 from control.api.operation import Call, Query, Room
 from control.api.paging import Data
 from control.api.permissions import OPERATE
@@ -32,8 +32,8 @@ room = Room("billing", "/billing")
 
 RECENT_SECONDS = 60
 
-Start = Annotated[PlainDay | None, Field(description="From this day, UTC; the first of the month.")]
-End = Annotated[PlainDay | None, Field(description="To the end of this day, UTC; today.")]
+Start = Annotated[Day | None, Field(description="From this day, UTC; the first of the month.")]
+End = Annotated[Day | None, Field(description="To the end of this day, UTC; today.")]
 
 
 @room.get("/health", access=OPERATE, id="get_billing_health")

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from control.api.fields import OrganizationId, PlainDay
+from control.api.fields import Day, OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.consumption import rules, store
@@ -18,8 +18,8 @@ from control.consumption.rules import Window
 
 room = Room("consumption", "/organizations/{organization_id}/consumption")
 
-Start = Annotated[PlainDay | None, Field(description="From this day, UTC; the first of the month.")]
-End = Annotated[PlainDay | None, Field(description="To the end of this day, UTC; today.")]
+Start = Annotated[Day | None, Field(description="From this day, UTC; the first of the month.")]
+End = Annotated[Day | None, Field(description="To the end of this day, UTC; today.")]
 
 
 @room.get(access="billing.read", id="get_organization_consumption")
