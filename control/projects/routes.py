@@ -95,7 +95,7 @@ async def index_v1(call: Call) -> V1Projects:
     else:
         _, found = await store.page(call.db, call.actor.organization_id, 1000, 0)
         rows = found[::-1]
-    return V1Projects(projects=[store.as_v1(row) for row in rows])
+    return V1Projects(projects=[store.as_v1(row, default_tier(call)) for row in rows])
 
 
 @room.post(
@@ -231,4 +231,8 @@ async def deleted(call: Call, project_id: UUID) -> DeletedProject:
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:
-    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id)))
+    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id), default_tier(call)))
+
+
+def default_tier(call: Call) -> str:
+    return call.ports.settings.plans[0].id
