@@ -281,6 +281,43 @@ async def test_an_invoice_is_paid_from_the_wallet_if_it_has_enough(
     assert await accounts.available(pool, who, LIVE_USDC) == 0
 
 
+async def test_of_paying_and_voiding_at_once_one_wins(
+    client: Client, pool: Pool, member: Member, terms: Terms, operator: dict[str, str]
+) -> None:
+    for _ in range(5):
+        who = (await join(pool)).id.organization_id
+        invoice_id = await owed(pool, terms, who)
+
+        async def pay(invoice_id: UUID) -> bool:
+            async with pool.acquire() as db, db.transaction():
+                return await paying.mark_paid(db, invoice_id, 2900, "stripe", "pi_2")
+
+        async def void(invoice_id: UUID) -> bool:
+            path = f"/platform/invoices/{invoice_id}/void"
+            return (await client.post(path, headers=operator)).status == 200
+
+        paid, voided = await asyncio.gather(pay(invoice_id), void(invoice_id))
+        assert paid != voided
+        status = await pool.fetchval("SELECT status FROM invoices WHERE id = $1", invoice_id)
+        assert status == ("paid" if paid else "void")
+        moved = await pool.fetchval("SELECT count(*) FROM transfers WHERE cause_id = $1", invoice_id)
+        assert moved == paid
+
+
+async def test_an_organization_that_owes_is_not_deleted(
+    client: Client, pool: Pool, member: Member, terms: Terms
+) -> None:
+    made = await client.post("/v1/orgs", json={"name": "Team"})
+    team = (await made.json())["org"]["id"]
+    who = await pool.fetchval("SELECT id FROM organizations WHERE NOT is_personal AND id <> $1", PLATFORM)
+    invoice_id = await owed(pool, terms, who)
+    headers = await bearer(pool, Newcomer(member.id.user_id, who, member.id.created_at))
+    assert (await client.delete(f"/v1/orgs/{team}", headers=headers)).status == 400
+    async with pool.acquire() as db, db.transaction():
+        assert await issuing.void(db, invoice_id)
+    assert (await client.delete(f"/v1/orgs/{team}", headers=headers)).status == 200
+
+
 @pytest.mark.parametrize("first", ["issue", "void", "pay"])
 async def test_what_may_be_done_in_which_state(
     client: Client, pool: Pool, member: Member, terms: Terms, operator: dict[str, str], first: str
