@@ -28,12 +28,11 @@ async def identify(
     if key is not None:
         caller = await whose(snapshot, buckets, limits, inbound, key)
         if caller is None:
-            raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
-        if caller.blocked_until is not None and datetime.now(UTC) < caller.blocked_until:
-            raise QuotaExceeded(
-                "the calls that the organization's plan allows in a month are used up until "
-                f"{caller.blocked_until.isoformat()}; POST /organizations/default/plan chooses another plan"
+            raise Unauthorized(
+                "this API key is unknown, revoked or expired, or may not spend; "
+                "an access token pays for nothing"
             )
+        require_calls_left(caller)
         return caller
     route = match.route
     if route.exchange is not None or route.ownership is not None or route.oauth_provider_id is not None:
@@ -53,3 +52,11 @@ async def whose(
         if not keys.is_well_formed(key):
             return None
     return await snapshot.caller(fingerprint)
+
+
+def require_calls_left(caller: Caller) -> None:
+    if caller.blocked_until is not None and datetime.now(UTC) < caller.blocked_until:
+        raise QuotaExceeded(
+            "the calls that the organization's plan allows in a month are used up until "
+            f"{caller.blocked_until.isoformat()}; POST /organizations/default/plan chooses another plan"
+        )

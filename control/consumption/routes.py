@@ -7,6 +7,7 @@ from pydantic import Field
 from control.api.fields import Day, OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
+from control.api.wire_ids import RootProjectId
 from control.consumption import rules, store
 from control.consumption.models import (
     Consumption,
@@ -41,7 +42,7 @@ async def of_organization(
 
 @room.get(at="/projects/{project_id}/consumption", access="projects.read", id="get_project_consumption")
 async def of_project(
-    call: Call, project_id: UUID, *, start_date: Start = None, end_date: End = None
+    call: Call, project_id: RootProjectId, *, start_date: Start = None, end_date: End = None
 ) -> Data[ProjectConsumption]:
     """Show what a project used: compute, storage, and bytes written and sent.
 
