@@ -4,14 +4,18 @@ from control.analytics.routes import room as analytics
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
+from control.billing.routes import room as billing
+from control.consumption.routes import room as consumption
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
+from control.invoices.routes import room as invoices
 from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
 from control.permissions.routes import room as permissions
+from control.plans.routes import room as plans
 from control.projects.routes import room as projects
 from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
@@ -27,14 +31,18 @@ ROOMS = (
     api_keys,
     audit_logs,
     auth,
+    billing,
+    consumption,
     facilitator,
     invites,
+    invoices,
     me,
     members,
     oauth,
     organizations,
     payments,
     permissions,
+    plans,
     projects,
     providers,
     publishers,

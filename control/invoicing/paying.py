@@ -23,8 +23,8 @@ class AmountDiffers(Exception):
 async def mark_paid(db: Db, invoice_id: UUID, amount_cents: int, source: Source, reference: str) -> bool:
     """Take ``amount_cents`` for an issued invoice. ``db`` is a transaction.
 
-    False when it cannot be paid (any more): it is a draft, void, or paid already. Then nothing was changed, and
-    money that came in from outside is still to be credited or returned. Raises ``AmountDiffers``, and
+    False when it cannot be paid (any more): it is a draft, void, or paid already. Then nothing was changed,
+    and money that came in from outside is still to be credited or returned. Raises ``AmountDiffers``, and
     ``moves.Short`` when ``wallet`` has too little; the transaction goes on as if this had not been asked.
     """
     due = await db.fetchrow(SQL.lock, invoice_id)

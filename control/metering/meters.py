@@ -32,17 +32,9 @@ class Reading:
 
 async def read(db: Db, reading: Reading) -> bool:
     """Count a reading; False when it was counted before."""
-    return bool(
-        await db.fetchval(
-            SQL.read,
-            reading.id,
-            reading.project_id,
-            reading.endpoint_id,
-            reading.meter,
-            reading.quantity,
-            reading.measured_at,
-        )  # fmt: skip
-    )
+    measured = reading.meter, reading.quantity, reading.measured_at
+    told = await db.fetchval(SQL.read, reading.id, reading.project_id, reading.endpoint_id, *measured)
+    return told is not None
 
 
 async def started(db: Db, project_id: UUID, endpoint_id: UUID, compute_units: int, at: datetime) -> bool:

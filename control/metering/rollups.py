@@ -1,8 +1,8 @@
 """Usage by the hour and by the day: each row of ``usage_events`` is counted once, in the order of commits.
 
 What a row counts and the mark up to which rows are counted are one transaction, so a process that dies
-between any two steps leaves nothing behind, and the next one counts the same rows. A row that commits late, or
-whose call began in another hour, is counted when it is there, in the hour that it belongs to.
+between any two steps leaves nothing behind, and the next one counts the same rows. A row that commits late,
+or whose call began in another hour, is counted when it is there, in the hour that it belongs to.
 """
 
 from gateway.kit.sql import Pool, Statements
@@ -15,13 +15,17 @@ PATIENCE_SECONDS = 600
 ROUTES_A_DAY_MAX = 500
 
 
-async def roll_up(pool: Pool) -> int | None:
-    """Count what is new and return how many calls that were; None while somebody else is at it."""
+async def roll_up(pool: Pool, *, is_waiting: bool = False) -> int | None:
+    """Count what is new and return how many calls that were; None while somebody else is at it.
+
+    With ``is_waiting`` everything that was committed before is counted afterwards, unless something older is
+    still under way.
+    """
     async with pool.acquire() as db, db.transaction():
-        taken = await db.fetchrow(SQL.take)
+        await db.execute(SQL.patience, f"{PATIENCE_SECONDS}s")
+        taken = await db.fetchrow(SQL.wait if is_waiting else SQL.take, timeout=PATIENCE_SECONDS)
         if taken is None:
             return None
-        await db.execute(SQL.patience, f"{PATIENCE_SECONDS}s")
         bounds = await db.fetchrow(SQL.bounds)
         assert bounds is not None, "it is a row of functions"
         start = taken["next_in"]

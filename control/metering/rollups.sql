@@ -2,6 +2,9 @@
 -- Whoever comes second has nothing to do.
 SELECT next_in, cluster FROM rollup_marks WHERE name = 'usage' FOR NO KEY UPDATE SKIP LOCKED
 
+-- name: wait
+SELECT next_in, cluster FROM rollup_marks WHERE name = 'usage' FOR NO KEY UPDATE
+
 -- name: bounds
 -- Asked after the lock was taken, so that it is never behind what the one before saw.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS ended,

@@ -42,6 +42,7 @@ CREATE TABLE usage_days (
     UNIQUE NULLS NOT DISTINCT (publisher_id, day, organization_id, asset_id, rail, outcome)
 );
 CREATE INDEX ON usage_days (organization_id, day);
+CREATE INDEX ON usage_days (day);
 
 -- What a project used, added up by the day. `compute_units` is the size of what ran; a second of two units is two
 -- compute seconds.
@@ -56,6 +57,7 @@ CREATE TABLE meter_days (
     PRIMARY KEY (project_id, day, meter, compute_units, organization_id)
 );
 CREATE INDEX ON meter_days (organization_id, day);
+CREATE INDEX ON meter_days (day);
 
 -- A reading is counted once, by its id, however often it is sent.
 CREATE TABLE meter_readings (

@@ -8,8 +8,10 @@ from datetime import timedelta
 import structlog
 
 from config.settings import Settings
+from control.invoicing import drafting, monthly
 from control.mail import outbox
 from control.metering import meters, rollups
+from control.quotas import headroom
 from control.reconciling import runs
 from control.roles import pruning
 from control.roles.base import Base, based
@@ -40,7 +42,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(nightly(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, roll_up, measure):
+            for job in (sweep, reconcile, recheck, prune, roll_up, watch, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -75,6 +77,18 @@ async def prune(base: Base) -> None:
 async def roll_up(base: Base) -> None:
     await rollups.roll_up(base.pool)
     await meters.advance(base.pool)
+
+
+async def watch(base: Base) -> None:
+    await headroom.watch(base.pool, base.settings.plans)
+
+
+async def bill(base: Base) -> None:
+    settings = base.settings
+    if settings.invoicing.is_automatic:
+        terms = drafting.terms(settings.plans, settings.networks)
+        if count := await monthly.bill(base.pool, terms):
+            log.info("job.billed", organizations=count)
 
 
 async def measure(base: Base) -> None:
