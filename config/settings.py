@@ -108,6 +108,11 @@ class Fees(BaseModel, frozen=True, extra="forbid"):
     platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
+class Payouts(BaseModel, frozen=True, extra="forbid"):
+    minimum: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
+    is_manual: bool = False
+
+
 class Idempotency(BaseModel, frozen=True, extra="forbid"):
     keep_hours: Annotated[int, Field(ge=24, le=8760)] = 24
     answer_bytes_max: Annotated[int, Field(ge=0, le=67_108_864)] = 1_048_576
@@ -187,6 +192,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
+    payouts: Payouts = Payouts()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()

@@ -3,6 +3,8 @@
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
+from control.charges.routes import room as charges
+from control.earnings.routes import room as earnings
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.me.routes import room as me
@@ -10,6 +12,7 @@ from control.members.routes import room as members
 from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
+from control.payouts.routes import room as payouts
 from control.permissions.routes import room as permissions
 from control.projects.routes import room as projects
 from control.providers.routes import room as providers
@@ -22,6 +25,8 @@ ROOMS = (
     api_keys,
     audit_logs,
     auth,
+    charges,
+    earnings,
     facilitator,
     invites,
     me,
@@ -29,6 +34,7 @@ ROOMS = (
     oauth,
     organizations,
     payments,
+    payouts,
     permissions,
     projects,
     providers,

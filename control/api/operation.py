@@ -154,6 +154,8 @@ class Operation:
     """Makes an account for a stranger: limited more closely than anything else."""
     is_change: bool = True
     """Written to the audit log."""
+    is_once: bool = False
+    """Takes an ``Idempotency-Key``, although it answers otherwise than what creates something."""
 
     @property
     def is_image(self) -> bool:
@@ -162,7 +164,7 @@ class Operation:
     @property
     def is_idempotent(self) -> bool:
         """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
-        return is_creating(self.method, self.access, self.status)
+        return self.is_once or is_creating(self.method, self.access, self.status)
 
 
 class Room:
@@ -190,6 +192,7 @@ class Room:
         is_transaction: bool = True,
         is_signup: bool = False,
         is_change: bool | None = None,
+        is_once: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
@@ -197,7 +200,7 @@ class Room:
         whole path, for a room that is found under several; ``id`` is the operation's id where clients know it
         by one. An operation is one transaction; one that must commit before it asks somebody outside opts
         out, gets the pool as ``call.db``, and opens its own. Whatever is no GET is taken for a change, unless
-        ``is_change`` knows better.
+        ``is_change`` knows better. ``is_once`` is for what moves money and answers 200 or 204.
         """
 
         if access is not None and access not in CATALOGUE:
@@ -207,14 +210,14 @@ class Room:
             where = self.prefix + path if at is None else at
             inputs, body, (status, returns) = read_signature(handler, where)
             possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
-            if is_creating(method, access, status):
+            if is_once or is_creating(method, access, status):
                 possible |= dict.fromkeys([*idempotency.REFUSALS, Invalid])
             is_told = method != "GET" if is_change is None else is_change
             name = id or f"{self.name}.{handler.__name__}"
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns, is_signup, is_told,
+                    inputs, body, status, returns, is_signup, is_told, is_once,
                 )
             )  # fmt: skip
             return handler

@@ -132,6 +132,8 @@ async def once(claim: Claim, pool: Pool, work: Callable[[], Awaitable[web.Respon
         raise idempotency.RequestInProgress("the key was given back just now; try again")
     status, body = first
     headers = {REPLAYED: "true"}
+    if not body:
+        return web.Response(status=status, headers=headers)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
@@ -146,8 +148,8 @@ async def claimed(
 
 
 def bytes_of(response: web.Response) -> bytes:
-    assert isinstance(response.body, bytes), "an operation that creates something answers with JSON"
-    return response.body
+    assert response.body is None or isinstance(response.body, bytes), "what is kept is JSON, or nothing"
+    return response.body or b""
 
 
 def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:

@@ -205,7 +205,7 @@ async def show_logo(call: Call, slug: str) -> Blob | Found:
 
 @room.patch(at="/platform/publishers/{publisher_id}", access="platform.operate", fails=[NotFound])
 async def operate(call: Call, publisher_id: UUID, *, body: Standing) -> Data[OperatedPublisher]:
-    """Verify a publisher, or suspend it: paid calls to it are 404 within a second."""
+    """Verify a publisher, let it charge wallets, or suspend it: paid calls to it are 404 within a second."""
     changed = await store.set_standing(call.db, publisher_id, body)
     if changed is None:
         raise NotFound(f"no publisher {publisher_id}")

@@ -81,7 +81,7 @@ class Balance(BaseModel):
 class Transaction(BaseModel):
     id: UUID
     direction: Literal["credit", "debit"]
-    source: Annotated[str, Field(description="`usage`, `onchain_deposit` or `payout`.")]
+    source: Annotated[str, Field(description="`usage`, `onchain_deposit`, `payout`, `refund` or `penalty`.")]
     amount_atomic: Annotated[int, Field(description="In the asset's own atomic unit.")]
     amount_usd: str
     asset_id: UUID

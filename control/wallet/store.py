@@ -11,7 +11,13 @@ from gateway.kit.sql import Db, Statements
 
 SQL = Statements(__file__)
 
-SOURCES = {"charge": "usage", "deposit": "onchain_deposit", "payout": "payout"}
+SOURCES = {
+    "charge": "usage",
+    "deposit": "onchain_deposit",
+    "payout": "payout",
+    "refund": "refund",
+    "slash": "penalty",
+}
 
 
 @dataclass(frozen=True, slots=True)

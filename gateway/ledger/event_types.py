@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 EventType: TypeAlias = Literal[
+    "charge.created",
+    "charge.refunded",
+    "charge.slashed",
     "key.cap_near",
     "key.cap_reached",
     "key.created",
@@ -21,6 +24,10 @@ EventType: TypeAlias = Literal[
     "organization.suspended",
     "organization.updated",
     "payment.settled",
+    "payout.failed",
+    "payout.requested",
+    "payout.returned",
+    "payout.sent",
     "project.created",
     "project.deleted",
     "project.moved",
@@ -49,7 +56,19 @@ ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-l
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
 
+CHARGE = {
+    "charge_id": ID, "publisher": "weather", "agent_wallet": "0x9a…", "asset_id": ID, "amount_atomic": "250",
+    "description": "A report of 40 pages",
+}  # fmt: skip
+PAYOUT = {
+    "payout_id": ID, "publisher_id": ID, "asset_id": ID, "amount_atomic": "2500",
+    "destination_wallet": "0x9a…",
+}  # fmt: skip
+
 CATALOGUE: Mapping[EventType, Described] = {
+    "charge.created": Described("A first-party publisher charged your wallet without a call.", CHARGE),
+    "charge.refunded": Described("All or a part of such a charge came back to your balance.", CHARGE),
+    "charge.slashed": Described("A penalty for such a charge was taken from your balance.", CHARGE),
     "key.cap_near": Described(
         "An API key has spent 80 % of a cap. Once a day for the day's cap, once for the total.",
         {**CAP, "spent_millionths": "8200000"},
@@ -81,6 +100,19 @@ CATALOGUE: Mapping[EventType, Described] = {
         "A caller's x402 payment to one of your publishers settled on chain. Calls that are paid from a "
         "balance are too many to be told one by one. Kept only while a webhook wants it.",
         {**MONEY, "description": "GET weather /oslo"},
+    ),
+    "payout.failed": Described(
+        "A payout certainly was not sent, and its amount is among your earnings again.",
+        {**PAYOUT, "reason": "the token refuses the transfer"},
+    ),
+    "payout.requested": Described("Somebody asked for a payout of your earnings.", PAYOUT),
+    "payout.returned": Described(
+        "A payout came back after it was sent, and its amount is among your earnings again.",
+        {**PAYOUT, "reason": "the bank returned it"},
+    ),
+    "payout.sent": Described(
+        "A payout arrived. `tx_hash` is there if it was sent on chain, `reference` if a person sent it.",
+        {**PAYOUT, "tx_hash": "0x5c…"},
     ),
     "project.created": Described("A project was created.", PROJECT),
     "project.deleted": Described("A project was deleted.", {"project_id": ID}),
