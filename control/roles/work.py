@@ -13,9 +13,10 @@ from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
 from control.webhooks import store as webhooks
-from gateway.ledger import holds
+from gateway.ledger import holds, payouts
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
+from gateway.x402 import payouts as sending
 
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
@@ -36,7 +37,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, measure):
+            for job in (sweep, reconcile, recheck, pay_out, prune, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -64,6 +65,10 @@ async def recheck(base: Base) -> None:
             return
 
 
+async def pay_out(base: Base) -> None:
+    await sending.work(base.pool, base.settlements.facilitators)
+
+
 async def prune(base: Base) -> None:
     await pruning.prune(base.pool, base.settings)
 
@@ -71,6 +76,9 @@ async def prune(base: Base) -> None:
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    for state, (count, oldest_seconds) in (await payouts.standing(base.pool)).items():
+        metrics.PAYOUTS_OPEN.labels(state).set(count)
+        metrics.PAYOUTS_OPEN_SECONDS.labels(state).set(oldest_seconds)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)

@@ -169,13 +169,23 @@ async def doubt(db: Db, payout_id: UUID, reason: str) -> None:
     await db.execute(SQL.doubt, payout_id, reason)
 
 
-async def finalize(db: Db, payout_id: UUID) -> None:
-    await db.execute(SQL.finalize, payout_id)
+async def confirm(db: Db, payout_id: UUID, known_hash: bytes, *, is_final: bool) -> None:
+    """Which transaction it is that the chain has now: after a reorganization it may be a replacement."""
+    await db.execute(SQL.confirm, payout_id, known_hash, is_final)
 
 
 async def under_way(db: Db, asset_id: UUID, source: str) -> int:
     """What is submitted from this wallet, and may not have left it yet."""
     return int(await db.fetchval(SQL.under_way, asset_id, source))
+
+
+async def standing(db: Db) -> Mapping[str, tuple[int, float]]:
+    """How many are open and for how long, by whom or what they wait for."""
+    rows = {row["waiting"]: row for row in await db.fetch(SQL.standing)}
+    return {
+        waiting: (row["payouts"], row["oldest_seconds"]) if (row := rows.get(waiting)) else (0, 0.0)
+        for waiting in ("requested", "submitted", "manual", "doubtful")
+    }
 
 
 async def between(

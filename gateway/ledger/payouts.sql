@@ -61,14 +61,15 @@ WHERE cause_id = $1 AND transfers.kind = 'payout' AND amount > 0
 -- name: doubt
 UPDATE payouts SET doubt = $2 WHERE id = $1
 
--- name: finalize
-UPDATE payouts SET final_at = now() WHERE id = $1 AND state = 'sent'
+-- name: confirm
+UPDATE payouts SET known_hash = $2, final_at = CASE WHEN $3 THEN now() END WHERE id = $1 AND state = 'sent'
 
 -- name: under_way
 SELECT coalesce(sum(amount), 0) FROM payouts WHERE asset_id = $1 AND source = $2 AND state = 'submitted'
 
 -- name: standing
-SELECT state, is_manual, count(*) AS payouts, count(*) FILTER (WHERE doubt IS NOT NULL) AS doubtful,
-    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
+-- By whom or what they wait for.
+SELECT CASE WHEN doubt IS NOT NULL THEN 'doubtful' WHEN is_manual THEN 'manual' ELSE state END AS waiting,
+    count(*) AS payouts, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
 FROM payouts WHERE state IN ('requested', 'submitted')
-GROUP BY state, is_manual
+GROUP BY 1

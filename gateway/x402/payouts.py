@@ -164,8 +164,7 @@ async def arrived(pool: Pool, one: Payout, known_hash: bytes, *, is_final: bool)
         locked = await payouts.lock(connection, one.id)
         if locked is not None and await payouts.sent(connection, locked, "chain", known_hash=known_hash):
             log.info("payout.sent", payout_id=str(one.id), transaction="0x" + known_hash.hex())
-        if is_final:
-            await payouts.finalize(connection, one.id)
+        await payouts.confirm(connection, one.id, known_hash, is_final=is_final)
 
 
 async def not_proven(pool: Pool, one: Payout, *, is_reverted: bool) -> None:
