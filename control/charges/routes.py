@@ -2,14 +2,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from control.api import dollars
 from control.api.operation import Call, Room
 from control.api.sellers import PublisherSuspended, Seller, seller
 from control.charges import rules, store
 from control.charges.models import Charge, NewCharge, RefundCharge, SlashCharge
 from control.charges.store import Accepted, Charged
 from gateway.answers.again import KeyReused
-from gateway.kit import ids
+from gateway.kit import ids, money
 from gateway.kit.problem import NotFound, Refusal, invalid
 from gateway.ledger import charging, events
 from gateway.ledger.moves import Short
@@ -85,7 +84,7 @@ def in_assets(accepted: Sequence[Accepted], millionths: int) -> Sequence[tuple[A
     found = []
     for asset in accepted:
         with suppress(ValueError):
-            found.append((asset, dollars.in_asset(millionths, asset.decimals)))
+            found.append((asset, money.of_millionths(millionths, asset.decimals)))
     if not found:
         raise invalid("body/amount_atomic", "is finer than the assets that the publisher accepts")
     return found
@@ -219,7 +218,7 @@ def part(millionths: int | None, one: Charged, pointer: str, default: int) -> in
     if millionths is None:
         return default
     try:
-        return dollars.in_asset(millionths, one.decimals)
+        return money.of_millionths(millionths, one.decimals)
     except ValueError as error:
         raise invalid(pointer, str(error)) from None
 

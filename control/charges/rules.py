@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from control.api import dollars
 from control.charges.models import Charge, NewCharge, Status
 from control.charges.store import Charged
 from gateway.kit import money
@@ -20,11 +19,11 @@ def shown(one: Charged) -> Charge:
     return Charge(
         id=one.id,
         status=status_of(one),
-        amount_atomic=dollars.of_asset(one.amount, one.decimals),
+        amount_atomic=money.millionths(one.amount, one.decimals),
         agent_wallet=one.agent_wallet,
-        refunded_atomic=dollars.of_asset(one.refunded, one.decimals),
-        slashed_atomic=dollars.of_asset(one.slashed, one.decimals),
-        fee_atomic=dollars.of_asset(one.fee, one.decimals),
+        refunded_atomic=money.millionths(one.refunded, one.decimals),
+        slashed_atomic=money.millionths(one.slashed, one.decimals),
+        fee_atomic=money.millionths(one.fee, one.decimals),
         asset_id=one.asset_id,
         description=one.description,
         created_at=one.created_at,
@@ -50,4 +49,4 @@ def told(one: Charged, slug: str, amount: int, reason: str) -> Mapping[str, Any]
 
 
 def text(amount: int, one: Charged) -> str:
-    return f"${money.to_text(dollars.of_asset(amount, one.decimals), dollars.DECIMALS)}"
+    return f"${money.usd(money.millionths(amount, one.decimals))}"

@@ -4,7 +4,6 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from control.api import dollars
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Created, Room
 from control.api.paging import Data, Limit, Offset, Page, page
@@ -20,7 +19,7 @@ from control.payouts.models import (
     Status,
 )
 from gateway.answers.again import KeyReused
-from gateway.kit import ids
+from gateway.kit import ids, money
 from gateway.kit.problem import NotFound, Refusal, invalid
 from gateway.ledger import payouts
 from gateway.ledger.moves import Short
@@ -87,7 +86,7 @@ async def chosen(
     """The first asset that has so much earned in it."""
     for asset in await store.earned(call.db, organization_id, publisher_id, call.actor.mode):
         try:
-            amount = dollars.in_asset(millionths, asset["decimals"])
+            amount = money.of_millionths(millionths, asset["decimals"])
         except ValueError:
             continue
         if await payouts.available(call.db, organization_id, asset["id"]) >= amount:

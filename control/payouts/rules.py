@@ -8,7 +8,7 @@ from asyncpg import Record
 from eth_utils.address import is_checksum_address, to_checksum_address
 
 from config.settings import Network
-from control.api import assets, dollars
+from control.api import assets
 from control.payouts.models import (
     BilledPayout,
     NewPayout,
@@ -16,6 +16,7 @@ from control.payouts.models import (
     PublisherPayout,
     Status,
 )
+from gateway.kit import money
 from gateway.ledger.payouts import Payout, State
 from gateway.x402.signers import Signer
 
@@ -70,7 +71,7 @@ def billed(one: Payout) -> BilledPayout:
     return BilledPayout(
         id=one.id,
         status=STATUSES[one.state],
-        amount_atomic=dollars.of_asset(one.amount, one.decimals),
+        amount_atomic=money.millionths(one.amount, one.decimals),
         destination_wallet=to_checksum_address(one.destination),
         tx_hash=one.hash_text,
         error_message=one.failure,

@@ -231,6 +231,9 @@ async def test_a_whole_refund_leaves_all_as_it_was(shop: Shop, parts: list[int |
         assert await shop.is_sound()
     shown = await (await shop.client.get(f"{AT}/{charge['id']}")).json()
     assert (shown["status"], shown["refunded_atomic"]) == ("refunded", 1_000_001)
+    at = f"/wallet/settlements/{charge['id']}"
+    receipt = (await (await shop.client.get(at, headers=shop.agent.headers)).json())["data"]
+    assert receipt["status"] == "refunded"
     assert (await shop.funded(), await shop.earned(), await shop.fees()) == (1_000_001, 0, 0)
     status, problem = await shop.refund(charge)
     assert (status, problem["code"]) == (409, "refund-exceeds-charge")
