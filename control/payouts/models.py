@@ -41,7 +41,8 @@ class BilledPayout(BaseModel):
 class NewPublisherPayout(BaseModel, extra="forbid"):
     asset_id: UUID
     amount_atomic: Annotated[
-        Amount | None, Field(description="In the asset's atomic units; all that is available if not sent.")
+        int | None,
+        Field(gt=0, le=10**70, description="In the asset's atomic units; all that is available if not sent."),
     ] = None
     destination_wallet: Annotated[
         Address | None, Field(description="The publisher's own wallet if not sent.")

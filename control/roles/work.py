@@ -13,7 +13,7 @@ from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
 from control.webhooks import store as webhooks
-from gateway.ledger import holds, payouts
+from gateway.ledger import holds
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
 from gateway.x402 import payouts as sending
@@ -76,9 +76,7 @@ async def prune(base: Base) -> None:
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
-    for state, (count, oldest_seconds) in (await payouts.standing(base.pool)).items():
-        metrics.PAYOUTS_OPEN.labels(state).set(count)
-        metrics.PAYOUTS_OPEN_SECONDS.labels(state).set(oldest_seconds)
+    await gauges.look_at_payouts(base.pool)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)

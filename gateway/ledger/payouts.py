@@ -179,15 +179,6 @@ async def under_way(db: Db, asset_id: UUID, source: str) -> int:
     return int(await db.fetchval(SQL.under_way, asset_id, source))
 
 
-async def standing(db: Db) -> Mapping[str, tuple[int, float]]:
-    """How many are open and for how long, by whom or what they wait for."""
-    rows = {row["waiting"]: row for row in await db.fetch(SQL.standing)}
-    return {
-        waiting: (row["payouts"], row["oldest_seconds"]) if (row := rows.get(waiting)) else (0, 0.0)
-        for waiting in ("requested", "submitted", "manual", "doubtful")
-    }
-
-
 async def between(
     db: Db, one: Payout, source: tuple[UUID, accounts.Kind], target: tuple[UUID, accounts.Kind]
 ) -> dict[UUID, int]:

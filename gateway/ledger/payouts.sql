@@ -31,9 +31,13 @@ WHERE payouts.id = ANY ($1::uuid[])
 ORDER BY payouts.id
 
 -- name: take_due
+-- Nothing is signed for whom the operator has suspended; what was signed before is seen to its end.
 UPDATE payouts SET asked_at = now() WHERE id IN (
     SELECT payouts.id FROM payouts JOIN assets ON assets.id = asset_id
-    WHERE assets.network = $1 AND NOT is_manual AND doubt IS NULL AND (
+        JOIN publishers ON publishers.id = publisher_id
+        JOIN organizations ON organizations.id = payouts.organization_id
+    WHERE assets.network = $1 AND NOT is_manual AND doubt IS NULL
+        AND (state <> 'requested' OR coalesce(publishers.suspended_at, organizations.suspended_at) IS NULL) AND (
         (state IN ('requested', 'submitted') AND coalesce(asked_at, '-infinity') <= now() - $2::interval)
         OR (state = 'sent' AND final_at IS NULL AND coalesce(asked_at, '-infinity') <= now() - $3::interval))
     ORDER BY coalesce(asked_at, payouts.created_at) LIMIT $4
@@ -66,10 +70,3 @@ UPDATE payouts SET known_hash = $2, final_at = CASE WHEN $3 THEN now() END WHERE
 
 -- name: under_way
 SELECT coalesce(sum(amount), 0) FROM payouts WHERE asset_id = $1 AND source = $2 AND state = 'submitted'
-
--- name: standing
--- By whom or what they wait for.
-SELECT CASE WHEN doubt IS NOT NULL THEN 'doubtful' WHEN is_manual THEN 'manual' ELSE state END AS waiting,
-    count(*) AS payouts, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
-FROM payouts WHERE state IN ('requested', 'submitted')
-GROUP BY 1

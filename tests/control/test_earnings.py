@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from gateway.kit import ids
-from gateway.ledger import accounts, charging
+from gateway.ledger import accounts, charging, transfers
 from gateway.x402.deposits import link
 from tests.arrivals import arrive
 from tests.control.conftest import TEST_CENT, TEST_USDC, Client, Member, bearer, join
@@ -41,6 +41,23 @@ async def test_every_unit_is_somewhere(till: Till) -> None:
     assert (found["total_revenue"], found["available"]) == (5.7, 3.7)
     assert (found["publisher_slug"], found["wallet_address"]) == ("weather", NEW["wallet_address"])
     assert (await till.earnings(TEST_CENT))["total_revenue_atomic"] == 0
+
+
+async def test_what_callers_paid_to_the_publishers_own_wallet_is_withdrawn(till: Till) -> None:
+    earnings = await accounts.ensure(till.pool, till.owner, TEST_USDC, "earnings")
+    payment_id = ids.new()
+    usage = {"publisher_id": till.publisher_id, "method": "GET", "path": "/x", "status": 200}
+    await till.pool.execute(
+        "INSERT INTO payments (id, purpose, asset_id, payer, nonce, pay_to, amount, valid_after,"
+        " valid_before, signature, request_digest, credit_id, is_owed, usage, state, closed_at, final_at)"
+        " VALUES ($1, 'call', $2, $3, $4, $3, $5, 0, 0, $4, $4, $6, false, $7, 'settled', now(), now())",
+        payment_id, TEST_USDC, WALLET, bytes(32), DOLLAR, earnings, usage,
+    )  # fmt: skip
+    await transfers.book(till.pool, [payment_id])
+    await transfers.book_paid_out(till.pool, [payment_id])
+    found = await till.earnings()
+    assert (found["total_revenue_atomic"], found["total_withdrawn_atomic"]) == (DOLLAR, DOLLAR)
+    assert (found["available_atomic"], found["request_count"]) == (0, 1)
 
 
 async def test_refunds_and_penalties_count(till: Till, client: Client) -> None:

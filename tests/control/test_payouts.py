@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 
 from config.settings import Payouts
 from control.api.ports import Ports
@@ -14,6 +15,7 @@ from control.bootstrap import ensure_operator
 from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, charging, moves, payouts
+from gateway.metering import gauges
 from gateway.x402.signers import Signer
 from tests.arrivals import arrive
 from tests.control.conftest import (
@@ -33,6 +35,7 @@ from tests.control.conftest import (
 from tests.control.test_publishers import NEW, created
 from tests.gateway.conftest import Ledger
 
+WAIT = ("requested", "suspended", "manual")
 BILLED = "/billing/publishers/weather/payouts"
 WALLET = "0x" + "c5" * 20
 DOLLAR = 1_000_000
@@ -206,6 +209,21 @@ async def test_who_may_not(till: Till, pool: Pool, stranger: Client, member: Mem
     await till.client.patch(at, json={"is_suspended": True}, headers=till.operator)
     assert await code(await till.bill(DOLLAR)) == (403, "publisher-suspended")
     assert await code(await till.ask()) == (403, "publisher-suspended")
+
+
+async def test_nothing_is_signed_for_whom_the_operator_suspended(till: Till) -> None:
+    await till.earn(5 * DOLLAR)
+    await till.asked()
+    at = f"/platform/publishers/{till.publisher_id}"
+    for is_suspended, count in ((True, 0), (False, 1)):
+        await till.client.patch(at, json={"is_suspended": is_suspended}, headers=till.operator)
+        await gauges.look_at_payouts(till.pool)
+        waiting = {
+            state: REGISTRY.get_sample_value("farebox_payouts_open", {"state": state}) for state in WAIT
+        }
+        assert waiting == {"requested": count, "suspended": 1 - count, "manual": 0}
+        due = await payouts.take_due(till.pool, "eip155:84532", timedelta(0), timedelta(0), 10)
+        assert len(due) == count
 
 
 async def test_a_deleted_publisher_is_paid_what_it_earned(till: Till) -> None:

@@ -295,6 +295,25 @@ async def test_what_reverts_on_chain_comes_back_once_that_is_final(on_anvil: OnA
     assert await cashier.ledger.is_sound()
 
 
+async def test_what_a_reorganization_made_impossible_comes_back(on_anvil: OnAnvil) -> None:
+    cashier, anvil, asset = on_anvil.cashier, on_anvil.anvil, on_anvil.cashier.shop.asset.address
+    slot = await balance_slot(anvil, asset, on_anvil.facilitator.signers[0].address, 20 * PRICE)
+    snapshot = await anvil.ask("evm_snapshot")
+    payout_id = await cashier.ask()
+    await on_anvil.work(2)
+    assert (await cashier.one(payout_id)).state == "sent"
+    assert await anvil.ask("evm_revert", snapshot)
+    await anvil.ask("anvil_setStorageAt", asset, slot, "0x" + (0).to_bytes(32).hex())
+    await on_anvil.work(2)
+    assert ((await cashier.one(payout_id)).state, await cashier.balances()) == ("sent", (19 * PRICE, 0))
+    await on_anvil.mine(6)
+    await on_anvil.work()
+    returned = await cashier.one(payout_id)
+    assert (returned.state, await cashier.balances()) == ("returned", (20 * PRICE, 0))
+    assert await cashier.arrived() == 0
+    assert await cashier.ledger.is_sound()
+
+
 async def balance_slot(anvil: Anvil, asset: str, owner: str, balance: int) -> str:
     """Where the token keeps it: Vyper hashes the slot of a map before the key."""
     for place in range(8):
