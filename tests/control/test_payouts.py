@@ -35,7 +35,7 @@ from tests.control.conftest import (
 from tests.control.test_publishers import NEW, created
 from tests.gateway.conftest import Ledger
 
-WAIT = ("requested", "suspended", "manual")
+WAITING = ("requested", "suspended", "manual")
 BILLED = "/billing/publishers/weather/payouts"
 WALLET = "0x" + "c5" * 20
 DOLLAR = 1_000_000
@@ -219,7 +219,7 @@ async def test_nothing_is_signed_for_whom_the_operator_suspended(till: Till) -> 
         await till.client.patch(at, json={"is_suspended": is_suspended}, headers=till.operator)
         await gauges.look_at_payouts(till.pool)
         waiting = {
-            state: REGISTRY.get_sample_value("farebox_payouts_open", {"state": state}) for state in WAIT
+            state: REGISTRY.get_sample_value("farebox_payouts_open", {"state": state}) for state in WAITING
         }
         assert waiting == {"requested": count, "suspended": 1 - count, "manual": 0}
         due = await payouts.take_due(till.pool, "eip155:84532", timedelta(0), timedelta(0), 10)
