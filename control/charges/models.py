@@ -38,6 +38,8 @@ class SlashCharge(BaseModel, extra="forbid"):
 
 
 class Charge(BaseModel):
+    """All amounts are in millionths of a dollar, whatever asset it was paid in."""
+
     id: UUID
     status: Status
     amount_atomic: Annotated[int, Field(description="What was charged, in millionths of a dollar.")]

@@ -1,6 +1,9 @@
 """Payouts on a chain: each arrives once, whatever dies in between, and the ledger says where the money is."""
 
 import asyncio
+import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -183,6 +186,33 @@ async def test_a_process_may_die_at_any_step(
     sent = await cashier.one(payout_id)
     assert (sent.state, await cashier.transactions(), await cashier.arrived()) == ("sent", 1, PRICE)
     assert await cashier.balances() == (19 * PRICE, 0)
+    assert await cashier.ledger.is_sound()
+
+
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [
+        ("gateway.x402.transactions.store", "requested"),
+        ("gateway.x402.local.LocalFacilitator.send", "submitted"),
+        ("gateway.ledger.payouts.tell", "submitted"),
+    ],
+)
+async def test_a_process_that_is_killed_has_an_heir(
+    cashier: Cashier, facilitator: LocalFacilitator, server: str, database: str, step: str, state: str
+) -> None:
+    payout_id = await cashier.ask()
+    network = cashier.shop.network
+    assert network.facilitator_key is not None
+    plain = network.model_dump(mode="json", exclude_none=True)
+    plain["facilitator_key"] = network.facilitator_key.get_secret_value()
+    dsn = server.replace("/postgres?", f"/{database}?")
+    program = [sys.executable, "-m", "tests.gateway.x402.dying", step, dsn, json.dumps(plain)]
+    process = await asyncio.create_subprocess_exec(*program)
+    assert await process.wait() == -signal.SIGKILL
+    assert (await cashier.one(payout_id)).state == state
+    await cashier.work(facilitator, 4)
+    assert ((await cashier.one(payout_id)).state, await cashier.transactions()) == ("sent", 1)
+    assert (await cashier.arrived(), await cashier.balances()) == (PRICE, (19 * PRICE, 0))
     assert await cashier.ledger.is_sound()
 
 
