@@ -31,6 +31,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.money import Fees, Payouts, Reconcile, Wallet
 from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
@@ -105,21 +106,9 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
     breaker_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
 
 
-class Fees(BaseModel, frozen=True, extra="forbid"):
-    platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
-
-
 class Idempotency(BaseModel, frozen=True, extra="forbid"):
     keep_hours: Annotated[int, Field(ge=24, le=8760)] = 24
     answer_bytes_max: Annotated[int, Field(ge=0, le=67_108_864)] = 1_048_576
-
-
-class Wallet(BaseModel, frozen=True, extra="forbid"):
-    low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
-
-
-class Reconcile(BaseModel, frozen=True, extra="forbid"):
-    hour: Annotated[int, Field(ge=0, le=23)] = 3
 
 
 class Webhooks(BaseModel, frozen=True, extra="forbid"):
@@ -192,6 +181,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
     fees: Fees = Fees()
+    payouts: Payouts = Payouts()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()

@@ -5,7 +5,9 @@ from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
 from control.billing.routes import room as billing
+from control.charges.routes import room as charges
 from control.consumption.routes import room as consumption
+from control.earnings.routes import room as earnings
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.invoices.routes import room as invoices
@@ -14,6 +16,7 @@ from control.members.routes import room as members
 from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
+from control.payouts.routes import room as payouts
 from control.permissions.routes import room as permissions
 from control.plans.routes import room as plans
 from control.projects.routes import room as projects
@@ -32,7 +35,9 @@ ROOMS = (
     audit_logs,
     auth,
     billing,
+    charges,
     consumption,
+    earnings,
     facilitator,
     invites,
     invoices,
@@ -41,6 +46,7 @@ ROOMS = (
     oauth,
     organizations,
     payments,
+    payouts,
     permissions,
     plans,
     projects,

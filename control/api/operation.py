@@ -9,11 +9,11 @@ with headers, ``Created[Model]`` 201, ``Found`` 302, ``None`` 204, ``Done`` 200 
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from asyncpg.pool import Pool as AnyPool
@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from control.api import idempotency
 from control.api.access import Actor, Forbidden, Suspended
+from control.api.answers import Blob, Created, Csv, Done, Found, Headed, Html
 from control.api.audit import Entry
 from control.api.credentials import ForeignOrigin
 from control.api.idempotency import Claim
@@ -30,58 +31,12 @@ from gateway.buckets import TooManyCalls
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
 
-T = TypeVar("T")
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 
 class TooLarge(Refusal):
     status, slug, title = 413, "request-entity-too-large", "Request Entity Too Large"
-
-
-@dataclass(frozen=True, slots=True)
-class Created(Generic[T]):
-    value: T
-
-
-@dataclass(frozen=True, slots=True)
-class Headed(Generic[T]):
-    value: T
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """An image."""
-
-    content: bytes = field(repr=False)
-    content_type: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Html:
-    """A page to look at and to print, without scripts."""
-
-    text: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Csv:
-    """A table for a spreadsheet, as a file to be saved (RFC 4180)."""
-
-    content: bytes = field(repr=False)
-    filename: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    location: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Done:
-    """Carried out, and there is nothing to say about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +124,8 @@ class Operation:
     """Makes an account for a stranger: limited more closely than anything else."""
     is_change: bool = True
     """Written to the audit log."""
+    is_once: bool = False
+    """Takes an ``Idempotency-Key``, although it answers otherwise than what creates something."""
 
     @property
     def media_type(self) -> str | None:
@@ -183,7 +140,7 @@ class Operation:
     @property
     def is_idempotent(self) -> bool:
         """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
-        return is_creating(self.method, self.access, self.status)
+        return self.is_once or is_creating(self.method, self.access, self.status)
 
 
 class Room:
@@ -211,6 +168,7 @@ class Room:
         is_transaction: bool = True,
         is_signup: bool = False,
         is_change: bool | None = None,
+        is_once: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
@@ -218,7 +176,7 @@ class Room:
         whole path, for a room that is found under several; ``id`` is the operation's id where clients know it
         by one. An operation is one transaction; one that must commit before it asks somebody outside opts
         out, gets the pool as ``call.db``, and opens its own. Whatever is no GET is taken for a change, unless
-        ``is_change`` knows better.
+        ``is_change`` knows better. ``is_once`` is for what moves money and answers 200 or 204.
         """
 
         if access is not None and access not in CATALOGUE:
@@ -228,14 +186,14 @@ class Room:
             where = self.prefix + path if at is None else at
             inputs, body, (status, returns) = read_signature(handler, where)
             possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
-            if is_creating(method, access, status):
+            if is_once or is_creating(method, access, status):
                 possible |= dict.fromkeys([*idempotency.REFUSALS, Invalid])
             is_told = method != "GET" if is_change is None else is_change
             name = id or f"{self.name}.{handler.__name__}"
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns, is_signup, is_told,
+                    inputs, body, status, returns, is_signup, is_told, is_once,
                 )
             )  # fmt: skip
             return handler

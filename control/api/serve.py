@@ -9,10 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from control.api import access, audit, credentials, idempotency
+from control.api.answers import Blob, Created, Csv, Found, Headed, Html
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
 from control.api.inputs import SURROGATE, parse, parse_body
-from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Html, Operation, Room
+from control.api.operation import Call, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
@@ -139,6 +140,8 @@ async def once(claim: Claim, pool: Pool, work: Callable[[], Awaitable[web.Respon
         raise idempotency.RequestInProgress("the key was given back just now; try again")
     status, body = first
     headers = {REPLAYED: "true"}
+    if not body:
+        return web.Response(status=status, headers=headers)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
@@ -153,8 +156,8 @@ async def claimed(
 
 
 def bytes_of(response: web.Response) -> bytes:
-    assert isinstance(response.body, bytes), "an operation that creates something answers with JSON"
-    return response.body
+    assert response.body is None or isinstance(response.body, bytes), "what is kept is JSON, or nothing"
+    return response.body or b""
 
 
 def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:

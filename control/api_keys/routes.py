@@ -3,8 +3,9 @@ from uuid import UUID
 
 from control.api import access, permissions
 from control.api.access import PermissionNotHeld
+from control.api.answers import Created, Done
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Done, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import FROM_V1
 from control.api.wire_ids import KeyId, ProjectId, RootKeyId

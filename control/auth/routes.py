@@ -1,7 +1,8 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from control.api.operation import Call, Created, Headed, Room
+from control.api.answers import Created, Headed
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.auth import accounts, rules, store, v1
 from control.auth.accounts import (

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Annotated
 
 from control.api import credentials
+from control.api.answers import Found, Headed
 from control.api.credentials import ForeignOrigin
-from control.api.operation import Call, Found, Headed, Header, Query, Room
+from control.api.operation import Call, Header, Query, Room
 from control.auth import accounts, throttle, wire
 from control.auth.accounts import (
     AccountSuspended,

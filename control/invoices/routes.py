@@ -6,8 +6,9 @@ from asyncpg.pool import Pool as AnyPool
 
 from control.api import access
 from control.api.access import Actor, Forbidden, Suspended
+from control.api.answers import Done, Html
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Done, Header, Html, Room
+from control.api.operation import Call, Header, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import OPERATE
 from control.invoices import rules, store

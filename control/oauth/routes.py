@@ -4,7 +4,8 @@ from uuid import UUID
 from pydantic import Field
 
 from control.api import credentials
-from control.api.operation import Call, Created, Done, Found, Header, Room
+from control.api.answers import Created, Done, Found
+from control.api.operation import Call, Header, Room
 from control.api.paging import Data
 from control.oauth import exchange, rules, store
 from control.oauth.exchange import ConnectingFailed

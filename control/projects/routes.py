@@ -3,7 +3,8 @@ from typing import Any
 from uuid import UUID
 
 from control.api import access, permissions
-from control.api.operation import Call, Created, Room
+from control.api.answers import Created
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootProjectId

@@ -5,8 +5,9 @@ from uuid import UUID
 from asyncpg import Record
 from yarl import URL
 
+from control.api.answers import Created
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.providers import store
 from control.providers.models import NewProvider, Provider, ProviderChange

@@ -5,8 +5,9 @@ from uuid import UUID
 from pydantic import Field
 
 from control.api import wire_ids
+from control.api.answers import Blob, Created, Done, Found
 from control.api.fields import OrganizationId
-from control.api.operation import Blob, Call, Created, Done, Found, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.publishers import logos, prices, saving, store, suggest
 from control.publishers.logos import LogoUpload, LogoUploaded
@@ -211,7 +212,7 @@ async def show_logo(call: Call, slug: str) -> Blob | Found:
 
 @room.patch(at="/platform/publishers/{publisher_id}", access="platform.operate", fails=[NotFound])
 async def operate(call: Call, publisher_id: UUID, *, body: Standing) -> Data[OperatedPublisher]:
-    """Verify a publisher, or suspend it: paid calls to it are 404 within a second."""
+    """Verify a publisher, let it charge wallets, or suspend it: paid calls to it are 404 within a second."""
     changed = await store.set_standing(call.db, publisher_id, body)
     if changed is None:
         raise NotFound(f"no publisher {publisher_id}")

@@ -21,6 +21,7 @@ from control.webhooks import store as webhooks
 from gateway.ledger import holds
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
+from gateway.x402 import payouts as sending
 
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
@@ -42,7 +43,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(nightly(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, roll_up, watch, bill, measure):
+            for job in (sweep, reconcile, recheck, pay_out, prune, roll_up, watch, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -70,6 +71,10 @@ async def recheck(base: Base) -> None:
             return
 
 
+async def pay_out(base: Base) -> None:
+    await sending.work(base.pool, base.settlements.facilitators)
+
+
 async def prune(base: Base) -> None:
     await pruning.prune(base.pool, base.settings)
 
@@ -94,6 +99,7 @@ async def bill(base: Base) -> None:
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    await gauges.look_at_payouts(base.pool)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)

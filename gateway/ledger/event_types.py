@@ -11,6 +11,9 @@ EventType: TypeAlias = Literal[
     "invoice.issued",
     "invoice.paid",
     "invoice.voided",
+    "charge.created",
+    "charge.refunded",
+    "charge.slashed",
     "key.cap_near",
     "key.cap_reached",
     "key.created",
@@ -25,6 +28,10 @@ EventType: TypeAlias = Literal[
     "organization.updated",
     "payment.settled",
     "plan.changed",
+    "payout.failed",
+    "payout.requested",
+    "payout.returned",
+    "payout.sent",
     "project.created",
     "project.deleted",
     "project.moved",
@@ -57,6 +64,15 @@ MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomi
 QUOTA = {"quota": "projects", "used": "8", "limit": "10", "plan": "free", "is_hard": True}
 INVOICE = {"invoice_id": ID, "invoice_number": "INV-000042", "month": "2026-10", "total_usd": "29.00"}
 
+CHARGE = {
+    "charge_id": ID, "publisher": "weather", "agent_wallet": "0x9a…", "asset_id": ID, "amount_atomic": "250",
+    "description": "A report of 40 pages",
+}  # fmt: skip
+PAYOUT = {
+    "payout_id": ID, "publisher_id": ID, "asset_id": ID, "amount_atomic": "2500",
+    "destination_wallet": "0x9a…",
+}  # fmt: skip
+
 CATALOGUE: Mapping[EventType, Described] = {
     "invoice.issued": Described(
         "An invoice of a month was issued. One with nothing due is paid at once.", INVOICE
@@ -66,6 +82,9 @@ CATALOGUE: Mapping[EventType, Described] = {
         {**INVOICE, "source": "stripe"},
     ),
     "invoice.voided": Described("The operator voided an invoice: nothing is owed for it.", INVOICE),
+    "charge.created": Described("A first-party publisher charged your wallet without a call.", CHARGE),
+    "charge.refunded": Described("All or a part of such a charge came back to your balance.", CHARGE),
+    "charge.slashed": Described("A penalty for such a charge was taken from your balance.", CHARGE),
     "key.cap_near": Described(
         "An API key has spent 80 % of a cap. Once a day for the day's cap, once for the total.",
         {**CAP, "spent_millionths": "8200000"},
@@ -101,6 +120,19 @@ CATALOGUE: Mapping[EventType, Described] = {
     "plan.changed": Described(
         "The organization chose another plan, which holds from `starts_at`.",
         {"plan_id": ID, "plan": "pro", "starts_at": "2026-11-01T00:00:00+00:00"},
+    ),
+    "payout.failed": Described(
+        "A payout certainly was not sent, and its amount is among your earnings again.",
+        {**PAYOUT, "reason": "the token refuses the transfer"},
+    ),
+    "payout.requested": Described("Somebody asked for a payout of your earnings.", PAYOUT),
+    "payout.returned": Described(
+        "A payout came back after it was sent, and its amount is among your earnings again.",
+        {**PAYOUT, "reason": "the bank returned it"},
+    ),
+    "payout.sent": Described(
+        "A payout arrived. `tx_hash` is there if it was sent on chain, `reference` if a person sent it.",
+        {**PAYOUT, "tx_hash": "0x5c…"},
     ),
     "project.created": Described("A project was created.", PROJECT),
     "project.deleted": Described("A project was deleted.", {"project_id": ID}),

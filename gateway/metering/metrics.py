@@ -94,6 +94,13 @@ SETTLEMENTS_PENDING_SECONDS = Gauge(
     "farebox_settlements_pending_seconds", "The age of the oldest of them.", ["network"],
     multiprocess_mode="livemax",
 )  # fmt: skip
+PAYOUTS_OPEN = Gauge(
+    "farebox_payouts_open", "Payouts that are not decided, by what they wait for.", ["state"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PAYOUTS_OPEN_SECONDS = Gauge(
+    "farebox_payouts_open_seconds", "The age of the oldest of them.", ["state"], multiprocess_mode="livemax"
+)
 WEBHOOKS_WAITING = Gauge(
     "farebox_webhook_deliveries_waiting", "Deliveries that wait for their first or another attempt.",
     multiprocess_mode="livemax",

@@ -11,7 +11,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
 from control.api import openapi
-from control.api.operation import Call, Created, Done, Found, Headed, Header, Room
+from control.api.answers import Created, Done, Found, Headed
+from control.api.operation import Call, Header, Room
 from control.api.ports import Ports
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool

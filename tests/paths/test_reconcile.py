@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from config.settings import Reconcile, Settings
+from config.money import Reconcile
+from config.settings import Settings
 from control.metering import rollups
 from control.reconciling import runs
 from gateway.kit.sql import Pool
