@@ -5,21 +5,43 @@ from uuid import UUID
 from pydantic import BaseModel, Field, SecretStr
 
 from control.api.fields import Name
+from control.api.wording import shaped
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Slug = Annotated[
+    str,
+    shaped(
+        r"^[a-z0-9][a-z0-9-]{0,62}$",
+        "1 to 63 lower-case letters, digits and hyphens, and not begin with a hyphen",
+    ),
+]
 Url = Annotated[
     str, Field(min_length=1, max_length=2048, description="http or https, on the public internet.")
 ]
-ClientId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x20-\x7e]+$")]
+ClientId = Annotated[
+    str,
+    shaped(r"^[\x20-\x7e]+$", "ASCII characters without control characters", min_length=1, max_length=1024),
+]
 Secret = Annotated[
     SecretStr,
     Field(min_length=1, max_length=8192, description="Encrypted, and never shown again."),
 ]
 Text = Annotated[str, Field(max_length=2000)]
-Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$")]
+Scope = Annotated[
+    str,
+    shaped(
+        r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$",
+        "1 to 256 ASCII characters without spaces, quotation marks and backslashes",
+    ),
+]
 Scopes = Annotated[list[Scope], Field(max_length=100)]
+ParameterName = Annotated[
+    str,
+    shaped(
+        r"^[A-Za-z0-9_.-]{1,64}$", "named with 1 to 64 letters, digits, underscores, full stops and hyphens"
+    ),
+]
 Parameters = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Annotated[str, Field(max_length=1024)]],
+    dict[ParameterName, Annotated[str, Field(max_length=1024)]],
     Field(
         max_length=20,
         description="Added to the authorization URL, like `access_type: offline`. What the protocol itself "

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from control.api.wording import shaped
 from gateway.kit import money
 from gateway.kit.problem import FieldProblem
 
@@ -15,7 +16,11 @@ Amount = Annotated[
 ]
 Factor = Annotated[
     str,
-    Field(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,18})?$|^$", description='Decimal text like "1.25".'),
+    shaped(
+        r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,18})?$|^$",
+        'a number below a million like "1.25", or empty to take it away',
+        description='Decimal text like "1.25".',
+    ),
 ]
 Minutes = Annotated[int, Field(ge=0, le=525_600)]
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from control import app
 from control.api import openapi, table
 from control.api.operation import Operation
 from control.api.permissions import CATALOGUE
+from control.api.wording import SAID
 from control.rooms import ROOMS
 from gateway.kit.sql import Pool
 from tests.control.conftest import NETWORKS, Client, ports_with
@@ -78,6 +80,27 @@ async def test_a_stranger_learns_nothing_from_a_malformed_request(stranger: Clie
         path = re.sub(r"{\w+}", "x", operation.path)
         response = await stranger.request(operation.method, path, data=b"{", params={"limit": "x"})
         assert response.status == 401, operation.id
+
+
+def test_every_pattern_is_said_in_words() -> None:
+    """Whoever mistypes a value is told what it should be, and not a regular expression."""
+    checks = [
+        adapter.core_schema
+        for operation in OPERATIONS
+        for adapter in (operation.body, *(item.adapter for item in operation.inputs))
+        if adapter is not None
+    ]
+    assert set(patterns_in(checks)) - SAID.keys() == set()
+
+
+def patterns_in(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for part in schema:
+            yield from patterns_in(part)
 
 
 def test_openapi_is_current() -> None:
