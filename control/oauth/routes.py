@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -27,11 +28,18 @@ RedirectUri = Annotated[
 ]
 Code = Annotated[str | None, Field(max_length=4096)]
 Secret = Annotated[str, Field(max_length=200)]
+Issuer = Annotated[
+    str | None, Field(max_length=2048, description="Who the provider says it is, if it does (RFC 9207).")
+]
 ErrorCode = Annotated[str | None, Field(max_length=200, description="Why the provider sends no code.")]
 
 
 class StateInvalid(Refusal):
     status, slug, title = 400, "oauth-state-invalid", "The authorization was not asked for, or is over"
+
+
+class IssuerMismatch(Refusal):
+    status, slug, title = 400, "oauth-issuer-mismatch", "Another authorization server answered"
 
 
 @room.get("/providers", access="oauth.read", id="list_providers")
@@ -104,7 +112,7 @@ async def begin(call: Call, provider: exchange.Row, callback: str, redirect_uri:
 @room.get(
     "/providers/{provider_id}/callback",
     access=None,
-    fails=[StateInvalid, Unauthorized],
+    fails=[StateInvalid, IssuerMismatch, Unauthorized],
     is_transaction=False,
     is_change=True,
     id="oauth_callback_by_id",
@@ -116,19 +124,19 @@ async def callback_by_id(
     state: Secret,
     code: Code = None,
     error: ErrorCode = None,
+    iss: Issuer = None,
     authorization: Annotated[str | None, Header("Authorization")] = None,
     cookie: Annotated[str | None, Header("Cookie")] = None,
 ) -> Found:
     """Come back from a provider, by its id. See the other callback."""
-    return await come_back(
-        call, f"/oauth/providers/{provider_id}/callback", state, code, error, authorization, cookie
-    )
+    back = Back(f"/oauth/providers/{provider_id}/callback", state, code, error, iss)
+    return await come_back(call, back, authorization, cookie)
 
 
 @room.get(
     "/{provider}/callback",
     access=None,
-    fails=[StateInvalid, Unauthorized],
+    fails=[StateInvalid, IssuerMismatch, Unauthorized],
     is_transaction=False,
     is_change=True,
     id="oauth_callback",
@@ -140,6 +148,7 @@ async def callback(
     state: Secret,
     code: Code = None,
     error: ErrorCode = None,
+    iss: Issuer = None,
     authorization: Annotated[str | None, Header("Authorization")] = None,
     cookie: Annotated[str | None, Header("Cookie")] = None,
 ) -> Found:
@@ -149,19 +158,23 @@ async def callback(
     `connection_id` when this request carried a credential of the user who started it, `confirm` with
     `confirmation` when it carried none (send it to `POST /oauth/connections`), `error` with `error`.
     """
-    return await come_back(call, f"/oauth/{provider}/callback", state, code, error, authorization, cookie)
+    back = Back(f"/oauth/{provider}/callback", state, code, error, iss)
+    return await come_back(call, back, authorization, cookie)
 
 
-async def come_back(
-    call: Call,
-    path: str,
-    secret: str,
-    code: str | None,
-    error: str | None,
-    authorization: str | None,
-    cookie: str | None,
-) -> Found:
-    state = await store.find_state(call.db, secret, path)
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What a browser brings from a provider, and to which callback."""
+
+    path: str
+    state: str
+    code: str | None
+    error: str | None
+    issuer: str | None
+
+
+async def come_back(call: Call, brought: Back, authorization: str | None, cookie: str | None) -> Found:
+    state = await store.find_state(call.db, brought.state, brought.path)
     if state is None:
         raise StateInvalid("start again: this state is unknown, used, of another provider, or too old")
     back = state["redirect_uri"]
@@ -170,9 +183,14 @@ async def come_back(
         raise StateInvalid("somebody else started this")
     call.by(state["user_id"])
     call.about(state["provider_id"], organization_id=state["organization_id"])
-    if code is None or error is not None:
+    if state["issuer"] is not None and brought.issuer != state["issuer"]:
+        # A code of one server, brought to the callback of another, is not sent to either.
         await store.take(call.db, state["id"])
-        return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))
+        raise IssuerMismatch("the authorization server is not who this was started with: start again")
+    if brought.code is None or brought.error is not None:
+        await store.take(call.db, state["id"])
+        return Found(rules.with_query(back, {"status": "error", "error": brought.error or "no_code"}))
+    code = brought.code
     return await park(call, state, code) if user_id is None else await finish(call, state, code)
 
 

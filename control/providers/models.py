@@ -48,6 +48,16 @@ Parameters = Annotated[
         "says there is not replaced.",
     ),
 ]
+Issuer = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="Who it says it is when it sends browsers back. Set it where the provider's metadata "
+        "has `authorization_response_iss_parameter_supported`: then a callback whose `iss` is another one, "
+        "or that has none, is refused (RFC 9207).",
+    ),
+]
 Method = Literal["client_secret_post", "client_secret_basic"]
 POST: Method = "client_secret_post"
 Pkce = Annotated[bool, Field(description="Kept for clients that ask. PKCE with S256 is always used.")]
@@ -62,6 +72,7 @@ class NewProvider(BaseModel, extra="forbid"):
     token_url: Url
     revocation_url: Annotated[Url | None, Field(description="Where tokens are revoked: RFC 7009.")] = None
     userinfo_url: Url | None = None
+    issuer: Issuer | None = None
     client_id: ClientId
     client_secret: Secret
     scopes: Scopes
@@ -81,6 +92,7 @@ class ProviderChange(BaseModel, extra="forbid"):
     token_url: Url | None = None
     revocation_url: Url | None = None
     userinfo_url: Url | None = None
+    issuer: Issuer | None = None
     client_id: ClientId | None = None
     client_secret: Secret | None = None
     scopes: Scopes | None = None
@@ -106,6 +118,7 @@ class Provider(BaseModel):
     token_url: str
     revocation_url: str | None
     userinfo_url: str | None
+    issuer: str | None
     client_id: str
     scopes: list[str]
     custom_auth_params: dict[str, str]
