@@ -30,6 +30,7 @@ from control.invites.models import (
 )
 from control.mail import limits, outbox
 from gateway.kit.problem import NotFound, Refusal, invalid
+from gateway.ledger import events
 
 room = Room("invites", "/organizations/{organization_id}/invites")
 V1_ORG = "/v1/orgs/{organization_id}/invitations"
@@ -192,6 +193,9 @@ async def invite(
     new = NewInvitation(organization_id, email, grant.role, grant.role_id, call.actor.user_id, project_id)
     row, token = await invitations.invite(call.db, new)
     call.about(row["id"])
+    told = {"invitation_id": str(row["id"]), "email": email, "role": grant.name}
+    told["invited_by"] = str(call.actor.user_id)
+    await events.emit(call.db, organization_id, "member.invited", told, project_id)
     inviter, what = await store.names(call.db, call.actor.user_id, organization_id, project_id)
     url = link_to(call, callback, token, "project" if project_id else "invite")
     await outbox.post(
