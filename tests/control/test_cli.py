@@ -44,6 +44,14 @@ def test_help_lists_every_command() -> None:
         assert f" {name} " in text
 
 
+def test_outbox_says_what_an_id_is(tmp_path: Path) -> None:
+    said = farebox("outbox", "the-first", "--data-dir", str(tmp_path))
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == (
+        "farebox: 'the-first' is no id of a letter: `farebox outbox` lists letters, with theirs first\n"
+    )
+
+
 @pytest.mark.parametrize("name", [*COMMANDS[:-1], "secrets new", "secrets rotate"])
 def test_help_of_a_command_has_a_sentence_and_an_example(name: str) -> None:
     text = helped(*name.split())
