@@ -92,7 +92,7 @@ async def set_up(port: int = 0) -> AsyncIterator[Stage]:
 async def product(
     directory: str, network: Mapping[str, Any], *, workers: int = 1, port: int = 0
 ) -> AsyncIterator[Product]:
-    """``farebox up`` in a process of its own, as anybody would start it, on free ports unless one is named."""
+    """``farebox up`` in a process of its own, as anybody would start it: on a free port, or that one."""
     variables = {
         "FAREBOX_ALLOW_PRIVATE_UPSTREAMS": "true",
         "FAREBOX_NETWORKS": json.dumps([network]),
