@@ -118,6 +118,14 @@ def test_openapi_is_valid() -> None:
     validate(openapi.document(ROOMS))
 
 
+def test_openapi_has_its_sections_in_an_order_of_sense() -> None:
+    made = openapi.document(ROOMS)
+    used = {tag for path in made["paths"].values() for one in path.values() for tag in one.get("tags", ())}
+    names = [one["name"] for one in made["tags"]]
+    assert (names[:3], set(names)) == (["gateway", "publishers", "wallet"], used)
+    assert len(set(names)) == len(names)
+
+
 def test_openapi_names_the_permission_of_every_operation() -> None:
     described = [one for path in openapi.document(ROOMS)["paths"].values() for one in path.values()]
     permissions = {one["operationId"]: one.get("x-permission") for one in described}

@@ -1,4 +1,4 @@
-"""The page behind links in mail, in a real browser: from a letter to a joined team, and what may go wrong."""
+"""Our pages in a real browser: from a letter to a joined team, what may go wrong, and the documentation."""
 
 import re
 import shutil
@@ -156,6 +156,7 @@ async def test_a_link_that_is_over_is_mailed_again(farebox: Farebox, pool: Pool,
         await page.goto(f"{farebox.origin}/auth/link#rese")
         await page.select_option("#again [name=kind]", "reset")
         await fill(page, "again", email=bob)
+        await reads(page, f"If {bob} has an account")
         await page.goto(reset := await link(pool, "reset", bob))
         await fill(page, "choose", new_password="aaaaaaaaaaaa")
         await reads(page, "new password repeats too few characters")
@@ -189,3 +190,19 @@ async def confirmed(farebox: Farebox, pool: Pool, email: str) -> None:
     word = (await link(pool, "verify", email)).rpartition("=")[2]
     url = f"{farebox.origin}/auth/verify-email"
     assert (await farebox.agent.ask("POST", url, body={"token": word})).status == 200
+
+
+async def test_the_documentation_is_searched_by_group(farebox: Farebox) -> None:
+    async with browsing() as page:
+        await page.goto(f"{farebox.origin}/docs")
+        groups = page.locator("nav h2:visible")
+        await groups.first.wait_for()
+        assert (await groups.all_inner_texts())[:3] == ["GATEWAY", "PUBLISHERS", "WALLET"]
+        # How to be let in is said before anything else.
+        assert "POST /auth/login" in " ".join(await page.locator("main > p").all_inner_texts())
+        await page.fill("nav input", "rotate-secret")
+        assert await groups.all_inner_texts() == ["WEBHOOKS"]
+        assert await page.inner_text("#count") == "1 operation"
+        assert await page.locator("main section:visible").count() == 1
+        await page.fill("nav input", "nothing has this name")
+        assert (await groups.count(), await page.inner_text("#count")) == (0, "No operations")
