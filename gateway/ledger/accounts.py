@@ -11,7 +11,10 @@ from gateway.types import Asset
 
 SQL = Statements(__file__)
 
-Kind: TypeAlias = Literal["funded", "promotional", "earnings", "fees", "promotion_budget", "chain", "stripe"]
+Kind: TypeAlias = Literal[
+    "funded", "promotional", "earnings", "payouts", "fees", "promotion_budget", "revenue",
+    "chain", "stripe", "polar", "bank",
+]  # fmt: skip
 
 PLATFORM = UUID("00000000-0000-7000-8000-000000000000")
 """The organization that runs this installation; migration 0001 made it."""
