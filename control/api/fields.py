@@ -14,7 +14,8 @@ OrganizationId = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "format": "uuid"}, {"const": "default"}],
-            "description": "The organization, or `default` for the one your key belongs to.",
+            "description": "The organization, or `default`: your key's, or your personal one when you are "
+            "signed in.",
         }
     ),
 ]
@@ -36,6 +37,14 @@ HeaderName = Annotated[
     shaped(
         r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$",
         "the name of an HTTP header like X-API-Key, without spaces or colons",
+    ),
+]
+HeaderValue = Annotated[
+    str,
+    shaped(
+        r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+        "ASCII characters without control characters, and no space at either end",
+        max_length=4096,
     ),
 ]
 Address = Annotated[

@@ -101,7 +101,11 @@ async def index_v1(call: Call, organization_id: OrgId) -> V1Invitations:
 
 @room.post(at=V1_ORG, access="members.write", fails=[PermissionNotHeld], id="v1_create_org_invitation")
 async def create_v1(call: Call, organization_id: OrgId, *, body: V1NewInvitation) -> V1InvitedShown:
-    """Invite somebody to an organization by mail. Nobody is invited as an owner."""
+    """Invite somebody to an organization by mail. Nobody is invited as an owner.
+
+    The link in the mail works once, within a week, for an account with this address. Inviting the address
+    again sends a new link and ends the old one.
+    """
     grant = await grants.by_name(call.db, organization_id, FROM_V1[body.role])
     assert grant is not None, "these roles are built in"
     row = await invite(call, body.email, grant, None, body.callback_url)
@@ -145,7 +149,10 @@ async def project_index(call: Call, project_id: ProjectId) -> V1Invitations:
 async def project_create(
     call: Call, project_id: ProjectId, *, body: V1NewInvitation
 ) -> Created[V1InvitedShown]:
-    """Invite somebody to one project, and to nothing else of its organization."""
+    """Invite somebody to one project, and to nothing else of its organization.
+
+    The link in the mail works once, within a week, for an account with this address.
+    """
     role = FROM_V1[body.role]
     grant = Grant(role, None, role, permissions.of_project(role))
     row = await invite(call, body.email, grant, project_id, body.callback_url)

@@ -1,37 +1,33 @@
 from dataclasses import dataclass
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
-
 from control.api import credentials
-from control.api.operation import Call, Created, Done, Found, Header, Room
+from control.api.operation import Call, Created, Done, Found, Room
 from control.api.paging import Data
 from control.oauth import exchange, rules, store
 from control.oauth.exchange import ConnectingFailed
-from control.oauth.models import Confirmation, Connection, ConnectionList, Providers, Revoked
+from control.oauth.models import (
+    Bearer,
+    Code,
+    Confirmation,
+    Connection,
+    ConnectionId,
+    ConnectionList,
+    Cookie,
+    ErrorCode,
+    Issuer,
+    Providers,
+    RedirectUri,
+    Revoked,
+    Secret,
+    Slug,
+)  # fmt: skip
 from control.oauth.store import State
 from gateway import connections
 from gateway.kit import crypto, ids
 from gateway.kit.problem import NotFound, Refusal, Unauthorized, invalid
 
 room = Room("oauth", "/oauth")
-
-RedirectUri = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=2048,
-        description="Where the browser goes afterwards: this server's own origin, one that its operator "
-        "allows, or http on the user's own machine.",
-    ),
-]
-Code = Annotated[str | None, Field(max_length=4096)]
-Secret = Annotated[str, Field(max_length=200)]
-Issuer = Annotated[
-    str | None, Field(max_length=2048, description="Who the provider says it is, if it does (RFC 9207).")
-]
-ErrorCode = Annotated[str | None, Field(max_length=200, description="Why the provider sends no code.")]
 
 
 class StateInvalid(Refusal):
@@ -70,7 +66,7 @@ async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: Redire
 @room.get(
     "/{provider}/authorize", access="oauth.write", fails=[NotFound], is_change=True, id="initiate_oauth"
 )
-async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri) -> Found:
+async def authorize(call: Call, provider: Slug, *, redirect_uri: RedirectUri) -> Found:
     """Start connecting an account of yours, by the provider's slug.
 
     Open the URL in `Location` in a browser within ten minutes.
@@ -125,8 +121,8 @@ async def callback_by_id(
     code: Code = None,
     error: ErrorCode = None,
     iss: Issuer = None,
-    authorization: Annotated[str | None, Header("Authorization")] = None,
-    cookie: Annotated[str | None, Header("Cookie")] = None,
+    authorization: Bearer = None,
+    cookie: Cookie = None,
 ) -> Found:
     """Come back from a provider, by its id. See the other callback."""
     back = Back(f"/oauth/providers/{provider_id}/callback", state, code, error, iss)
@@ -143,14 +139,14 @@ async def callback_by_id(
 )
 async def callback(
     call: Call,
-    provider: str,
+    provider: Slug,
     *,
     state: Secret,
     code: Code = None,
     error: ErrorCode = None,
     iss: Issuer = None,
-    authorization: Annotated[str | None, Header("Authorization")] = None,
-    cookie: Annotated[str | None, Header("Cookie")] = None,
+    authorization: Bearer = None,
+    cookie: Cookie = None,
 ) -> Found:
     """Come back from a provider.
 
@@ -285,7 +281,7 @@ async def revoke_by_provider(call: Call, provider_id: UUID) -> Done:
     is_transaction=False,
     id="revoke_connection",
 )
-async def revoke(call: Call, provider: UUID) -> Revoked:
+async def revoke(call: Call, provider: ConnectionId) -> Revoked:
     """Disconnect an account, by the connection's id, and have its tokens revoked at the provider."""
     actor = call.actor
     gone = await connections.delete(call.db, actor.organization_id, actor.user_id, connection_id=provider)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
 
-from control.api.fields import HYPHENATED, HYPHENATED_WORDS, HeaderName, Name
+from control.api.fields import HYPHENATED, HYPHENATED_WORDS, HeaderName, HeaderValue, Name
 from control.api.wording import shaped
 from control.publishers.endpoints import Endpoint, Endpoints, PaymentFlow
 from control.publishers.prices import PriceFields, Pricing, TokenExchange
@@ -12,14 +12,6 @@ from control.publishers.prices import PriceFields, Pricing, TokenExchange
 Json = Any
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=50)]
 Url = Annotated[str, Field(max_length=2048)]
-HeaderValue = Annotated[
-    str,
-    shaped(
-        r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
-        "ASCII characters without control characters, and no space at either end",
-        max_length=4096,
-    ),
-]
 UpstreamHeaders = Annotated[dict[HeaderName, HeaderValue], Field(max_length=50)]
 Slug = Annotated[
     str,

@@ -192,6 +192,24 @@ async def confirmed(farebox: Farebox, pool: Pool, email: str) -> None:
     assert (await farebox.agent.ask("POST", url, body={"token": word})).status == 200
 
 
+async def test_nobody_is_led_to_another_site(farebox: Farebox) -> None:
+    own = ("/docs", "/a?b=1#c=2", "/%09/e.example")
+    foreign = (
+        "//e.example",
+        "/\\e.example",
+        "/\t/e.example",
+        "//",
+        "https://e.example",
+        "javascript:alert(1)",
+        "",
+    )
+    asked = {**{one: one for one in own}, **dict.fromkeys(foreign)}
+    async with browsing() as page:
+        await page.goto(f"{farebox.origin}/auth/link#magic=x")
+        got = {text: await page.evaluate("text => ownPage(text)", text) for text in asked}
+    assert got == asked
+
+
 async def test_the_documentation_is_searched_by_group(farebox: Farebox) -> None:
     async with browsing() as page:
         await page.goto(f"{farebox.origin}/docs")
