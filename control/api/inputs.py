@@ -52,7 +52,9 @@ def parse_body(
 def field_problems(error: ValidationError, place: str) -> Iterator[FieldProblem]:
     """``include_input`` is off because the input may be a secret."""
     for one in error.errors(include_url=False, include_input=False):
-        yield FieldProblem(pointer="/".join([place, *map(str, one["loc"])]), detail=sentence(one))
+        # Where a key of an object is wrong, and not its value, the key is the last step already.
+        steps = [str(step) for step in one["loc"] if step != "[key]"]
+        yield FieldProblem(pointer="/".join([place, *steps]), detail=sentence(one))
 
 
 def unstorable(value: object) -> str | None:

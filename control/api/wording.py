@@ -42,6 +42,7 @@ SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "string_type": lambda context: "should be text",
     "int_type": lambda context: "should be a whole number",
     "int_parsing": lambda context: "should be a whole number",
+    "int_parsing_size": lambda context: "is too large a number",
     "int_from_float": lambda context: "should be a whole number",
     "float_type": lambda context: "should be a number",
     "float_parsing": lambda context: "should be a number",

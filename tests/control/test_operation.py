@@ -297,6 +297,12 @@ def test_a_path_that_disagrees_with_the_parameters_is_refused() -> None:
         Room("things", "/things").get("/{id}", access=None)(show)
 
 
+@pytest.mark.parametrize("path", ["/samples/found", "/docs", "/openapi.json", "/nowhere"])
+async def test_no_answer_says_what_we_are_made_of(samples: Client, path: str) -> None:
+    answer = await samples.get(path, allow_redirects=False)
+    assert answer.headers["Server"] == "farebox"
+
+
 async def test_the_document_and_its_page_are_served_to_anyone(samples: Client) -> None:
     shown = await samples.get("/openapi.json")
     assert (await shown.json())["info"]["title"] == "Farebox API"
