@@ -97,7 +97,9 @@ async def pay(
     """The fee comes from the balance if that has it, and else from the wallet, which pays the upstream."""
     assert order.private_key is not None, "it was just looked at"
     upstream, payer = signed(order.private_key, pair.required, pair.upstream)
-    payments, wallet = {HEADER: upstream}, f"wallet {payer}"
+    payments = {HEADER: upstream}
+    # What the fee is paid from, if there is one.
+    wallet = f"wallet {payer}" if pair.fee is not None else ""
     token, theirs = pair.fee.token if pair.fee else "", pair.upstream.token
     if order.api_key is not None and pair.fee is not None:
         paid = await deliver(

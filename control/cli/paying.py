@@ -123,6 +123,8 @@ def amount_of(atomic: str, token: str, order: Order) -> str:
 
 
 def paid(answer: Answer, order: Order, payment: Mapping[str, object]) -> str:
+    if answer.token_upstream and not answer.paid_from:
+        return "nothing to the gateway"
     charged = answer.headers.get("X-Farebox-Charged")
     amount_atomic = str(payment.get("amount"))
     if charged is None and payment.get("success") is True and amount_atomic.isdecimal():

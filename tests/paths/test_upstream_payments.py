@@ -514,3 +514,20 @@ async def test_the_command_line_pays_both_and_tells_both(resale: Resale, is_fee_
     left = DOLLAR - PRICE // 10 if is_fee_from_balance else 0
     assert await near.balance(account) == left
     assert await near.is_sound()
+
+
+@pytest.mark.parametrize("terms", [{}])
+async def test_the_command_line_tells_what_went_to_whom(resale: Resale, terms: dict[str, Any]) -> None:
+    near = resale.near
+    wallet = {"FAREBOX_PAY_KEY": "0x" + near.agent.private_key.hex()}
+    done = await typed(f"{resale.shop}/a", **wallet)
+    assert done.result.exit_code == 0, done.err
+    assert f"price: 0.25 TUSD on {near.chain.network} for its upstream, and no fee" in done.err
+    assert "paid: nothing to the gateway" in done.err
+    assert "paid to its upstream: 0.25 TUSD, in transaction 0x" in done.err
+
+    await near.move(near.chain.accounts[2], near.chain.accounts[7].address, 10 * DOLLAR - PRICE)
+    poor = await typed(f"{resale.shop}/b", **wallet)
+    assert "answered 402: the upstream of resold did not take the payment" in poor.sorry
+    assert "paid: nothing" in poor.err
+    assert resale.calls == 1
