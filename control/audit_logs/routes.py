@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset
+from control.api.wire_ids import AnyId
 from control.audit_logs import store
 from control.audit_logs.models import AuditLog, AuditLogList, Category, Status
 from gateway.kit.problem import NotFound
@@ -31,10 +32,10 @@ async def index(
     call: Call,
     organization_id: OrganizationId,
     *,
-    actor_id: Annotated[UUID | None, Field(description="Whose: a user's id.")] = None,
+    actor_id: Annotated[AnyId | None, Field(description="Whose: a user's id.")] = None,
     action: Annotated[Text | None, Field(description="An operation's id.")] = None,
     resource_type: Annotated[Text | None, Field(description="An operation's tag.")] = None,
-    resource_id: Annotated[UUID | None, Field(description="The id of what it was about.")] = None,
+    resource_id: Annotated[AnyId | None, Field(description="The id of what it was about.")] = None,
     status: Annotated[
         Status | None,
         Field(description="How it ended; `denied` for want of a permission, `failure` for a wrong password."),

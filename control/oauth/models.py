@@ -12,7 +12,8 @@ RedirectUri = Annotated[
         min_length=1,
         max_length=2048,
         description="Where the browser goes afterwards: this server's own origin, one that its operator "
-        "allows, or http on the user's own machine.",
+        "allows, or http on the user's own machine. Not sent: to `/docs` of this server, where the outcome "
+        "is in the address.",
     ),
 ]
 Code = Annotated[str | None, Field(max_length=4096, description="What the provider exchanges for tokens.")]
