@@ -33,6 +33,7 @@ from control.mail import limits, outbox
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound, Refusal, invalid
+from gateway.ledger import events
 
 room = Room("invites", "/organizations/{organization_id}/invites")
 V1_ORG = "/v1/orgs/{organization_id}/invitations"
@@ -107,7 +108,11 @@ async def index_v1(call: Call, organization_id: OrgId) -> V1Invitations:
 
 @room.post(at=V1_ORG, access="members.write", fails=[PermissionNotHeld], id="v1_create_org_invitation")
 async def create_v1(call: Call, organization_id: OrgId, *, body: V1NewInvitation) -> V1InvitedShown:
-    """Invite somebody to an organization by mail. Nobody is invited as an owner."""
+    """Invite somebody to an organization by mail. Nobody is invited as an owner.
+
+    The link in the mail works once, within a week, for an account with this address. Inviting the address
+    again sends a new link and ends the old one.
+    """
     grant = await grants.by_name(call.db, organization_id, FROM_V1[body.role])
     assert grant is not None, "these roles are built in"
     row = await invite(call, body.email, grant, None, body.callback_url, body.role)
@@ -154,7 +159,10 @@ async def project_index(call: Call, project_id: ProjectId) -> V1Invitations:
 async def project_create(
     call: Call, project_id: ProjectId, *, body: V1NewInvitation
 ) -> Created[V1InvitedShown]:
-    """Invite somebody to one project, and to nothing else of its organization."""
+    """Invite somebody to one project, and to nothing else of its organization.
+
+    The link in the mail works once, within a week, for an account with this address.
+    """
     role = FROM_V1[body.role]
     grant = Grant(role, None, role, permissions.of_project(role))
     row = await invite(call, body.email, grant, project_id, body.callback_url, body.role)
@@ -203,6 +211,9 @@ async def invite(
     new = NewInvitation(organization_id, email, grant.role, grant.role_id, call.actor.user_id, project_id)
     row, token = await invitations.invite(call.db, new)
     call.about(row["id"])
+    told = {"invitation_id": str(row["id"]), "email": email, "role": grant.name}
+    told["invited_by"] = str(call.actor.user_id)
+    await events.emit(call.db, organization_id, "member.invited", told, project_id)
     inviter, what = await store.names(call.db, call.actor.user_id, organization_id, project_id)
     url = link_to(call, callback, token, "project" if project_id else "invite")
     await outbox.post(call.db, email, letters.invitation(inviter, what, role, url), invitations.LIFETIME)

@@ -19,6 +19,7 @@ EventType: TypeAlias = Literal[
     "key.created",
     "key.revoked",
     "key.updated",
+    "member.invited",
     "member.joined",
     "member.removed",
     "member.role_changed",
@@ -99,6 +100,10 @@ CATALOGUE: Mapping[EventType, Described] = {
         {"key_id": ID},
     ),
     "key.updated": Described("An API key's name, scopes or spend caps were changed.", {"key_id": ID}),
+    "member.invited": Described(
+        "Somebody was invited by mail, once more perhaps. The link is in the letter only.",
+        {"invitation_id": ID, "email": "ada@example.com", "role": "editor", "invited_by": ID},
+    ),
     "member.joined": Described(
         "Somebody accepted an invitation. `project_id` is there for a project's member, as in the other "
         "events of members.",
