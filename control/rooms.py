@@ -3,12 +3,15 @@
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
+from control.deposit.routes import room as deposit
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
+from control.payment_events.routes import room as payment_events
+from control.payment_methods.routes import room as payment_methods
 from control.payments.routes import room as payments
 from control.permissions.routes import room as permissions
 from control.projects.routes import room as projects
@@ -22,12 +25,15 @@ ROOMS = (
     api_keys,
     audit_logs,
     auth,
+    deposit,
     facilitator,
     invites,
     me,
     members,
     oauth,
     organizations,
+    payment_events,
+    payment_methods,
     payments,
     permissions,
     projects,

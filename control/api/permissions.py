@@ -16,6 +16,8 @@ CATALOGUE: Mapping[str, str] = {
     "api_keys.read": "List API keys, without the keys themselves.",
     "api_keys.write": "Create, narrow and revoke API keys.",
     "audit_logs.read": "Read who changed what, when and from where.",
+    "billing.read": "See invoices, what was paid for them, and cards.",
+    "billing.write": "Pay invoices, and add and remove cards.",
     "facilitator.use": "Verify and settle payments for others, within the gas budget.",
     "members.read": "List members and invitations.",
     "members.write": "Invite and remove members, and give them roles.",
@@ -64,6 +66,7 @@ EDITOR = VIEWER | {
 ADMIN = EDITOR | {
     "api_keys.write",
     "audit_logs.read",
+    "billing.write",
     "members.write",
     "oauth_providers.write",
     "organizations.write",

@@ -198,7 +198,9 @@ async def read(
             positional.append(value)
         else:
             keywords[item.parameter] = value
-    if operation.body is not None:
+    if operation.is_raw:
+        keywords["body"] = await request.read()
+    elif operation.body is not None:
         keywords["body"] = parse_body(operation.body, request.headers, await request.read(), problems)
     if problems:
         raise Invalid(problems)

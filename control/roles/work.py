@@ -9,8 +9,11 @@ import structlog
 
 from config.settings import Settings
 from control.mail import outbox
+from control.processors import events as payment_events
+from control.processors import reversals
 from control.roles import pruning
 from control.roles.base import Base, based
+from control.roles.charging import clerking
 from control.roles.delivering import delivering
 from control.webhooks import store as webhooks
 from gateway.ledger import holds
@@ -34,6 +37,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
         await stack.enter_async_context(delivering(base.pool, settings))
+        await stack.enter_async_context(clerking(base.pool, settings))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, prune, measure):
@@ -72,6 +76,9 @@ async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
+    metrics.PAYMENT_EVENTS_WAITING.set((counted := await payment_events.counts(base.pool))[0])
+    metrics.PAYMENT_EVENTS_FAILED.set(counted[1])
+    metrics.CARD_DEBTS.set(await reversals.count(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)
