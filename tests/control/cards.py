@@ -14,6 +14,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 from config.card_payments import Stripe
 from control import app
 from control.api.ports import Ports
+from control.identity import people
+from control.identity.people import Newcomer
 from control.processors.jobs import Clerk
 from control.processors.port import Processors
 from control.processors.stripe_api import StripeApi
@@ -21,7 +23,7 @@ from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, moves
 from gateway.ledger.accounts import PLATFORM, Kind
-from tests.control.conftest import TEST_USDC, Client, Member
+from tests.control.conftest import TEST_USDC, Client, Member, bearer
 from tests.fakes.stripe import FakeStripe, running
 
 NEW_SECRET = "whsec_" + "b2" * 16
@@ -108,6 +110,14 @@ async def api_of(fake: FakeStripe, ports: Ports) -> AsyncIterator[StripeApi]:
 
 def taking(ports: Ports, api: StripeApi) -> Ports:
     return replace(ports, processors=Processors(stripe=api))
+
+
+async def operating(pool: Pool) -> dict[str, str]:
+    who = await people.create(pool, "agent", "Operator", None)
+    await pool.execute(
+        "INSERT INTO members (organization_id, user_id, role) VALUES ($1, $2, 'owner')", PLATFORM, who.user_id
+    )
+    return await bearer(pool, Newcomer(who.user_id, PLATFORM, who.created_at))
 
 
 def seconds_ago(seconds: int) -> int:

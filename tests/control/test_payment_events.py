@@ -5,11 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from stripe import WebhookSignature
 
 from control.processors import events
 from control.processors.jobs import Clerk
 from gateway.kit.sql import Pool
-from tests.control.cards import NEW_SECRET, Till, seconds_ago
+from tests.control.cards import NEW_SECRET, Till, operating, seconds_ago
 from tests.control.cards import stripe as stripe
 from tests.control.cards import till as till
 
@@ -71,8 +72,6 @@ async def test_both_secrets_are_good_while_one_is_replaced(till: Till, pool: Poo
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"id": 7, "type": "x"}', b'{"id": "evt_1"}', b"{"])
 async def test_what_is_signed_and_no_event_is_refused(till: Till, body: bytes) -> None:
-    from stripe import WebhookSignature
-
     header = WebhookSignature.generate_signature_header(body.decode(), till.stripe.secret)
     assert await till.send(body, header) == 400
 
@@ -171,16 +170,3 @@ async def test_the_operator_sees_and_retries_what_failed(till: Till, pool: Pool)
     response = await till.client.post(f"{path}/retry", headers=operator)
     assert response.status == 404, "what is done is not done again"
     assert (await till.client.get(path)).status == 403
-
-
-async def operating(pool: Pool) -> dict[str, str]:
-    from control.identity import people
-    from control.identity.people import Newcomer
-    from gateway.ledger.accounts import PLATFORM
-    from tests.control.conftest import bearer
-
-    who = await people.create(pool, "agent", "Operator", None)
-    await pool.execute(
-        "INSERT INTO members (organization_id, user_id, role) VALUES ($1, $2, 'owner')", PLATFORM, who.user_id
-    )
-    return await bearer(pool, Newcomer(who.user_id, PLATFORM, who.created_at))

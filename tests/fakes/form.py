@@ -46,22 +46,20 @@ def listed(value: Any) -> Any:
 
 
 @cache
-def adapter(params: type[Any]) -> TypeAdapter[dict[str, Any]]:
+def adapter(params: Any) -> TypeAdapter[Any]:
     """Of what is sent: the SDK's types have the options of a request beside its parameters."""
     options = RequestOptions.__annotations__
-    sent = TypedDict(  # type: ignore[misc]
-        params.__name__,  # type: ignore[arg-type]
-        {name: hint for name, hint in params.__annotations__.items() if name not in options},  # type: ignore[misc]
-    )
+    hints = {name: hint for name, hint in params.__annotations__.items() if name not in options}
+    sent = TypedDict(params.__name__, hints)  # type: ignore[misc]
     sent.__pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)  # type: ignore[attr-defined]
-    made: TypeAdapter[dict[str, Any]] = TypeAdapter(sent)
+    made: TypeAdapter[Any] = TypeAdapter(sent)
     made.rebuild(raise_errors=True, _types_namespace=vars(sys.modules[params.__module__]))
     return made
 
 
-def checked(params: type[Any], given: dict[str, Any]) -> dict[str, Any]:
+def checked(params: Any, given: dict[str, Any]) -> dict[str, Any]:
     try:
-        found = adapter(params).validate_python(given, extra="forbid")
+        found: dict[str, Any] = adapter(params).validate_python(given, extra="forbid")
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"] if str(part) not in ("list", "union")]

@@ -1,7 +1,7 @@
-"""Stripe, as far as this gateway asks it: as strict about parameters and idempotency keys, and in its words.
+"""Stripe, as far as this gateway asks it: as strict about parameters and keys, and in its words.
 
-Objects are those of Stripe's published fixtures; which parameters there are is what the SDK's types say, which
-are generated from Stripe's own description of its API.
+Objects are those of Stripe's published fixtures; which parameters there are is what the SDK's types say,
+which are generated from Stripe's own description of its API.
 """
 
 import json
@@ -312,8 +312,8 @@ def attempted(act: Callable[..., Json], given: Json, path: dict[str, str]) -> tu
 def again(key: str, asked: str, first: str, status: int, said: Json) -> web.Response:
     if asked != first:
         text = (
-            "Keys for idempotent requests can only be used with the same parameters they were first used with. "
-            f"Try using a key other than '{key}' if you meant to execute a different request."
+            "Keys for idempotent requests can only be used with the same parameters they were first used "
+            f"with. Try using a key other than '{key}' if you meant to execute a different request."
         )
         raise Refused(400, type="idempotency_error", message=text)
     return respond(status, said, {"Idempotent-Replayed": "true"})
