@@ -171,11 +171,6 @@ class Operation:
         return "text/csv" if hint is Csv else "image/*" if hint == Blob | Found else None
 
     @property
-    def is_raw(self) -> bool:
-        """Whether it takes its body as it came: a signature is made of the very bytes."""
-        return typing.get_type_hints(self.handler).get("body") is bytes
-
-    @property
     def is_idempotent(self) -> bool:
         """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
         return is_creating(self.method, self.access, self.status)

@@ -11,7 +11,7 @@ from aiohttp import web
 from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.inputs import SURROGATE, parse, parse_body
+from control.api.inputs import SURROGATE, is_raw, parse, parse_body
 from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
@@ -198,7 +198,7 @@ async def read(
             positional.append(value)
         else:
             keywords[item.parameter] = value
-    if operation.is_raw:
+    if is_raw(operation.handler):
         keywords["body"] = await request.read()
     elif operation.body is not None:
         keywords["body"] = parse_body(operation.body, request.headers, await request.read(), problems)

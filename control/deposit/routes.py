@@ -19,6 +19,7 @@ from control.processors.port import (
 from gateway.answers.again import KeyReused
 from gateway.kit import money
 from gateway.kit.problem import Invalid, NotFound, invalid
+from gateway.kit.sql import Db
 
 room = Room("deposit", "/wallet/deposit")
 
@@ -56,12 +57,13 @@ async def create(
         said = f"is not between {limits.deposit_cents_min} and {limits.deposit_cents_max} cents"
         raise invalid("body/amount_cents", said)
     processor = call.ports.processors.taking(call.actor.mode, body.provider)
+    asset = processor.asset
+    new = NewPayment(
+        call.actor.organization_id, call.actor.user_id, processor.provider, asset.id, body.amount_cents,
+        payments.atomic(body.amount_cents, asset.decimals), None, idempotency_key, body.referral_code,
+    )  # fmt: skip
     async with call.transaction() as db:
-        new = NewPayment(
-            call.actor.organization_id, call.actor.user_id, processor.provider, processor.asset,
-            body.amount_cents, None, idempotency_key, body.referral_code,
-        )  # fmt: skip
-        payment = await payments.begin(db, new) or await found_again(call, new)
+        payment = await payments.begin(db, new) or await found_again(db, new)
         call.about(payment.id)
     url = payment.url or await opened(call, processor, payment)
     total = payment.amount_cents * MILLIONTHS_PER_CENT
@@ -79,11 +81,11 @@ async def create(
     return Data(data=answer)
 
 
-async def found_again(call: Call, new: NewPayment) -> Payment:
+async def found_again(db: Db, new: NewPayment) -> Payment:
     assert new.request_key is not None, "without a key nothing is in a deposit's place"
-    payment = await payments.by_request(call.db, new.organization_id, new.request_key)
+    payment = await payments.by_request(db, new.organization_id, new.request_key)
     assert payment is not None, "payments are never removed"
-    asked = (new.provider, new.asset.id, new.amount_cents, new.invoice_id)
+    asked = (new.provider, new.asset_id, new.amount_cents, new.invoice_id)
     if (payment.provider, payment.asset_id, payment.amount_cents, payment.invoice_id) != asked:
         raise KeyReused("this key was used for another deposit; use a new key")
     if payment.url is None and payment.created_at < datetime.now(UTC) - ASKED_AGAIN:

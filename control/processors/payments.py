@@ -10,9 +10,11 @@ from asyncpg import Record
 from control.processors.port import Provider, Standing
 from gateway.kit import ids
 from gateway.kit.sql import Db, Statements
-from gateway.types import Asset, Mode
+from gateway.types import Mode
 
 SQL = Statements(__file__)
+
+CENT_DECIMALS = 2
 
 Purpose: TypeAlias = Literal["deposit", "invoice"]
 State: TypeAlias = Literal["created", "open", "paid", "failed", "expired", "canceled"]
@@ -47,30 +49,26 @@ class NewPayment:
     organization_id: UUID
     created_by: UUID
     provider: Provider
-    asset: Asset
+    asset_id: UUID
     amount_cents: int
+    amount: int
     invoice_id: UUID | None = None
     request_key: str | None = None
     referral_code: str | None = None
 
 
-class AssetTooCoarse(ValueError):
-    """It cannot be told apart what is less than a cent: money would be lost or made by rounding."""
-
-
-def atomic(amount_cents: int, asset: Asset) -> int:
-    """A dollar for a dollar; exact, because an asset that has no cents is none to deposit."""
-    if asset.decimals < 2:
-        raise AssetTooCoarse(f"{asset.symbol} has {asset.decimals} decimals, and cents need two")
-    return amount_cents * int(10 ** (asset.decimals - 2))
+def atomic(amount_cents: int, decimals: int) -> int:
+    """A dollar for a dollar, and exact."""
+    assert decimals >= CENT_DECIMALS, "an asset that has no cents is none to deposit"
+    return amount_cents * int(10 ** (decimals - CENT_DECIMALS))
 
 
 async def begin(db: Db, new: NewPayment) -> Payment | None:
     """Write down a payment before its processor hears of it. None if there is one in its place already."""
     purpose: Purpose = "deposit" if new.invoice_id is None else "invoice"
     row = await db.fetchrow(
-        SQL.begin, ids.new(), new.organization_id, new.created_by, new.provider, new.asset.id, purpose,
-        new.invoice_id, new.request_key, new.amount_cents, atomic(new.amount_cents, new.asset),
+        SQL.begin, ids.new(), new.organization_id, new.created_by, new.provider, new.asset_id, purpose,
+        new.invoice_id, new.request_key, new.amount_cents, new.amount,
         new.referral_code,
     )  # fmt: skip
     return payment(row)

@@ -75,7 +75,8 @@ class FakePolar:
         tax = amount * 19 // 100
         order: Json = dict.fromkeys(NO_ORDER) | {
             "id": str(uuid4()), "created_at": now(), "status": "paid", "paid": True,
-            "subtotal_amount": amount, "discount_amount": 0, "net_amount": amount, "tax_amount": tax, "total_amount": amount + tax,
+            "subtotal_amount": amount, "discount_amount": 0, "net_amount": amount, "tax_amount": tax,
+            "total_amount": amount + tax,
             "applied_balance_amount": 0, "due_amount": amount + tax, "refunded_amount": 0,
             "refunded_tax_amount": 0, "currency": page["currency"], "billing_reason": "purchase",
             "is_invoice_generated": False, "customer_id": customer_id, "product_id": self.product_id,
@@ -98,7 +99,8 @@ class FakePolar:
         )
         made = {
             "id": str(uuid4()), "created_at": now(), "modified_at": None, "metadata": {},
-            "status": "succeeded", "reason": "customer_request", "amount": amount, "tax_amount": 0, "currency": order["currency"],
+            "status": "succeeded", "reason": "customer_request", "amount": amount, "tax_amount": 0,
+            "currency": order["currency"],
             "organization_id": ORGANIZATION, "order_id": order_id, "subscription_id": None,
             "customer_id": order["customer_id"], "revoke_benefits": False, "dispute": None,
         }  # fmt: skip
