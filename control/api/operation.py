@@ -1,10 +1,10 @@
 """Turn an annotated handler into an operation that ``serve`` runs and ``openapi`` documents.
 
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
-query string, except ``body`` and those annotated with ``Header``; a ``body`` of bytes is the raw one. The
-return annotation is the response: a model is 200, ``Headed[Model]`` is 200 with headers of its own,
-``Created[Model]`` is 201, ``Found`` is 302, ``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found``
-is an image here or elsewhere, ``Csv`` is a file to be saved.
+query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
+model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
+``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere, ``Csv`` is a
+file to be saved.
 """
 
 import inspect
