@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from stripe import WebhookSignature
 
-from control.processors import events
+from control.processors import events, jobs
 from control.processors.jobs import Clerk
 from gateway.kit.sql import Pool
+from gateway.kit.tasks import Crew
 from tests.control.cards import NEW_SECRET, Till, operating, seconds_ago
 from tests.control.cards import stripe as stripe
 from tests.control.cards import till as till
@@ -145,6 +146,33 @@ async def test_a_worker_that_dies_is_followed_by_another(till: Till, pool: Pool)
     await pool.execute("UPDATE payment_events SET state = 'waiting'")
     assert await till.work() == 1
     assert (await till.balance(), await till.events()) == (1000 * CENT, [("done", None)])
+
+
+async def test_the_clerk_outlives_what_it_cannot_do(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = await till.deposit()
+    session = till.stripe.pay(await till.session_of(made["deposit_id"]))
+    await till.tell("checkout.session.completed", session)
+    lease, calls = events.lease, list[int]()
+
+    async def failing(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("the database is away")
+        return await lease(*args)
+
+    async def credited() -> None:
+        while await till.balance() == 0:  # noqa: ASYNC110 - a job does it, and tells nobody
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(events, "lease", failing)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.05)
+    crew = Crew()
+    crew.start(till.clerk.run())
+    try:
+        await asyncio.wait_for(credited(), 10)
+    finally:
+        await crew.close()
+    assert await till.balance() == 1000 * CENT
 
 
 async def test_the_operator_sees_and_retries_what_failed(till: Till, pool: Pool) -> None:
