@@ -36,6 +36,7 @@ from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.plans import FREE, Invoicing, Plans
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -190,6 +191,8 @@ class Settings(BaseSettings):
     accounts: Accounts = Accounts()
     mail: Mail = Mail()
     bootstrap: Bootstrap = Bootstrap()
+    invoicing: Invoicing = Invoicing()
+    plans: Annotated[Plans, NoDecode, BeforeValidator(parse_json)] = (FREE,)
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

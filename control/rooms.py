@@ -3,9 +3,12 @@
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
+from control.billing.routes import room as billing
+from control.consumption.routes import room as consumption
 from control.deposit.routes import room as deposit
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
+from control.invoices.routes import room as invoices
 from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
@@ -14,6 +17,7 @@ from control.payment_events.routes import room as payment_events
 from control.payment_methods.routes import room as payment_methods
 from control.payments.routes import room as payments
 from control.permissions.routes import room as permissions
+from control.plans.routes import room as plans
 from control.projects.routes import room as projects
 from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
@@ -28,9 +32,12 @@ ROOMS = (
     api_keys,
     audit_logs,
     auth,
+    billing,
+    consumption,
     deposit,
     facilitator,
     invites,
+    invoices,
     me,
     members,
     oauth,
@@ -39,6 +46,7 @@ ROOMS = (
     payment_methods,
     payments,
     permissions,
+    plans,
     projects,
     providers,
     publishers,

@@ -126,6 +126,8 @@ def success(operation: Operation, summary: str, schemas: Mapping[Slot, Json]) ->
     if operation.returns is not None:
         schema = schemas[f"{operation.id}/returns", "serialization"]
         out["content"] = {"application/json": {"schema": schema}}
+    if operation.is_printable:
+        out["content"]["text/html"] = {"schema": {"type": "string"}}
     return out
 
 

@@ -1,10 +1,9 @@
 """Turn an annotated handler into an operation that ``serve`` runs and ``openapi`` documents.
 
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
-query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
-model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
-``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere, ``Csv`` is a
-file to be saved.
+query string, except ``body`` and ``Header``s. It returns the response: a model is 200, ``Headed[Model]`` 200
+with headers, ``Created[Model]`` 201, ``Found`` 302, ``None`` 204, ``Done`` 200 without a body,
+``Blob | Found`` an image here or elsewhere, ``Csv`` a file, ``Model | Html`` what ``Accept`` prefers.
 """
 
 import inspect
@@ -58,6 +57,13 @@ class Blob:
     content: bytes = field(repr=False)
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Html:
+    """A page to look at and to print, without scripts."""
+
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,10 @@ class Operation:
         return "text/csv" if hint is Csv else "image/*" if hint == Blob | Found else None
 
     @property
+    def is_printable(self) -> bool:
+        return Html in typing.get_args(typing.get_type_hints(self.handler)["return"])
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
         return is_creating(self.method, self.access, self.status)
@@ -266,6 +276,8 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
         return bodiless[annotation], None
     if annotation == Blob | Found or annotation is Csv:
         return 200, None
+    if Html in typing.get_args(annotation):
+        return 200, TypeAdapter(typing.get_args(annotation)[0])
     origin = typing.get_origin(annotation)
     if origin in (Created, Headed):
         return 201 if origin is Created else 200, TypeAdapter(typing.get_args(annotation)[0])

@@ -12,7 +12,7 @@ from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
 from control.api.inputs import SURROGATE, is_raw, parse, parse_body
-from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Operation, Room
+from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Html, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
@@ -22,6 +22,13 @@ from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
 PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
+
+# A page has nothing but its own style: whatever a name in it might turn out to be, it runs and loads nothing.
+PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Vary": "Accept",
+}
 
 
 def mount(app: web.Application, rooms: Sequence[Room]) -> None:
@@ -212,12 +219,16 @@ def answer(operation: Operation, result: Any) -> web.Response:
         return web.Response(status=302, headers={"Location": result.location, **result.headers})
     if isinstance(result, Blob):
         return web.Response(body=result.content, headers=result.headers, content_type=result.content_type)
+    if isinstance(result, Html):
+        return web.Response(text=result.text, headers=PAGE, content_type="text/html")
     if isinstance(result, Csv):
         saved = {"Content-Disposition": f'attachment; filename="{result.filename}"'}
         return web.Response(body=result.content, headers=saved, content_type="text/csv", charset="utf-8")
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result
-    headers = result.headers if isinstance(result, Headed) else {}
+    headers = dict(result.headers) if isinstance(result, Headed) else {}
+    if operation.is_printable:
+        headers["Vary"] = "Accept"
     body = operation.returns.dump_json(value)
     return web.Response(body=body, status=operation.status, headers=headers, content_type="application/json")

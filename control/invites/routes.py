@@ -29,6 +29,8 @@ from control.invites.models import (
     V1Revoked,
 )
 from control.mail import limits, outbox
+from control.quotas import headroom
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound, Refusal, invalid
 
 room = Room("invites", "/organizations/{organization_id}/invites")
@@ -74,7 +76,7 @@ async def revoke(call: Call, organization_id: OrganizationId, invite_id: RootInv
 @room.post(
     at="/auth/accept-invite",
     access="account.write",
-    fails=[NotFound, InviteOver],
+    fails=[NotFound, InviteOver, QuotaExceeded],
     id="accept_organization_invite",
 )
 async def accept(call: Call, *, body: InviteToken) -> Data[AcceptedInvite]:
@@ -125,7 +127,10 @@ async def revoke_v1(call: Call, organization_id: OrgId, invitation_id: Invitatio
 
 
 @room.post(
-    at="/v1/org-invitations/accept", access="account.write", fails=[InviteOver], id="v1_accept_org_invitation"
+    at="/v1/org-invitations/accept",
+    access="account.write",
+    fails=[InviteOver, QuotaExceeded],
+    id="v1_accept_org_invitation",
 )
 async def accept_v1(call: Call, *, body: V1Accept) -> V1Accepted:
     """Join an organization that you were invited to. A member stays in the role they have."""
@@ -220,6 +225,10 @@ def link_to(call: Call, callback: str | None, token: str, kind: str) -> str:
 async def accepted_by(call: Call, token: str, *, is_project: bool) -> Accepted | None:
     accepted = await invitations.accept(call.db, token, call.actor.user_id, is_project=is_project)
     if accepted is not None:
+        if accepted.project_id is None:
+            # They are counted already. When this refuses, nothing happened, and the link still works.
+            plans = call.ports.settings.plans
+            await headroom.require(call.db, plans, accepted.organization_id, "members", adding=0)
         # It is told where it changed something, which is not where the asker is at home.
         call.about(accepted.invitation_id, organization_id=accepted.organization_id)
     return accepted

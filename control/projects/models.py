@@ -89,7 +89,7 @@ class V1Project(Camel):
     org_name: str
     org_personal: bool
     region: str
-    tier: Annotated[Literal["free"], Field(description="There is one.")] = "free"
+    tier: Annotated[str, Field(description="The organization's plan, by its name in `GET /plans`.")]
     shard_id: Annotated[str | None, Field(description="Null until the project has a database.")] = None
     data_schema_name: Annotated[str | None, Field(description="Null until the project has a database.")] = (
         None

@@ -22,6 +22,7 @@ from control.publishers.models import (
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.saving import SlugTaken
 from control.publishers.standing import OperatedPublisher, Standing
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound
 from gateway.ledger import events
 
@@ -53,7 +54,12 @@ async def index(
     return page(found, total, limit, offset)
 
 
-@room.post(access="publishers.write", fails=[SlugTaken], is_transaction=False, id="create_publisher")
+@room.post(
+    access="publishers.write",
+    fails=[SlugTaken, QuotaExceeded],
+    is_transaction=False,
+    id="create_publisher",
+)
 async def create(
     call: Call, organization_id: OrganizationId, *, body: NewPublisher
 ) -> Created[Data[Publisher]]:

@@ -10,6 +10,7 @@ from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.plan import Body, Plan, Subject, asset_ids_in, blank, plan
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.store import Columns, Listed
+from control.quotas import headroom
 from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
@@ -26,6 +27,7 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
     made = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, made)
     async with call.transaction() as db:
+        await headroom.require(db, call.ports.settings.plans, organization_id, "publishers")
         is_free = body.slug not in rules.RESERVED_SLUGS
         if not is_free or not await store.insert(
             db, subject.publisher_id, organization_id, body.slug, made.columns

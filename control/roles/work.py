@@ -8,9 +8,12 @@ from datetime import timedelta
 import structlog
 
 from config.settings import Settings
+from control.invoicing import drafting, monthly
 from control.mail import outbox
+from control.metering import meters, rollups
 from control.processors import events as payment_events
 from control.processors import reversals
+from control.quotas import headroom
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.charging import clerking
@@ -40,7 +43,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(clerking(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, measure):
+            for job in (sweep, reconcile, recheck, prune, roll_up, watch, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -72,6 +75,23 @@ async def prune(base: Base) -> None:
     await pruning.prune(base.pool, base.settings)
 
 
+async def roll_up(base: Base) -> None:
+    await rollups.roll_up(base.pool)
+    await meters.advance(base.pool)
+
+
+async def watch(base: Base) -> None:
+    await headroom.watch(base.pool, base.settings.plans)
+
+
+async def bill(base: Base) -> None:
+    settings = base.settings
+    if settings.invoicing.is_automatic:
+        terms = drafting.terms(settings.plans, settings.networks)
+        if count := await monthly.bill(base.pool, terms):
+            log.info("job.billed", organizations=count)
+
+
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
@@ -82,3 +102,4 @@ async def measure(base: Base) -> None:
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)
+    metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 EventType: TypeAlias = Literal[
+    "invoice.issued",
+    "invoice.paid",
+    "invoice.voided",
     "key.cap_near",
     "key.cap_reached",
     "key.created",
@@ -22,6 +25,7 @@ EventType: TypeAlias = Literal[
     "organization.updated",
     "payment.reversed",
     "payment.settled",
+    "plan.changed",
     "project.created",
     "project.deleted",
     "project.moved",
@@ -29,6 +33,8 @@ EventType: TypeAlias = Literal[
     "publisher.created",
     "publisher.deleted",
     "publisher.updated",
+    "quota.near",
+    "quota.reached",
     "wallet.balance_low",
     "wallet.deposited",
     "webhook.disabled",
@@ -49,8 +55,18 @@ MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
+QUOTA = {"quota": "projects", "used": "8", "limit": "10", "plan": "free", "is_hard": True}
+INVOICE = {"invoice_id": ID, "invoice_number": "INV-000042", "month": "2026-10", "total_usd": "29.00"}
 
 CATALOGUE: Mapping[EventType, Described] = {
+    "invoice.issued": Described(
+        "An invoice of a month was issued. One with nothing due is paid at once.", INVOICE
+    ),
+    "invoice.paid": Described(
+        "An invoice was paid: from your balance (`wallet`), or by `stripe`, `polar` or `bank`.",
+        {**INVOICE, "source": "stripe"},
+    ),
+    "invoice.voided": Described("The operator voided an invoice: nothing is owed for it.", INVOICE),
     "key.cap_near": Described(
         "An API key has spent 80 % of a cap. Once a day for the day's cap, once for the total.",
         {**CAP, "spent_millionths": "8200000"},
@@ -91,6 +107,10 @@ CATALOGUE: Mapping[EventType, Described] = {
         "balance are too many to be told one by one. Kept only while a webhook wants it.",
         {**MONEY, "description": "GET weather /oslo"},
     ),
+    "plan.changed": Described(
+        "The organization chose another plan, which holds from `starts_at`.",
+        {"plan_id": ID, "plan": "pro", "starts_at": "2026-11-01T00:00:00+00:00"},
+    ),
     "project.created": Described("A project was created.", PROJECT),
     "project.deleted": Described("A project was deleted.", {"project_id": ID}),
     "project.moved": Described(
@@ -101,6 +121,11 @@ CATALOGUE: Mapping[EventType, Described] = {
     "publisher.created": Described("A publisher was put on sale.", PUBLISHER),
     "publisher.deleted": Described("A publisher was deleted.", {"publisher_id": ID}),
     "publisher.updated": Described("A publisher, or what a call costs, was changed.", {"publisher_id": ID}),
+    "quota.near": Described("80 % of a quota is used. Once a month for each quota.", QUOTA),
+    "quota.reached": Described(
+        "A quota is used up. `is_hard` says whether more is refused. Once a month for each quota.",
+        {**QUOTA, "used": "10"},
+    ),
     "wallet.balance_low": Described(
         "A charge took your balance of an asset below the threshold.",
         {"asset_id": ID, "threshold_atomic": "1000000", "balance_atomic": "990000"},

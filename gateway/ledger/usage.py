@@ -34,3 +34,8 @@ COLUMNS = attrgetter(*Usage.__slots__)
 
 async def record(db: Db, events: Sequence[Usage]) -> None:
     await db.execute(SQL.record, *zip(*map(COLUMNS, events), strict=True))
+
+
+async def disown(db: Db, unborn: int, timeout_seconds: float) -> None:
+    """After a restore into another cluster, whose transactions have lower numbers; see ``rollups``."""
+    await db.execute(SQL.disown, unborn, timeout=timeout_seconds)

@@ -122,3 +122,7 @@ MAILS_WAITING = Gauge(
 MAILS_FAILED = Gauge(
     "farebox_mails_failed", "Letters of the last week that were given up.", multiprocess_mode="livemax"
 )
+ROLLUP_SECONDS = Gauge(
+    "farebox_usage_rollup_age_seconds", "Since usage was last added up by the hour and the day.",
+    multiprocess_mode="livemin",
+)  # fmt: skip

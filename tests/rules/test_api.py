@@ -23,6 +23,9 @@ CHECKED_IN = Path(__file__).parents[2] / "control" / "openapi.json"
 # Operations that a stranger may call, by id, each with the reason.
 FOR_ANYONE = {
     "agent_register",          # how a stranger stops being one
+    "get_plan",                # a price list
+    "list_plans",              # a price list
+    "v1_list_plans",           # the same
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window
