@@ -1,5 +1,9 @@
 """A payment that stands otherwise than we knew: money is credited here, once, and nowhere else by card."""
 
+from uuid import UUID
+
+from control.invoicing import paying
+from control.invoicing.paying import AmountDiffers
 from control.processors import payments, reversals
 from control.processors.payments import Payment, Purpose
 from control.processors.port import Mismatch, Provider, Reversal, Standing
@@ -25,7 +29,7 @@ async def settle(
         check(payment, standing, await payments.mode_of(db, payment.asset_id))
         await payments.stands(db, payment.id, standing)
         if standing.state == "paid" and payment.state != "paid":
-            await payments.paid(db, payment.id, await book(db, payment))
+            await payments.paid(db, payment.id, await book(db, payment, standing))
         if found:
             await reversals.apply(db, await payments.lock(db, payment.id), found)
     return None
@@ -53,7 +57,10 @@ def check(payment: Payment, standing: Standing, mode: str) -> None:
         )
 
 
-async def book(db: Db, payment: Payment) -> Purpose:
+async def book(db: Db, payment: Payment, standing: Standing) -> Purpose:
+    if payment.invoice_id is not None and await is_invoice_paid(db, payment, payment.invoice_id, standing):
+        return "invoice"
+    # Of an invoice, too: somebody paid it otherwise, or it was voided, and the money is theirs to spend.
     clearing = await accounts.ensure(db, accounts.PLATFORM, payment.asset_id, payment.provider)
     funded = await accounts.ensure(db, payment.organization_id, payment.asset_id, "funded")
     text = f"Deposit by card of {payment.amount_cents // 100}.{payment.amount_cents % 100:02} USD"
@@ -67,3 +74,11 @@ async def book(db: Db, payment: Payment) -> Purpose:
         }
         await events.emit(db, payment.organization_id, "wallet.deposited", told)
     return "deposit"
+
+
+async def is_invoice_paid(db: Db, payment: Payment, invoice_id: UUID, standing: Standing) -> bool:
+    reference = standing.intent_id or str(payment.id)
+    try:
+        return await paying.mark_paid(db, invoice_id, payment.amount_cents, payment.provider, reference)
+    except AmountDiffers as error:
+        raise Mismatch(f"invoice {invoice_id}: {error}") from None
