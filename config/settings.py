@@ -5,7 +5,6 @@ Values come from ``default.toml``, then the file given with ``--config``, then `
 settings object.
 """
 
-import json
 import os
 import re
 import tomllib
@@ -31,6 +30,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.card_payments import CardPayments, Polar, Stripe
+from config.lists import parse_json
 from config.money import Fees, Payouts, Reconcile, Wallet
 from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
@@ -43,16 +44,6 @@ DEFAULTS = Path(__file__).with_name("default.toml")
 
 class SettingsError(Exception):
     """What is wrong with the settings, in sentences that name each one."""
-
-
-def parse_json(value: object) -> object:
-    """Lists arrive from the environment as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from None
 
 
 class Listen(BaseModel, frozen=True, extra="forbid"):
@@ -188,6 +179,9 @@ class Settings(BaseSettings):
     facilitator: Facilitation = Facilitation()
     reconcile: Reconcile = Reconcile()
     webhooks: Webhooks = Webhooks()
+    stripe: Stripe = Stripe()
+    polar: Polar = Polar()
+    card_payments: CardPayments = CardPayments()
     oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()

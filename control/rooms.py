@@ -7,6 +7,7 @@ from control.auth.routes import room as auth
 from control.billing.routes import room as billing
 from control.charges.routes import room as charges
 from control.consumption.routes import room as consumption
+from control.deposit.routes import room as deposit
 from control.earnings.routes import room as earnings
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
@@ -15,6 +16,8 @@ from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
 from control.organizations.routes import room as organizations
+from control.payment_events.routes import room as payment_events
+from control.payment_methods.routes import room as payment_methods
 from control.payments.routes import room as payments
 from control.payouts.routes import room as payouts
 from control.permissions.routes import room as permissions
@@ -37,6 +40,7 @@ ROOMS = (
     billing,
     charges,
     consumption,
+    deposit,
     earnings,
     facilitator,
     invites,
@@ -45,6 +49,8 @@ ROOMS = (
     members,
     oauth,
     organizations,
+    payment_events,
+    payment_methods,
     payments,
     payouts,
     permissions,

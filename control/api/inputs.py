@@ -2,17 +2,25 @@
 
 import math
 import re
+import typing
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from control.api.operation import Input
+from control.api.operation import Handler, Input
 from control.api.wording import sentence
 from gateway.kit.problem import FieldProblem
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@cache
+def is_raw(handler: Handler) -> bool:
+    """Whether an operation takes its body as it came: a signature is made of the very bytes."""
+    return typing.get_type_hints(handler).get("body") is bytes
 
 
 def parse(item: Input, raw: str | None, problems: list[FieldProblem]) -> Any:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from control.api import gateway_paths
+from control.api.inputs import is_raw
 from control.api.operation import Operation, Room
 from gateway.kit.problem import Problem, Refusal
 
@@ -122,7 +123,10 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
         out["x-permission"] = operation.access
     out["parameters"] = list(parameters(operation, schemas))
     if operation.body is not None:
-        body = schemas[f"{operation.id}/body", "validation"]
+        # A signed body is somebody else's format, and read after it was believed.
+        body = (
+            {"type": "object"} if is_raw(operation.handler) else schemas[f"{operation.id}/body", "validation"]
+        )
         out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     out["responses"] = {str(operation.status): success(operation, summary, schemas)}
     if operation.media_type == "image/*":

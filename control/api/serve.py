@@ -12,7 +12,7 @@ from control.api import access, audit, credentials, idempotency
 from control.api.answers import Blob, Created, Csv, Found, Headed, Html
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.inputs import SURROGATE, parse, parse_body
+from control.api.inputs import SURROGATE, is_raw, parse, parse_body
 from control.api.operation import Call, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
@@ -208,7 +208,9 @@ async def read(
             positional.append(value)
         else:
             keywords[item.parameter] = value
-    if operation.body is not None:
+    if is_raw(operation.handler):
+        keywords["body"] = await request.read()
+    elif operation.body is not None:
         keywords["body"] = parse_body(operation.body, request.headers, await request.read(), problems)
     if problems:
         raise Invalid(problems)

@@ -3,6 +3,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from control.api.fields import Email
+from control.api.wording import shaped
 from control.identity.welcome import Agent, Setup, SkillFiles
 
 
@@ -20,11 +21,12 @@ class RecoverySetUp(BaseModel):
 class RecoverRequest(BaseModel, extra="forbid"):
     recovery_code: Annotated[
         str,
-        Field(
+        shaped(
+            # As it was shown, or as somebody wrote it down.
+            "^[ -]*([0-9A-TV-Za-tv-z][ -]*){24}$",
+            "a recovery code: 24 letters and digits",
             max_length=100,
             description="24 characters; dashes, spaces and case do not matter.",
-            # What ``codes.normal`` takes, said to clients; its own sentence is easier to read.
-            json_schema_extra={"pattern": "^[ -]*([0-9A-TV-Za-tv-z][ -]*){24}$"},
         ),
     ]
 

@@ -11,10 +11,13 @@ from config.settings import Settings
 from control.invoicing import drafting, monthly
 from control.mail import outbox
 from control.metering import meters, rollups
+from control.processors import events as payment_events
+from control.processors import reversals
 from control.quotas import headroom
 from control.reconciling import runs
 from control.roles import pruning
 from control.roles.base import Base, based
+from control.roles.charging import clerking
 from control.roles.delivering import delivering
 from control.roles.nightly import nightly
 from control.webhooks import store as webhooks
@@ -41,6 +44,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
         await stack.enter_async_context(delivering(base.pool, settings))
         await stack.enter_async_context(nightly(base.pool, settings))
+        await stack.enter_async_context(clerking(base.pool, settings))
         on_ready()
         while True:
             for job in (sweep, reconcile, recheck, pay_out, prune, roll_up, watch, bill, measure):
@@ -101,6 +105,9 @@ async def measure(base: Base) -> None:
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
     await gauges.look_at_payouts(base.pool)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
+    metrics.PAYMENT_EVENTS_WAITING.set((counted := await payment_events.counts(base.pool))[0])
+    metrics.PAYMENT_EVENTS_FAILED.set(counted[1])
+    metrics.CARD_DEBTS.set(await reversals.count(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)

@@ -27,6 +27,7 @@ EventType: TypeAlias = Literal[
     "organization.resumed",
     "organization.suspended",
     "organization.updated",
+    "payment.reversed",
     "payment.settled",
     "plan.changed",
     "payout.failed",
@@ -117,6 +118,14 @@ CATALOGUE: Mapping[EventType, Described] = {
         "The operator suspended the organization: its keys and its publishers are refused.", ORGANIZATION
     ),
     "organization.updated": Described("The organization was renamed.", ORGANIZATION),
+    "payment.reversed": Described(
+        "A payment by card was refunded or disputed (`reason`), and its money went back. What you had spent "
+        "already is owed, and taken once you have money again.",
+        {
+            "payment_id": ID, "reversal_id": ID, "asset_id": ID, "reason": "dispute",
+            "taken_atomic": "250000", "owed_atomic": "0",
+        },
+    ),
     "payment.settled": Described(
         "A caller's x402 payment to one of your publishers settled on chain. Calls that are paid from a "
         "balance are too many to be told one by one. Kept only while a webhook wants it.",
@@ -159,7 +168,8 @@ CATALOGUE: Mapping[EventType, Described] = {
         {"asset_id": ID, "threshold_atomic": "1000000", "balance_atomic": "990000"},
     ),
     "wallet.deposited": Described(
-        "An on-chain payment was credited to your balance. Kept only while a webhook wants it.",
+        "A payment on chain or by card was credited to your balance. Of those on chain it is kept only while "
+        "a webhook wants it.",
         {**MONEY, "fee_atomic": "0", "description": "Deposit of USDC from 0x9a…"},
     ),
     "webhook.disabled": Described(

@@ -78,6 +78,12 @@ for came_to in ("password", "link", "wrong", "unverified", "suspended", "limited
 MAILS = Counter("farebox_mails", "Attempts to send a letter.", ["outcome"])
 for came_to in ("sent", "postponed", "refused"):
     MAILS.labels(came_to)
+PAYMENT_EVENTS = Counter(
+    "farebox_payment_events", "Events of payment processors, by what came of them.", ["provider", "outcome"]
+)
+for provider in ("stripe", "polar"):
+    for came_to in ("done", "ignored", "postponed", "failed"):
+        PAYMENT_EVENTS.labels(provider, came_to)
 # The database's own numbers, which every jobs process reports alike.
 HOLDS_OPEN = Gauge(
     "farebox_holds_open", "Holds of prepaid calls, not closed yet.", multiprocess_mode="livemax"
@@ -103,6 +109,18 @@ PAYOUTS_OPEN_SECONDS = Gauge(
 )
 WEBHOOKS_WAITING = Gauge(
     "farebox_webhook_deliveries_waiting", "Deliveries that wait for their first or another attempt.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PAYMENT_EVENTS_WAITING = Gauge(
+    "farebox_payment_events_waiting", "Events of payment processors that are not done yet.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PAYMENT_EVENTS_FAILED = Gauge(
+    "farebox_payment_events_failed", "Events of payment processors that somebody has to look at.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+CARD_DEBTS = Gauge(
+    "farebox_card_debts", "Refunds and disputes whose money was spent already and is owed.",
     multiprocess_mode="livemax",
 )  # fmt: skip
 MAILS_WAITING = Gauge(

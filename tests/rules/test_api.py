@@ -57,6 +57,8 @@ FOR_ANYONE = {
     "auth.request_reset",
     "auth.forget_password",
     "auth.reset_password",
+    "handle_stripe_webhook",   # by a signature
+    "handle_polar_webhook",
     "auth.get_session",        # null says that there is none
 }  # fmt: skip
 
