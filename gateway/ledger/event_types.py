@@ -30,6 +30,8 @@ EventType: TypeAlias = Literal[
     "publisher.updated",
     "wallet.balance_low",
     "wallet.deposited",
+    "wallet.grant_expired",
+    "wallet.granted",
     "webhook.disabled",
 ]
 
@@ -47,6 +49,7 @@ PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
 MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
+GRANT = {"grant_id": ID, "asset_id": ID, "amount_atomic": "500000", "description": "Daily claim"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
 
 CATALOGUE: Mapping[EventType, Described] = {
@@ -99,6 +102,15 @@ CATALOGUE: Mapping[EventType, Described] = {
     "wallet.deposited": Described(
         "An on-chain payment was credited to your balance. Kept only while a webhook wants it.",
         {**MONEY, "fee_atomic": "0", "description": "Deposit of USDC from 0x9a…"},
+    ),
+    "wallet.grant_expired": Described(
+        "Promotional money expired; `amount_atomic` is what was not spent. A grant that calls still drew on "
+        "expires in several steps.",
+        GRANT,
+    ),
+    "wallet.granted": Described(
+        "You were given promotional money, which pays for your calls first and until it expires.",
+        {**GRANT, "reason": "daily", "expires_at": "2026-12-31T00:00:00+00:00"},
     ),
     "webhook.disabled": Described(
         "A webhook is not called any more: its receiver answered 410 (`gone`), or no attempt has succeeded "
