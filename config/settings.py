@@ -35,6 +35,7 @@ from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.promotions import Promotions
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -190,6 +191,7 @@ class Settings(BaseSettings):
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
+    promotions: Promotions = Promotions()
     facilitator: Facilitation = Facilitation()
     webhooks: Webhooks = Webhooks()
     oauth: OAuth = OAuth()

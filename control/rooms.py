@@ -3,6 +3,8 @@
 from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
+from control.bonus.routes import room as bonus
+from control.daily.routes import room as daily
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.me.routes import room as me
@@ -12,9 +14,11 @@ from control.organizations.routes import room as organizations
 from control.payments.routes import room as payments
 from control.permissions.routes import room as permissions
 from control.projects.routes import room as projects
+from control.promotions.routes import room as promotions
 from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
 from control.recovery.routes import room as recovery
+from control.referral.routes import room as referral
 from control.sessions.routes import room as sessions
 from control.settlements.routes import room as settlements
 from control.transactions.routes import room as transactions
@@ -25,6 +29,8 @@ ROOMS = (
     api_keys,
     audit_logs,
     auth,
+    bonus,
+    daily,
     facilitator,
     invites,
     me,
@@ -34,9 +40,11 @@ ROOMS = (
     payments,
     permissions,
     projects,
+    promotions,
     providers,
     publishers,
     recovery,
+    referral,
     sessions,
     settlements,
     transactions,

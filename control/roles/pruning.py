@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from config.settings import Settings
 from control.api import idempotency
+from control.giving import claims
 from control.identity import links, sessions
 from control.mail import outbox
 from control.oauth import store as oauth
@@ -27,3 +28,4 @@ async def prune(pool: Pool, settings: Settings) -> None:
     await sessions.prune(pool)
     await links.prune(pool)
     await outbox.prune(pool)
+    await claims.prune(pool)

@@ -9,11 +9,12 @@ import structlog
 
 from config.settings import Settings
 from control.mail import outbox
+from control.referral import jobs as referrals
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.delivering import delivering
 from control.webhooks import store as webhooks
-from gateway.ledger import holds
+from gateway.ledger import grants, holds
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
 
@@ -36,7 +37,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, measure):
+            for job in (sweep, promote, reconcile, recheck, prune, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -51,6 +52,13 @@ async def sweep(base: Base) -> None:
     abandoned = await payments.abandon(base.pool, base.call_lifetime)
     if voided or abandoned:
         log.info("job.swept", holds=voided, payments=abandoned)
+
+
+async def promote(base: Base) -> None:
+    expired = await grants.expire(base.pool)
+    rewarded = await referrals.reward(base.pool, base.settings)
+    if expired or rewarded:
+        log.info("job.promoted", grants_expired=expired, referrals_rewarded=rewarded)
 
 
 async def reconcile(base: Base) -> None:
@@ -71,6 +79,7 @@ async def prune(base: Base) -> None:
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    await gauges.look_at_promotions(base.pool, base.settings)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)

@@ -12,7 +12,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from gateway.kit import ids
-from gateway.kit.sql import Db, Pool, Pooled, Statements
+from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import accounts, events, moves
 from gateway.ledger.accounts import PLATFORM
 
@@ -37,7 +37,7 @@ class NewGrant:
     expires_at: datetime
 
 
-async def give(db: Pooled, new: NewGrant) -> Record | None:
+async def give(db: Db, new: NewGrant) -> Record | None:
     """The grant, in the caller's transaction. None when it was given for this cause before.
 
     Raises ``moves.Short`` when the budget does not have it: then nothing was given.
@@ -77,7 +77,7 @@ async def expire(pool: Pool) -> int:
     return expired
 
 
-async def expire_account(db: Pooled, account_id: UUID, asset_id: UUID) -> int:
+async def expire_account(db: Db, account_id: UUID, asset_id: UUID) -> int:
     budget_id = await accounts.ensure(db, PLATFORM, asset_id, "promotion_budget")
     await db.execute(SQL.lock, [budget_id, account_id])
     due = await db.fetch(SQL.expire, account_id)

@@ -29,7 +29,7 @@ FROM due WHERE grants.id = due.id
 RETURNING grants.id, organization_id, asset_id, description, unspent
 
 -- name: budgets
-SELECT assets.id AS asset_id, symbol, network, decimals, mode,
+SELECT assets.id AS asset_id, symbol, network, decimals, assets.mode,
     coalesce(budget.posted, 0) AS budget,
     (SELECT coalesce(sum(posted), 0) FROM accounts WHERE asset_id = assets.id AND kind = 'promotional') AS outstanding
 FROM assets LEFT JOIN accounts AS budget ON budget.asset_id = assets.id AND budget.kind = 'promotion_budget'
