@@ -242,7 +242,7 @@ def columns(batch: Sequence[Opening], lifetime: timedelta) -> Columns:
     )
 
 
-def bonds(batch: Sequence[Opening]) -> tuple[object, ...]:
+def bonds(batch: Sequence[Opening]) -> tuple[list[UUID | None], list[str | None], list[bytes | None]]:
     return [one.key_id for one in batch], [one.name for one in batch], [one.digest for one in batch]
 
 

@@ -6,6 +6,7 @@ for the owner's next calls. Whoever has none any more is sent back.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -54,10 +55,16 @@ class Promoted:
         owner_ids: Sequence[UUID],
         payee_ids: Sequence[UUID],
         asset_ids: Sequence[UUID],
-        *rest: object,
+        amounts: Sequence[int],
+        lifetime: timedelta,
+        key_ids: Sequence[UUID | None],
+        *names: object,
     ) -> Sequence[Record]:
         """A row for each call, as ``open_bound`` has them."""
-        rows = await self.pool.fetch(SQL.open, call_ids, owner_ids, payee_ids, asset_ids, *rest)
+        values = (call_ids, owner_ids, payee_ids, asset_ids, amounts, lifetime, key_ids, *names)
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(SQL.lock, owner_ids, asset_ids, key_ids)
+            rows = await connection.fetch(SQL.open, *values)
         self.drawn.update(row["call_id"] for row in rows if row["is_drawn"])
         owners = dict(zip(call_ids, zip(owner_ids, asset_ids, strict=True), strict=True))
         done = [row for row in rows if not row["is_promoted"]]

@@ -1,3 +1,13 @@
+-- name: lock
+-- Before ``open``, in its transaction: what that reads then is what everybody has committed, of every table.
+WITH capped AS (
+    SELECT key_id FROM key_caps WHERE key_id = ANY ($3::uuid[]) ORDER BY key_id FOR NO KEY UPDATE
+)
+SELECT accounts.id FROM accounts
+WHERE (owner_id, asset_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND kind IN ('funded', 'promotional')
+    AND (SELECT count(*) FROM capped) >= 0
+ORDER BY accounts.id FOR NO KEY UPDATE OF accounts
+
 -- name: open
 -- As ``open_bound``, for owners who have promotional money: it goes first, and of it what expires first. Nothing is drawn
 -- from it for a call that would pay its own owner: promotional money never comes back as earnings.
@@ -8,13 +18,16 @@ WITH asked AS (
     ) AS payer_id, (
         SELECT id FROM accounts
         WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'promotional'
-    ) AS promotional_id, coalesce((
-        SELECT CASE WHEN seller.id = buyer.id OR seller.created_by = buyer.created_by THEN 0 ELSE asked.amount END
-        FROM organizations AS buyer, accounts AS payee JOIN organizations AS seller ON seller.id = payee.owner_id
-        WHERE buyer.id = asked.owner_id AND payee.id = asked.payee_id
-    ), 0) AS wanted
+    ) AS promotional_id, CASE
+        WHEN (SELECT created_by FROM organizations WHERE id = asked.owner_id) = (
+            SELECT created_by FROM organizations WHERE id = (SELECT owner_id FROM accounts WHERE id = asked.payee_id)
+        ) THEN 0 ELSE asked.amount
+    END AS wanted
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $7::uuid[], $8::text[], $9::bytea[])
         WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, key_id, name, digest, place)
+), already AS (
+    -- Asked again after an error of its batch: its own hold must not be what it lacks now.
+    SELECT asked.call_id FROM asked JOIN holds ON holds.call_id = asked.call_id AND state NOT IN ('posted', 'void')
 ), repeated AS (
     SELECT asked.call_id FROM asked JOIN idempotency_keys AS known
         ON known.organization_id = asked.owner_id AND known.name = asked.name
@@ -44,7 +57,7 @@ WITH asked AS (
     FROM asked JOIN locked ON locked.id = asked.payer_id
         JOIN assets ON assets.id = asked.asset_id
         LEFT JOIN pots ON pots.account_id = asked.promotional_id
-    WHERE asked.call_id NOT IN (SELECT call_id FROM repeated)
+    WHERE asked.call_id NOT IN (SELECT call_id FROM repeated) AND asked.call_id NOT IN (SELECT call_id FROM already)
 ), considered AS (
     SELECT counted.*, capped.key_id IS NOT NULL AS is_capped, capped.today,
         CASE
@@ -131,9 +144,9 @@ WITH asked AS (
 ), noted AS (
     INSERT INTO hold_grants (call_id, grant_id, amount) SELECT call_id, grant_id, amount FROM parts
 )
-SELECT asked.call_id, split.call_id IS NOT NULL AS is_open,
+SELECT asked.call_id, split.call_id IS NOT NULL OR already.call_id IS NOT NULL AS is_open,
     CASE
-        WHEN split.call_id IS NOT NULL THEN NULL
+        WHEN split.call_id IS NOT NULL OR already.call_id IS NOT NULL THEN NULL
         WHEN repeated.call_id IS NOT NULL THEN 'repeated'
         WHEN considered.obstacle IS NULL AND considered.call_id IS NOT NULL THEN 'repeated'
         ELSE coalesce(considered.obstacle, 'short')
@@ -148,6 +161,7 @@ SELECT asked.call_id, split.call_id IS NOT NULL AS is_open,
     EXISTS (SELECT FROM grants WHERE account_id = asked.promotional_id AND closed_at IS NULL) AS is_promoted
 FROM asked
     LEFT JOIN split ON split.call_id = asked.call_id
+    LEFT JOIN already ON already.call_id = asked.call_id
     LEFT JOIN repeated ON repeated.call_id = asked.call_id
     LEFT JOIN considered ON considered.call_id = asked.call_id
     LEFT JOIN capped ON capped.key_id = asked.key_id
