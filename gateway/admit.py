@@ -7,12 +7,11 @@ the connection or for the gateway.
 from collections.abc import Mapping
 from uuid import UUID
 
-from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from gateway import max_price, upstream_payment
+from gateway.front.arrived import Arrived
 from gateway.kit import hygiene
-from gateway.kit.addresses import address_of
 from gateway.kit.body import RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.max_price import MaxPrice
@@ -31,9 +30,9 @@ class MethodRefused(Refusal):
     headers: Mapping[str, str] = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
-def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
-    path, headers = request.rel_url.raw_path, request.headers
-    query = request.rel_url.raw_query_string
+def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
+    path, headers = request.path, request.headers
+    query = request.query
     refuse_ambiguous(request.method, query, headers)
     slug, slash, rest = path.removeprefix(PREFIX).partition("/")
     is_socket = "Upgrade" in headers and is_websocket(request)
@@ -45,7 +44,7 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         query=query,
         headers=hygiene.of_request(headers),
         credentials=credentials(headers),
-        client_address=address_of(request.remote or "0.0.0.0"),  # noqa: S104
+        client_address=request.protocol.address,
         url=f"{origin}{path}?{query}" if query else origin + path,
         body=RequestBody(request, body_bytes_max),
         is_websocket=is_socket,
@@ -68,7 +67,7 @@ def refuse_ambiguous(method: str, query: str, headers: CIMultiDictProxy[str]) ->
             raise invalid(f"header/{name}", "was sent more than once")
 
 
-def is_websocket(request: web.BaseRequest) -> bool:
+def is_websocket(request: Arrived) -> bool:
     return request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET"
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from aiohttp import ClientError, web
+from aiohttp import ClientError
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
+from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.kit import hygiene
 from gateway.kit.money import to_text
@@ -16,7 +17,7 @@ from gateway.upstreams.arriving import Arriving
 
 
 async def relay(
-    request: web.BaseRequest,
+    request: Arrived,
     inbound: Inbound,
     answer: Answer,
     receipt: Receipt | None,
@@ -54,12 +55,12 @@ async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
     await reply.end()
 
 
-def is_gone(request: web.BaseRequest) -> bool:
+def is_gone(request: Arrived) -> bool:
     """Whether the caller hung up: aiohttp's errors for its end and the upstream's are the same ones."""
     return request.transport is None or request.transport.is_closing()
 
 
-def cut(request: web.BaseRequest) -> None:
+def cut(request: Arrived) -> None:
     if request.transport is not None:
         request.transport.abort()
 

@@ -5,6 +5,7 @@ A low-level aiohttp server, so that no router, middleware or access log stands i
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import structlog
@@ -14,6 +15,7 @@ from multidict import CIMultiDict
 from config.logging import CALL_ID
 from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.arrived import Arrived, over
 from gateway.front.problems import ExpectationFailed
 from gateway.front.reply import Reply, refuse
 from gateway.front.server import Front
@@ -40,7 +42,7 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
 
     def dispatch(request: web.BaseRequest) -> Awaitable[web.StreamResponse | Reply]:
         if gate is not None and is_call(request.method, request.rel_url.raw_path):
-            return guarded(gate, request)
+            return guarded(gate, over(request))
         return other(request)
 
     async def other(request: web.BaseRequest) -> web.StreamResponse:
@@ -53,7 +55,8 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
-    return Front(dispatch, listen, None if management is None else management.request_factory)
+    calls = None if gate is None else (is_call, partial(guarded, gate))
+    return Front(dispatch, listen, None if management is None else management.request_factory, calls)
 
 
 def is_unmet(expected: str | None) -> bool:
@@ -84,7 +87,7 @@ async def own_page(gate: Gate | None, check: Check, request: web.BaseRequest) ->
     return web.json_response({"status": "ok"}) if path == "/healthz" else await ready(check)
 
 
-async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | Reply:
+async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
     """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
     call_id = ids.new()
     watch = gate.reporter.begin(call_id, request)
@@ -112,7 +115,7 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | 
         gate.reporter.end(watch)
 
 
-def told(request: web.BaseRequest, watch: Watch, why: Problem, headers: Mapping[str, str]) -> Reply:
+def told(request: Arrived, watch: Watch, why: Problem, headers: Mapping[str, str]) -> Reply:
     return refuse(request, why, CIMultiDict({**headers, hygiene.CALL_ID: str(watch.call_id)}))
 
 

@@ -15,6 +15,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from multidict import CIMultiDict
 
+from gateway.front.arrived import AnyRequest, Arrived
 from gateway.kit.problem import Problem
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Reply:
     __slots__ = ("connection", "fields", "has_body", "is_chunked", "keep_alive", "left", "request", "status")
 
-    def __init__(self, request: web.BaseRequest, status: int, reason: str, headers: CIMultiDict[str]) -> None:
+    def __init__(self, request: AnyRequest, status: int, reason: str, headers: CIMultiDict[str]) -> None:
         """``headers`` are the reply's from here on."""
         self.request = request
         self.connection = cast("Connection", request.protocol)
@@ -142,12 +143,13 @@ def date(second: int) -> str:
     return f"Date: {formatdate(second, usegmt=True)}"
 
 
-def refuse(request: web.BaseRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
+def refuse(request: AnyRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
     """Answer with a problem. Where an answer has begun there is no other: then its connection ends."""
     headers["Content-Type"] = "application/problem+json"
     headers.setdefault("Server", "farebox")
     reply = Reply(request, problem.status, REASONS.get(problem.status, ""), headers)
-    if reply.connection.has_answered or request.writer.output_size:
+    has_begun = request.has_begun if isinstance(request, Arrived) else request.writer.output_size > 0
+    if reply.connection.has_answered or has_begun:
         reply.keep_alive = False
         if request.transport is not None:
             request.transport.abort()

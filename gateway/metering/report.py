@@ -13,9 +13,9 @@ from time import perf_counter_ns
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
-from aiohttp import web
 from prometheus_client import Counter
 
+from gateway.front.arrived import Arrived
 from gateway.kit import trace
 from gateway.kit.money import to_text
 from gateway.kit.trace import Sampler
@@ -63,11 +63,11 @@ class Reporter:
         self.calls: dict[tuple[str, str, str, str], Any] = {}
         self.tallies = Tallies()
 
-    def begin(self, call_id: UUID, request: web.BaseRequest) -> Watch:
+    def begin(self, call_id: UUID, request: Arrived) -> Watch:
         sampler = None if self.spans is None else self.spans.sampler
         own_trace = trace.of(request.headers, call_id, sampler)
         self.tallies.begun()
-        return Watch(call_id, request.method, request.rel_url.raw_path, own_trace, self.tallies.count)
+        return Watch(call_id, request.method, request.path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
         ended = perf_counter_ns()
