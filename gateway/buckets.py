@@ -63,6 +63,16 @@ class Allowance:
             "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
         }
 
+    @property
+    def lines(self) -> str:
+        """The same as they are written."""
+        kind, remaining, reset = self.kind, self.remaining, math.ceil(self.reset_seconds)
+        return (
+            f"RateLimit-Limit: {self.burst}\r\nRateLimit-Remaining: {remaining}\r\n"
+            f"RateLimit-Reset: {reset}\r\nRateLimit-Policy: {policy(kind, self.burst, self.rate)}\r\n"
+            f'RateLimit: "{kind}";r={remaining};t={reset}\r\n'
+        )
+
 
 @lru_cache(maxsize=1024)
 def policy(kind: str, burst: int, rate: float) -> str:

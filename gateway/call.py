@@ -78,7 +78,7 @@ async def serve(gate: Gate, inbound: Inbound, request: Arrived, watch: Watch) ->
             return await connect(gate.till, gate.upstreams, conversation, turn)
         async with pay(gate.till, inbound, caller, matched, quote) as hold:
             watch.held(hold)
-            async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+            with await forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
                 turn.answered(answer.head)
                 watch.answered(answer.head)
                 async with (

@@ -1,19 +1,24 @@
 """Write an upstream's answer to the caller as it arrives, at the caller's pace."""
 
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 
 from aiohttp import ClientError
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
 from gateway.front.arrived import Arrived
-from gateway.front.reply import Reply
+from gateway.front.reply import Lines, Reply
 from gateway.kit import hygiene
 from gateway.kit.money import to_text
 from gateway.kit.problem import Refusal
 from gateway.metering.watch import Watch
-from gateway.types import Answer, Inbound, Receipt
+from gateway.types import Answer, Asset, Head, Inbound, Receipt
 from gateway.upstreams.arriving import Arriving
+
+# In place of the upstream's own, where it has them.
+LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy", "RateLimit")
+WRITTEN = (*LIMITS, hygiene.CALL_ID, hygiene.CHARGED)
 
 
 async def relay(
@@ -25,7 +30,11 @@ async def relay(
     watch: Watch,
 ) -> Reply:
     head = answer.head
-    reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
+    if receipt is None or not receipt.headers:
+        more = own_lines(inbound, receipt, allowance)
+        reply = Reply(request, head.status, head.reason, lines_of(head, is_paid=is_paid(receipt)), more)
+    else:
+        reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
     is_whole = False
     try:
         await write(reply, answer.chunks)
@@ -65,22 +74,55 @@ def cut(request: Arrived) -> None:
         request.transport.abort()
 
 
+def is_paid(receipt: Receipt | None) -> bool:
+    # A free call that its upstream was paid for is its payer's too.
+    return receipt is not None and (receipt.rail != "free" or bool(receipt.headers))
+
+
+def lines_of(head: Head, *, is_paid: bool) -> Lines:
+    """What of an upstream's head is the same in each answer to a call that nothing more is said of."""
+    lines: Lines | None = head.written.get(is_paid)
+    if lines is None:
+        headers = kept_of(head, is_paid=is_paid)
+        for name in WRITTEN:
+            headers.popall(name, None)
+        lines = head.written[is_paid] = Lines(headers)
+    return lines
+
+
+def own_lines(inbound: Inbound, receipt: Receipt | None, allowance: Allowance | None) -> str:
+    """What is different in each: the limits, the call's id, and what it cost."""
+    limits = "" if allowance is None else allowance.lines
+    charged = ""
+    if receipt is not None and is_paid(receipt) and receipt.asset is not None and receipt.cost is not None:
+        charged = f"{hygiene.CHARGED}: {price_of(receipt.cost, receipt.asset)}\r\n"
+    return f"{limits}{hygiene.CALL_ID}: {inbound.call_id}\r\n{charged}"
+
+
+@lru_cache(maxsize=1024)
+def price_of(cost: int, asset: Asset) -> str:
+    return f"{to_text(cost, asset.decimals)} {asset.symbol}"
+
+
+def kept_of(head: Head, *, is_paid: bool) -> CIMultiDict[str]:
+    headers = CIMultiDict(head.headers)
+    headers.setdefault("Server", "farebox")
+    if is_paid:
+        directives = headers.getall("Cache-Control", ())
+        headers["Cache-Control"] = private(directives) if directives else "private"
+    return headers
+
+
 def headers_of(
-    inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance | None
+    inbound: Inbound, answer: Answer, receipt: Receipt, allowance: Allowance | None
 ) -> CIMultiDict[str]:
-    headers = CIMultiDict(answer.head.headers)
+    headers = kept_of(answer.head, is_paid=is_paid(receipt))
     # In place of the upstream's own, which are about the publisher's key and not about the caller's.
     if allowance is not None:
         headers.update(allowance.headers)
     headers[hygiene.CALL_ID] = str(inbound.call_id)
-    headers.setdefault("Server", "farebox")
-    # A free call that its upstream was paid for is its payer's too.
-    if receipt is None or (receipt.rail == "free" and not receipt.headers):
-        return headers
-    directives = headers.getall("Cache-Control", ())
-    headers["Cache-Control"] = private(directives) if directives else "private"
-    if receipt.asset is not None and receipt.cost is not None:
-        headers[hygiene.CHARGED] = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
+    if is_paid(receipt) and receipt.asset is not None and receipt.cost is not None:
+        headers[hygiene.CHARGED] = price_of(receipt.cost, receipt.asset)
     headers.update(receipt.headers)
     return headers
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -15,6 +15,7 @@ from multidict import CIMultiDictProxy
 from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
+from gateway.front.arrived import Heading
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership, Passthrough
@@ -79,6 +80,8 @@ class Inbound:
     idempotency_key: str | None = None
     max_price: MaxPrice | None = None
     upstream_payment: UpstreamPayment | None = None
+    heading: Heading | None = None
+    """What the headers were read from, and what was found out from them alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
+    quoted: dict[tuple[str, int | None], tuple["Price", ...]] = field(default_factory=dict, compare=False)
+    """What calls of a method and an endpoint were priced at: it stays so for as long as this is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +220,12 @@ class Head:
     status: int
     reason: str
     headers: CIMultiDictProxy[str]
+    is_success: bool = field(init=False)
+    written: dict[bool, Any] = field(default_factory=dict, compare=False)
+    """``relay``'s: how it was passed on before, because upstreams say the same again and again."""
 
-    @property
-    def is_success(self) -> bool:
-        return 200 <= self.status < 300
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_success", 200 <= self.status < 300)
 
 
 @dataclass(frozen=True, slots=True)

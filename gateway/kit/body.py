@@ -86,3 +86,24 @@ class RequestBody:
     def close(self) -> None:
         if self.kept is not None:
             self.kept.close()
+
+
+class NoBody:
+    """Of a request that has none, and so of all of them."""
+
+    length = 0
+    is_whole = True
+    sha256 = hashlib.sha256().digest()
+
+    async def digest(self) -> bytes:
+        return self.sha256
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in (b"",)[1:]:
+            yield chunk
+
+    def close(self) -> None:
+        """Nothing was kept."""
+
+
+NO_BODY = NoBody()

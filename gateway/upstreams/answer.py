@@ -7,11 +7,17 @@ and the connection ends with it.
 """
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
 from typing import TypeAlias
 
 from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.types import Head
+
+Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
+"""Which of an upstream's headers its caller may see."""
 
 HEAD_BYTES_MAX = 1 << 16
 FIELDS_MAX = 128
@@ -49,8 +55,8 @@ class Reading:
     """One answer to one request. After an ``Improper`` it is not to be used any more."""
 
     __slots__ = (
-        "buffer", "headers", "interim_count", "is_answer_to_head", "is_kept", "is_surplus", "left", "part",
-        "reason", "status",
+        "buffer", "interim_count", "is_answer_to_head", "is_kept", "is_surplus", "left", "part", "said",
+        "status",
     )  # fmt: skip
 
     def __init__(self, method: str) -> None:
@@ -60,12 +66,19 @@ class Reading:
         self.left = self.interim_count = 0
         self.status = 0
         """0 until the head is there."""
-        self.reason = ""
-        self.headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+        self.said = NOTHING
         self.is_kept = False
         """Whether the upstream keeps the connection for another request."""
         self.is_surplus = False
         """Whether there came more than the answer."""
+
+    @property
+    def reason(self) -> str:
+        return self.said.reason
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self.said.headers
 
     @property
     def is_done(self) -> bool:
@@ -102,44 +115,21 @@ class Reading:
             if end < 0:
                 self.buffer = data
                 return b""
-            is_minor_one, status = self.read_lines(data[:end])
+            said = read(data[:end])
             data = data[end + 4 :]
-            if status >= 200:
-                self.status = status
-                self.frame(is_minor_one=is_minor_one)
+            if said.status >= 200:
+                self.begin(said)
                 return data
             self.interim_count += 1
-            if status == 101 or self.interim_count > INTERIM_MAX:
+            if said.status == 101 or self.interim_count > INTERIM_MAX:
                 raise Improper("it wants to change protocols, or says too often that it will answer")
 
-    def read_lines(self, head: bytes) -> tuple[bool, int]:
-        is_minor_one, status, self.reason, self.headers = read(head)
-        return is_minor_one, status
-
-    def frame(self, *, is_minor_one: bool) -> None:
-        """Where the body ends: RFC 9112 section 6.3."""
-        headers = self.headers
-        lengths = headers.getall("Content-Length") if "Content-Length" in headers else ()
-        encodings = headers.getall("Transfer-Encoding") if "Transfer-Encoding" in headers else ()
-        if (lengths and encodings) or len(lengths) > 1 or (encodings and not is_minor_one):
-            raise Improper("its length is given in more than one way")
-        if lengths and not LENGTH.fullmatch(lengths[0]):
-            raise Improper("its length is not a number")
-        if encodings and [one.lower() for one in encodings] != ["chunked"]:
-            raise Improper("its transfer encoding is not chunked, once")
-        self.is_kept = is_minor_one
-        if self.is_kept and "Connection" in headers:
-            options = ",".join(headers.getall("Connection")).lower().split(",")
-            self.is_kept = "close" not in (one.strip() for one in options)
-        if self.is_answer_to_head or self.status in (204, 304):
-            self.part = Part.DONE
-        elif encodings:
-            self.part = Part.CHUNK_SIZE
-        elif lengths:
-            self.left = int(lengths[0])
-            self.part = Part.LENGTH if self.left else Part.DONE
-        else:
-            self.part, self.is_kept = Part.UNTIL_CLOSE, False
+    def begin(self, said: "Said") -> None:
+        self.said, self.status = said, said.status
+        self.is_kept, self.left, self.part = said.is_kept, said.length, said.part
+        if self.is_answer_to_head or said.is_bodiless:
+            self.is_kept = said.is_kept_without_body
+            self.left, self.part = 0, Part.DONE
 
     def read_length(self, data: bytes) -> bytes:
         size = len(data)
@@ -205,17 +195,64 @@ class Reading:
             self.part = Part.DONE
 
 
-Lines: TypeAlias = tuple[bool, int, str, CIMultiDictProxy[str]]
+class Said:
+    """The head of an answer: what it says, and where the body ends by RFC 9112 section 6.3."""
+
+    __slots__ = (
+        "headers",
+        "heads",
+        "is_bodiless",
+        "is_kept",
+        "is_kept_without_body",
+        "length",
+        "part",
+        "reason",
+        "status",
+    )
+
+    def __init__(
+        self, status: int, reason: str, headers: CIMultiDictProxy[str], *, is_minor_one: bool
+    ) -> None:
+        self.status, self.reason, self.headers = status, reason, headers
+        lengths = headers.getall("Content-Length", ())
+        encodings = headers.getall("Transfer-Encoding", ())
+        if (lengths and encodings) or len(lengths) > 1 or (encodings and not is_minor_one):
+            raise Improper("its length is given in more than one way")
+        if lengths and not LENGTH.fullmatch(lengths[0]):
+            raise Improper("its length is not a number")
+        if encodings and [one.lower() for one in encodings] != ["chunked"]:
+            raise Improper("its transfer encoding is not chunked, once")
+        options = ",".join(headers.getall("Connection", ())).lower().split(",")
+        self.is_kept_without_body = is_minor_one and "close" not in [one.strip() for one in options]
+        self.is_kept = self.is_kept_without_body
+        self.is_bodiless = status in (204, 304)
+        self.length = int(lengths[0]) if lengths else 0
+        if encodings:
+            self.part = Part.CHUNK_SIZE
+        elif lengths:
+            self.part = Part.LENGTH if self.length else Part.DONE
+        else:
+            self.part, self.is_kept = Part.UNTIL_CLOSE, False
+        self.heads: dict[Pass, Head] = {}
+
+    def head(self, passed: Pass) -> Head:
+        """What its caller may see of it."""
+        head = self.heads.get(passed)
+        if head is None:
+            head = self.heads[passed] = Head(self.status, self.reason, passed(self.headers))
+        return head
 
 
-def read(head: bytes) -> Lines:
+NOTHING = Said(0, "", CIMultiDictProxy(CIMultiDict()), is_minor_one=False)
+
+
+def read(head: bytes) -> Said:
     # An upstream says the same again and again, within a second to the letter. What is remembered must not be
     # as large as one can make it.
     return read_again(head) if len(head) <= REMEMBERED_BYTES_MAX else read_lines(head)
 
 
-def read_lines(head: bytes) -> Lines:
-    """Whether the version is HTTP/1.1, the status, the reason and the fields."""
+def read_lines(head: bytes) -> Said:
     line_end = head.find(b"\r\n")
     line, fields = (head, b"") if line_end < 0 else (head[:line_end], head[line_end:])
     match = STATUS.fullmatch(line)
@@ -229,7 +266,7 @@ def read_lines(head: bytes) -> Lines:
         name, _, value = text.partition(":")
         headers.add(name, value.strip(" \t"))
     reason = (match[3] or b"").decode(errors="replace")
-    return match[1] == b"1", int(match[2]), reason, CIMultiDictProxy(headers)
+    return Said(int(match[2]), reason, CIMultiDictProxy(headers), is_minor_one=match[1] == b"1")
 
 
 read_again = lru_cache(maxsize=512)(read_lines)

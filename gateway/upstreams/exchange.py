@@ -3,14 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeAlias
-
-from multidict import CIMultiDictProxy
 
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
 from gateway.types import Answer, Body, Head
-from gateway.upstreams.answer import Improper, Part, Reading
+from gateway.upstreams.answer import Improper, Part, Pass, Reading
 from gateway.upstreams.arriving import Arriving
 from gateway.upstreams.connection import Connection
 from gateway.upstreams.deadlines import Deadlines
@@ -18,9 +15,6 @@ from gateway.upstreams.pool import Lane
 
 # A body of up to this size that is here already is written with the head.
 AT_ONCE_BYTES_MAX = 1 << 16
-
-Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
-"""Which of an upstream's headers its caller may see."""
 
 
 class UpstreamUnreachable(Refusal):
@@ -73,6 +67,10 @@ class Exchange:
         self.is_sent = False
 
     async def __aenter__(self) -> Answer:
+        return await self.ask()
+
+    async def ask(self) -> Answer:
+        """Whoever asks closes it."""
         # Waiting for a connection included: how long a hold lasts, and a claim, is reckoned with it.
         self.deadlines.start(self)
         try:
@@ -81,7 +79,11 @@ class Exchange:
             self.arriving = Arriving(connection)
             if self.answered.cancelled():
                 raise late()
-            await self.send(connection)
+            if self.body.length == 0:
+                connection.write(self.head)
+                self.is_sent = True
+            else:
+                await self.send(connection)
             return Answer(await self.answered, self.arriving)
         except BaseException:
             self.deadlines.stop(self)
@@ -104,10 +106,7 @@ class Exchange:
 
     async def send(self, connection: Connection) -> None:
         length = self.body.length
-        if length == 0:
-            connection.write(self.head)
-            self.is_sent = True
-        elif length is not None and length <= AT_ONCE_BYTES_MAX and self.body.is_whole:
+        if length is not None and length <= AT_ONCE_BYTES_MAX and self.body.is_whole:
             parts = [self.head]
             async for chunk in self.body.chunks():
                 parts.append(chunk)
@@ -142,7 +141,7 @@ class Exchange:
     def received(self, data: bytes) -> None:
         """The connection's: bytes of the answer."""
         reading = self.reading
-        had_head = bool(reading.status)
+        had_head = reading.status
         try:
             body = reading.feed(data)
             if reading.is_surplus and not had_head:
@@ -152,11 +151,12 @@ class Exchange:
             return
         if body:
             self.arriving.feed(body)
-        if reading.part is Part.DONE:
+        is_done = reading.part is Part.DONE
+        if is_done:
             self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
-            self.answered.set_result(Head(reading.status, reading.reason, self.passed(reading.headers)))
-        if reading.part is Part.DONE:
+            self.answered.set_result(reading.said.head(self.passed))
+        if is_done:
             self.release()
 
     def ended(self) -> None:
