@@ -31,8 +31,9 @@ async def relay(
 ) -> Reply:
     head = answer.head
     if receipt is None or not receipt.headers:
-        more = own_lines(inbound, receipt, allowance)
-        reply = Reply(request, head.status, head.reason, lines_of(head, is_paid=is_paid(receipt)), more)
+        is_free = receipt is None or receipt.rail == "free"
+        lines = head.written.get(is_free) or lines_of(head, is_free=is_free)
+        reply = Reply(request, head.status, head.reason, lines, own_lines(inbound, receipt, allowance))
     else:
         reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
     is_whole = False
@@ -74,19 +75,12 @@ def cut(request: Arrived) -> None:
         request.transport.abort()
 
 
-def is_paid(receipt: Receipt | None) -> bool:
-    # A free call that its upstream was paid for is its payer's too.
-    return receipt is not None and (receipt.rail != "free" or bool(receipt.headers))
-
-
-def lines_of(head: Head, *, is_paid: bool) -> Lines:
-    """What of an upstream's head is the same in each answer to a call that nothing more is said of."""
-    lines: Lines | None = head.written.get(is_paid)
-    if lines is None:
-        headers = kept_of(head, is_paid=is_paid)
-        for name in WRITTEN:
-            headers.popall(name, None)
-        lines = head.written[is_paid] = Lines(headers)
+def lines_of(head: Head, *, is_free: bool) -> Lines:
+    """What of an upstream's head is the same in each answer to a call, where its receipt says no more."""
+    headers = kept_of(head, is_free=is_free)
+    for name in WRITTEN:
+        headers.popall(name, None)
+    lines = head.written[is_free] = Lines(headers)
     return lines
 
 
@@ -94,7 +88,7 @@ def own_lines(inbound: Inbound, receipt: Receipt | None, allowance: Allowance | 
     """What is different in each: the limits, the call's id, and what it cost."""
     limits = "" if allowance is None else allowance.lines
     charged = ""
-    if receipt is not None and is_paid(receipt) and receipt.asset is not None and receipt.cost is not None:
+    if receipt is not None and receipt.asset is not None and receipt.cost is not None:
         charged = f"{hygiene.CHARGED}: {price_of(receipt.cost, receipt.asset)}\r\n"
     return f"{limits}{hygiene.CALL_ID}: {inbound.call_id}\r\n{charged}"
 
@@ -104,10 +98,10 @@ def price_of(cost: int, asset: Asset) -> str:
     return f"{to_text(cost, asset.decimals)} {asset.symbol}"
 
 
-def kept_of(head: Head, *, is_paid: bool) -> CIMultiDict[str]:
+def kept_of(head: Head, *, is_free: bool) -> CIMultiDict[str]:
     headers = CIMultiDict(head.headers)
     headers.setdefault("Server", "farebox")
-    if is_paid:
+    if not is_free:
         directives = headers.getall("Cache-Control", ())
         headers["Cache-Control"] = private(directives) if directives else "private"
     return headers
@@ -116,12 +110,13 @@ def kept_of(head: Head, *, is_paid: bool) -> CIMultiDict[str]:
 def headers_of(
     inbound: Inbound, answer: Answer, receipt: Receipt, allowance: Allowance | None
 ) -> CIMultiDict[str]:
-    headers = kept_of(answer.head, is_paid=is_paid(receipt))
+    # A free call that its upstream was paid for is its payer's too.
+    headers = kept_of(answer.head, is_free=False)
     # In place of the upstream's own, which are about the publisher's key and not about the caller's.
     if allowance is not None:
         headers.update(allowance.headers)
     headers[hygiene.CALL_ID] = str(inbound.call_id)
-    if is_paid(receipt) and receipt.asset is not None and receipt.cost is not None:
+    if receipt.asset is not None and receipt.cost is not None:
         headers[hygiene.CHARGED] = price_of(receipt.cost, receipt.asset)
     headers.update(receipt.headers)
     return headers

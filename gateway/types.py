@@ -160,7 +160,9 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
-    quoted: dict[tuple[str, int | None], tuple["Price", ...]] = field(default_factory=dict, compare=False)
+    quoted: dict[tuple[str, int | None], tuple["Price", ...]] = field(
+        init=False, default_factory=dict, compare=False
+    )
     """What calls of a method and an endpoint were priced at: it stays so for as long as this is published."""
 
 
@@ -221,7 +223,7 @@ class Head:
     reason: str
     headers: CIMultiDictProxy[str]
     is_success: bool = field(init=False)
-    written: dict[bool, Any] = field(default_factory=dict, compare=False)
+    written: dict[bool, Any] = field(init=False, default_factory=dict, compare=False)
     """``relay``'s: how it was passed on before, because upstreams say the same again and again."""
 
     def __post_init__(self) -> None:

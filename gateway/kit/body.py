@@ -99,7 +99,8 @@ class NoBody:
         return self.sha256
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        for chunk in (b"",)[1:]:
+        none: tuple[bytes, ...] = ()
+        for chunk in none:
             yield chunk
 
     def close(self) -> None:

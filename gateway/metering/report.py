@@ -30,6 +30,7 @@ PATH_CHARACTERS_MAX = 512
 NAMES_MAX = 10_000
 
 THOUSAND = repeat(1000)
+CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
 Line: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -71,14 +72,14 @@ class Reporter:
 
     def end(self, watch: Watch) -> None:
         ended = perf_counter_ns()
-        spent = watch.durations(ended)
-        self.count(watch)
+        spent, outcome = watch.durations(ended), watch.outcome
+        self.count(watch, outcome)
         self.tallies.time(watch.stages, spent, is_socket=watch.is_socket)
         self.tallies.ended()
         is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
         if self.write is None and not is_traced and watch.error is None:
             return
-        line = line_of(watch, spent)
+        line = line_of(watch, spent, outcome)
         if watch.error is not None:
             self.failed(line)
         elif self.write is not None:
@@ -86,9 +87,9 @@ class Reporter:
         if self.spans is not None and is_traced:
             self.spans.export(watch, sum(spent) / 1e9, line)
 
-    def count(self, watch: Watch) -> None:
-        status = "none" if watch.status is None else f"{watch.status // 100}xx"
-        key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
+    def count(self, watch: Watch, outcome: str) -> None:
+        status = CLASSES.get(watch.status) or "none"
+        key = (self.label_of(watch), watch.rail or "none", outcome, status)
         counter = self.calls.get(key)
         if counter is None:
             counter = self.calls[key] = metrics.CALLS.labels(*key)
@@ -116,7 +117,7 @@ class Reporter:
         self.tallies.flush()
 
 
-def line_of(watch: Watch, spent: Sequence[int]) -> Line:
+def line_of(watch: Watch, spent: Sequence[int], outcome: str | None = None) -> Line:
     """What there is to say; what is not known of the call is left out. ``spent`` is its ``durations``."""
     line: Line = {
         "timestamp": datetime.now(UTC),
@@ -125,7 +126,7 @@ def line_of(watch: Watch, spent: Sequence[int]) -> Line:
         "call_id": watch.call_id,
         "method": watch.method,
         "path": plain(watch.path[:PATH_CHARACTERS_MAX]),
-        "outcome": watch.outcome,
+        "outcome": outcome or watch.outcome,
     }
     if watch.first_call_id is not None:
         line["first_call_id"] = watch.first_call_id

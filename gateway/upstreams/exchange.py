@@ -149,11 +149,14 @@ class Exchange:
         except Improper:
             self.fail(improper())
             return
-        if body:
-            self.arriving.feed(body)
         is_done = reading.part is Part.DONE
-        if is_done:
-            self.arriving.end()
+        if is_done and not had_head:
+            self.arriving.complete(body)
+        else:
+            if body:
+                self.arriving.feed(body)
+            if is_done:
+                self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
             self.answered.set_result(reading.said.head(self.passed))
         if is_done:
