@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # No more than this share of what a bucket has left, and no more calls.
 SHARE = 16
-CALLS_MAX = 64
+CALLS_MAX = 128
 # Fewer are not worth it.
 CALLS_MIN = 8
 KEPT_SECONDS = 0.25
@@ -30,16 +30,18 @@ class Advance:
     left: int = 0
     ends: float = 0.0
     calls: int = 0
-    """Since it was taken: as many are worth taking the next time."""
+    """Since it was taken: twice as many are worth taking, as it was used up before its time."""
+    size: int = CALLS_MIN
+    """What was asked for last."""
     shared: "Allowance | None" = None
     """What the shared buckets said last."""
     is_asked: bool = False
 
-    def size(self) -> int:
+    def worth(self) -> int:
         """How many calls to ask for; 0 for none."""
-        if self.is_asked or self.shared is None:
+        if self.is_asked or self.shared is None or 2 * self.left > self.size:
             return 0
-        size = min(self.calls, self.shared.remaining // SHARE, CALLS_MAX)
+        size = min(2 * self.calls, self.shared.remaining // SHARE, CALLS_MAX)
         return size if size >= CALLS_MIN else 0
 
 
@@ -63,8 +65,9 @@ class Advances:
         advance = self.by_buckets.get(asked)
         if advance is None:
             advance = self.by_buckets[asked] = Advance(calls=1)
-        size = advance.size()
-        advance.is_asked = advance.is_asked or size > 0
+        size = advance.worth()
+        if size:
+            advance.is_asked, advance.size = True, size
         return size
 
     def told(self, asked: Asked, allowance: "Allowance") -> None:

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from config.settings import Limits
-from gateway.advances import CALLS_MIN, KEPT_SECONDS, Advances
+from gateway.advances import KEPT_SECONDS, Advances
 from gateway.kit.addresses import unit_of
 from gateway.kit.groups import Group
 from gateway.kit.problem import Refusal
@@ -143,7 +143,7 @@ class Buckets:
         if self.script is None:
             return await self.group.add(Asking(buckets, 1))
         advance = self.advances.take(buckets)
-        if advance is None or advance.left < CALLS_MIN:
+        if advance is None or 2 * advance.left <= advance.size:
             self.ask_ahead(buckets)
         if advance is not None and advance.shared is not None:
             return with_more(advance.shared, advance.left)

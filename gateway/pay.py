@@ -19,8 +19,11 @@ from gateway.rails.prepaid import PrepaidRail, Short
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
 from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
+from gateway.x402.offers import PaymentRequired
 
 EITHER_WAY = "pay with x402, or send the API key of a funded organization"
+# What is remembered of unpaid calls, which strangers make.
+URLS_MAX, URL_CHARACTERS_MAX = 128, 512
 BY_ANSWER = (
     "what this call costs is known from its answer only, so it is sold from a balance and not for an x402 "
     "payment, which signs the price beforehand: send the API key of a funded organization"
@@ -103,13 +106,28 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         rail = till.upfront if match.is_upfront else till.x402
         return await rail.hold(inbound, caller, match, quote)
     if caller.organization_id is None:
-        why = BY_ANSWER if is_by_answer(quote) else EITHER_WAY
-        raise till.x402.challenge(inbound, match, quote).refuse("payment_required", why)
+        raise unpaid(till, inbound, match, quote)
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:
         challenge = till.x402.challenge(inbound, match, quote)
         raise challenge.refuse("insufficient_funds", str(short), None, **short.members) from None
+
+
+def unpaid(till: Till, inbound: Inbound, match: Match, quote: Quote) -> PaymentRequired:
+    """What a stranger is told. As long as the publisher is published so, it is the same for a URL."""
+    known, asked = match.route.unpaid, (inbound.method, inbound.url)
+    is_usual = inbound.max_price is None and not inbound.is_websocket and match.route.passthrough is None
+    first: PaymentRequired | None = known.get(asked) if is_usual else None
+    if first is not None:
+        return first.again()
+    why = BY_ANSWER if is_by_answer(quote) else EITHER_WAY
+    refusal = till.x402.challenge(inbound, match, quote).refuse("payment_required", why)
+    if is_usual and len(inbound.url) <= URL_CHARACTERS_MAX:
+        if len(known) >= URLS_MAX:
+            known.clear()
+        known[asked] = refusal.kept()
+    return refusal
 
 
 def is_by_answer(quote: Quote) -> bool:

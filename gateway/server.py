@@ -17,12 +17,12 @@ from config.settings import Listen
 from gateway.call import Gate, call
 from gateway.front.arrived import Arrived, over
 from gateway.front.problems import ExpectationFailed
-from gateway.front.reply import Reply, refuse
+from gateway.front.reply import Reply, refuse, refuse_with, refusing
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
-from gateway.kit.problem import NotFound, Problem, Refusal, Unavailable, problem, respond
+from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
-from gateway.limit import tell
+from gateway.limit import give_back
 from gateway.metering.watch import Watch
 
 PREFIX = "/publishers/"
@@ -99,24 +99,30 @@ async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
         return response
     except Refusal as refusal:
         if watch.match is not None and watch.allowance is not None:
-            tell(gate.buckets, watch.match, watch.allowance, refusal, is_answered=watch.head is not None)
+            give_back(gate.buckets, watch.match, refusal, is_answered=watch.head is not None)
         watch.refusal, watch.status = refusal, refusal.status
-        return told(request, watch, refusal.problem(), refusal.headers)
+        return told(request, watch, refusal)
     except OUTAGES as error:
         log.warning("call.unavailable", reason=repr(error))
         away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
         watch.refusal, watch.status = away, away.status
-        return told(request, watch, away.problem(), away.headers)
+        return told(request, watch, away)
     except Exception as error:
         watch.error, watch.status = error, 500
         bug = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
-        return told(request, watch, bug, {})
+        return refuse(request, bug, CIMultiDict({hygiene.CALL_ID: str(call_id)}))
     finally:
         gate.reporter.end(watch)
 
 
-def told(request: Arrived, watch: Watch, why: Problem, headers: Mapping[str, str]) -> Reply:
-    return refuse(request, why, CIMultiDict({**headers, hygiene.CALL_ID: str(watch.call_id)}))
+def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
+    known = {} if refusal.shared is None else refusal.shared
+    if not known:
+        known["lines"] = refusing(CIMultiDict(refusal.headers))
+        known["body"] = refusal.written()
+    limits = "" if watch.allowance is None else watch.allowance.lines
+    more = f"{limits}{hygiene.CALL_ID}: {watch.call_id}\r\n"
+    return refuse_with(request, refusal.status, known["lines"], known["body"], more)
 
 
 async def ready(check: Check) -> web.Response:

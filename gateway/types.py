@@ -164,6 +164,8 @@ class Route:
         init=False, default_factory=dict, compare=False
     )
     """What calls of a method and an endpoint were priced at: it stays so for as long as this is published."""
+    unpaid: dict[tuple[str, str], Any] = field(init=False, default_factory=dict, compare=False)
+    """``pay``'s: how a method and a URL were asked to be paid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,19 @@ def date(second: int) -> str:
 
 def refuse(request: AnyRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
     """Answer with a problem. Where an answer has begun there is no other: then its connection ends."""
+    body = problem.model_dump_json(exclude_none=True).encode()
+    return refuse_with(request, problem.status, refusing(headers), body)
+
+
+def refusing(headers: CIMultiDict[str]) -> Lines:
     headers["Content-Type"] = "application/problem+json"
     headers.setdefault("Server", "farebox")
-    reply = Reply(request, problem.status, REASONS.get(problem.status, ""), headers)
+    return Lines(headers)
+
+
+def refuse_with(request: AnyRequest, status: int, lines: Lines, body: bytes, more: str = "") -> Reply:
+    """As ``refuse``, with what is written already. ``more`` are fields that the gateway adds."""
+    reply = Reply(request, status, REASONS.get(status, ""), lines, more)
     has_begun = request.has_begun if isinstance(request, Arrived) else request.writer.output_size > 0
     if reply.connection.has_answered or has_begun:
         reply.keep_alive = False
@@ -184,5 +194,5 @@ def refuse(request: AnyRequest, problem: Problem, headers: CIMultiDict[str]) -> 
         return reply
     # Who does not wait for its refusal is no error.
     with suppress(ConnectionError):
-        reply.send_whole(problem.model_dump_json(exclude_none=True).encode())
+        reply.send_whole(body)
     return reply

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from operator import index
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import structlog
 from asyncpg import Record
 
 from gateway.kit.groups import Group
-from gateway.kit.sql import OUTAGES, Db, Pool, Statements
+from gateway.kit.sql import OUTAGES, Db, Pool, Statements, joined, listed
 from gateway.kit.tasks import Crew
 from gateway.kit.values import dataclass
 
@@ -87,13 +88,6 @@ class Posting:
     alert_below: int = 0
     """Write an event when this charge takes the owner's balance below it."""
 
-    @property
-    def columns(self) -> tuple[object, ...]:
-        return (
-            self.call_id, self.spent, self.fee, self.description, self.publisher_id, self.method,
-            self.path, self.status,
-        )  # fmt: skip
-
 
 class Holds:
     """The holds of one process. Close it before its pool."""
@@ -152,11 +146,11 @@ class Holds:
 
     async def try_open(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
         columns = (
-            [one.call_id for one in batch],
-            [one.owner_id for one in batch],
-            [one.payee_id for one in batch],
-            [one.asset_id for one in batch],
-            [one.amount for one in batch],
+            listed([one.call_id for one in batch]),
+            listed([one.owner_id for one in batch]),
+            listed([one.payee_id for one in batch]),
+            listed([one.asset_id for one in batch]),
+            listed([index(one.amount) for one in batch]),
             self.lifetime,
         )
         if any(one.is_bound for one in batch):
@@ -184,7 +178,16 @@ class Holds:
         return verdicts
 
     async def post_batch(self, batch: Sequence[Posting]) -> Sequence[bool]:
-        columns = tuple(zip(*[one.columns for one in batch], strict=True))
+        columns = (
+            listed([one.call_id for one in batch]),
+            listed([index(one.spent) for one in batch]),
+            listed([index(one.fee) for one in batch]),
+            joined([one.description for one in batch]),
+            listed([one.publisher_id for one in batch]),
+            joined([one.method for one in batch]),
+            joined([one.path for one in batch]),
+            listed([one.status for one in batch]),
+        )
         if any(one.is_partial for one in batch):
             async with self.pool.acquire() as connection, connection.transaction():
                 await connection.execute(SQL.give_back, *columns[:2])
@@ -196,7 +199,7 @@ class Holds:
         posted = set(closed)
         if late := [one for one in batch if one.call_id not in closed]:
             # Void, or posted by a commit that nobody heard of.
-            asked = [one.call_id for one in late], [one.spent for one in late]
+            asked = listed([one.call_id for one in late]), listed([index(one.spent) for one in late])
             posted |= {row["call_id"] for row in await self.pool.fetch(SQL.posted, *asked)}
         return [one.call_id in posted for one in batch]
 
