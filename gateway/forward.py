@@ -8,7 +8,6 @@ not of the caller, was dropped on the way; see ``kit/hygiene.py``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
 from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
@@ -18,7 +17,7 @@ from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.addresses import text_of
 from gateway.kit.trace import Trace
-from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Route, Vouched
+from gateway.types import Caller, Fetch, Inbound, Match, Outbound, Route, Vouched
 from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.request import Fields, fields
@@ -37,26 +36,9 @@ class Upstreams:
     origin: str
 
 
-class Forwarded:
-    """The upstream's answer, for as long as it lasts. It ends by leaving the upstream alone."""
-
-    __slots__ = ("answer", "exchange")
-
-    def __init__(self, exchange: Exchange, answer: Answer) -> None:
-        self.exchange, self.answer = exchange, answer
-
-    def __enter__(self) -> Answer:
-        return self.answer
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.exchange.close()
-
-
 async def forward(
     upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
-) -> Forwarded:
+) -> Exchange:
     """To be entered for the upstream's answer, whose head is there; a ``Refusal`` when there is none."""
     route = match.route
     is_known = route.auth is None and route.exchange is None and caller.token is None
@@ -66,10 +48,14 @@ async def forward(
         fields_of(upstreams, inbound, match, vouched, trace), inbound.body,
         hygiene.of_response if route.passthrough is None else passthrough.of_response,
     )  # fmt: skip
-    answer = await exchange.ask()
-    if answer.head.status == 401 and route.exchange is not None and caller.organization_id is not None:
+    await exchange.ask()
+    if (
+        exchange.answer.head.status == 401
+        and route.exchange is not None
+        and caller.organization_id is not None
+    ):
         upstreams.exchanger.forget(route.publisher_id, route.exchange, caller.organization_id)
-    return Forwarded(exchange, answer)
+    return exchange
 
 
 def fields_of(

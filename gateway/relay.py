@@ -1,7 +1,6 @@
 """Write an upstream's answer to the caller as it arrives, at the caller's pace."""
 
 from collections.abc import AsyncIterator, Sequence
-from functools import lru_cache
 
 from aiohttp import ClientError
 from multidict import CIMultiDict
@@ -10,10 +9,10 @@ from gateway.buckets import Allowance
 from gateway.front.arrived import Arrived
 from gateway.front.reply import Lines, Reply
 from gateway.kit import hygiene
-from gateway.kit.money import to_text
+from gateway.kit.money import with_symbol
 from gateway.kit.problem import Refusal
 from gateway.metering.watch import Watch
-from gateway.types import Answer, Asset, Head, Inbound, Receipt
+from gateway.types import Answer, Head, Inbound, Receipt
 from gateway.upstreams.arriving import Arriving
 
 # In place of the upstream's own, where it has them.
@@ -89,13 +88,9 @@ def own_lines(inbound: Inbound, receipt: Receipt | None, allowance: Allowance | 
     limits = "" if allowance is None else allowance.lines
     charged = ""
     if receipt is not None and receipt.asset is not None and receipt.cost is not None:
-        charged = f"{hygiene.CHARGED}: {price_of(receipt.cost, receipt.asset)}\r\n"
+        cost = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
+        charged = f"{hygiene.CHARGED}: {cost}\r\n"
     return f"{limits}{hygiene.CALL_ID}: {inbound.call_id}\r\n{charged}"
-
-
-@lru_cache(maxsize=1024)
-def price_of(cost: int, asset: Asset) -> str:
-    return f"{to_text(cost, asset.decimals)} {asset.symbol}"
 
 
 def kept_of(head: Head, *, is_free: bool) -> CIMultiDict[str]:
@@ -117,7 +112,7 @@ def headers_of(
         headers.update(allowance.headers)
     headers[hygiene.CALL_ID] = str(inbound.call_id)
     if receipt.asset is not None and receipt.cost is not None:
-        headers[hygiene.CHARGED] = price_of(receipt.cost, receipt.asset)
+        headers[hygiene.CHARGED] = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
     headers.update(receipt.headers)
     return headers
 

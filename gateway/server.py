@@ -5,7 +5,7 @@ A low-level aiohttp server, so that no router, middleware or access log stands i
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import structlog
@@ -64,6 +64,7 @@ def is_unmet(expected: str | None) -> bool:
     return expected is not None and expected.lower() != "100-continue"
 
 
+@lru_cache(maxsize=1024)
 def is_call(method: str, path: str) -> bool:
     """Whether this is a publisher's: the bare slug shows its page in the store to GET, everything else is a
     call.

@@ -16,6 +16,7 @@ from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
 from gateway.front.arrived import Heading
+from gateway.heads import Head as Head
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership, Passthrough
@@ -215,21 +216,6 @@ class Quote:
     @property
     def is_free(self) -> bool:
         return not self.prices
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of an upstream's answer."""
-
-    status: int
-    reason: str
-    headers: CIMultiDictProxy[str]
-    is_success: bool = field(init=False)
-    written: dict[bool, Any] = field(init=False, default_factory=dict, compare=False)
-    """``relay``'s: how it was passed on before, because upstreams say the same again and again."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "is_success", 200 <= self.status < 300)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from gateway.front.arrived import Arrived
 from gateway.kit import trace
-from gateway.kit.money import to_text
+from gateway.kit.money import with_symbol
 from gateway.kit.trace import Sampler
 from gateway.metering import metrics
 from gateway.metering.tallies import Tallies
@@ -173,7 +173,7 @@ def add_money(line: Line, receipt: Receipt) -> None:
     asset = receipt.asset
     if asset is None or receipt.cost is None:
         return
-    line["charged"] = f"{to_text(receipt.cost, asset.decimals)} {asset.symbol}"
+    line["charged"] = with_symbol(receipt.cost, asset.decimals, asset.symbol)
     # As text: many readers of JSON take a number of more than 53 bits for another one.
     line["charged_atomic"] = str(receipt.cost)
     line["network"] = asset.network

@@ -60,8 +60,8 @@ class Watch:
         count: Callable[[Counter, int], None] = Counter.inc,
         **known: Any,
     ) -> None:
-        """``path`` is as the client sent it, from the root and without the query; ``count`` is where counts are
-        added up before Prometheus is told.
+        """``path`` is as the client sent it, from the root and without the query. ``count`` is where counts
+        are added up before Prometheus is told.
         """
         self.call_id, self.method, self.path, self.trace, self.count = call_id, method, path, trace, count
         self.entered = [perf_counter_ns()]

@@ -73,8 +73,10 @@ class LowBalance:
         return cls({asset.id: to_atomic_down(text, asset.decimals) for asset in assets})
 
     def of(self, match: Match, asset: Asset) -> int:
-        own = next((one.prices for one in match.route.pricing if one.asset.id == asset.id), {})
-        return own.get("low_balance_threshold") or self.defaults.get(asset.id, 0)
+        for one in match.route.pricing:
+            if one.asset is asset and (own := one.prices.get("low_balance_threshold")):
+                return own
+        return self.defaults.get(asset.id, 0)
 
 
 @dataclass(slots=True)

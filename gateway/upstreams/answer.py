@@ -7,48 +7,21 @@ and the connection ends with it.
 """
 
 import re
-from collections.abc import Callable
-from enum import Enum, auto
-from functools import lru_cache
-from typing import TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 
-from gateway.types import Head
-
-Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
-"""Which of an upstream's headers its caller may see."""
+from gateway.upstreams.said import FIELDS, NOTHING, Part, Said, read
+from gateway.upstreams.said import Improper as Improper
 
 HEAD_BYTES_MAX = 1 << 16
-FIELDS_MAX = 128
 INTERIM_MAX = 8
 # Of one chunk's size with what is said beside it, and of all trailers.
 LINE_BYTES_MAX = 1 << 12
 TRAILER_BYTES_MAX = 1 << 14
-REMEMBERED_BYTES_MAX = 1 << 11
 
-# RFC 9112 sections 4 and 5, RFC 9110 section 5.6.2. Whoever leaves the reason out may leave its space out.
-STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*)*")
-LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?")
 # The same line with its end. Without what may be said beside a size, which nobody does.
 PLAIN_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-
-
-class Improper(Exception):
-    """The answer cannot be read in one way only, or not at all."""
-
-
-class Part(Enum):
-    HEAD = auto()
-    LENGTH = auto()
-    CHUNK_SIZE = auto()
-    CHUNK = auto()
-    CHUNK_END = auto()
-    TRAILERS = auto()
-    UNTIL_CLOSE = auto()
-    DONE = auto()
 
 
 class Reading:
@@ -124,7 +97,7 @@ class Reading:
             if said.status == 101 or self.interim_count > INTERIM_MAX:
                 raise Improper("it wants to change protocols, or says too often that it will answer")
 
-    def begin(self, said: "Said") -> None:
+    def begin(self, said: Said) -> None:
         self.said, self.status = said, said.status
         self.is_kept, self.left, self.part = said.is_kept, said.length, said.part
         if self.is_answer_to_head or said.is_bodiless:
@@ -193,83 +166,6 @@ class Reading:
         else:
             self.left = 0
             self.part = Part.DONE
-
-
-class Said:
-    """The head of an answer: what it says, and where the body ends by RFC 9112 section 6.3."""
-
-    __slots__ = (
-        "headers",
-        "heads",
-        "is_bodiless",
-        "is_kept",
-        "is_kept_without_body",
-        "length",
-        "part",
-        "reason",
-        "status",
-    )
-
-    def __init__(
-        self, status: int, reason: str, headers: CIMultiDictProxy[str], *, is_minor_one: bool
-    ) -> None:
-        self.status, self.reason, self.headers = status, reason, headers
-        lengths = headers.getall("Content-Length", ())
-        encodings = headers.getall("Transfer-Encoding", ())
-        if (lengths and encodings) or len(lengths) > 1 or (encodings and not is_minor_one):
-            raise Improper("its length is given in more than one way")
-        if lengths and not LENGTH.fullmatch(lengths[0]):
-            raise Improper("its length is not a number")
-        if encodings and [one.lower() for one in encodings] != ["chunked"]:
-            raise Improper("its transfer encoding is not chunked, once")
-        options = ",".join(headers.getall("Connection", ())).lower().split(",")
-        self.is_kept_without_body = is_minor_one and "close" not in [one.strip() for one in options]
-        self.is_kept = self.is_kept_without_body
-        self.is_bodiless = status in (204, 304)
-        self.length = int(lengths[0]) if lengths else 0
-        if encodings:
-            self.part = Part.CHUNK_SIZE
-        elif lengths:
-            self.part = Part.LENGTH if self.length else Part.DONE
-        else:
-            self.part, self.is_kept = Part.UNTIL_CLOSE, False
-        self.heads: dict[Pass, Head] = {}
-
-    def head(self, passed: Pass) -> Head:
-        """What its caller may see of it."""
-        head = self.heads.get(passed)
-        if head is None:
-            head = self.heads[passed] = Head(self.status, self.reason, passed(self.headers))
-        return head
-
-
-NOTHING = Said(0, "", CIMultiDictProxy(CIMultiDict()), is_minor_one=False)
-
-
-def read(head: bytes) -> Said:
-    # An upstream says the same again and again, within a second to the letter. What is remembered must not be
-    # as large as one can make it.
-    return read_again(head) if len(head) <= REMEMBERED_BYTES_MAX else read_lines(head)
-
-
-def read_lines(head: bytes) -> Said:
-    line_end = head.find(b"\r\n")
-    line, fields = (head, b"") if line_end < 0 else (head[:line_end], head[line_end:])
-    match = STATUS.fullmatch(line)
-    if match is None or not FIELDS.fullmatch(fields):
-        raise Improper("the head is not one")
-    lines = fields.decode(errors="surrogateescape").split("\r\n")
-    if len(lines) > FIELDS_MAX + 1:
-        raise Improper("there are too many fields")
-    headers: CIMultiDict[str] = CIMultiDict()
-    for text in lines[1:]:
-        name, _, value = text.partition(":")
-        headers.add(name, value.strip(" \t"))
-    reason = (match[3] or b"").decode(errors="replace")
-    return Said(int(match[2]), reason, CIMultiDictProxy(headers), is_minor_one=match[1] == b"1")
-
-
-read_again = lru_cache(maxsize=512)(read_lines)
 
 
 def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:

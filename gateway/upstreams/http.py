@@ -12,12 +12,12 @@ from gateway.kit.ssrf import Guard
 from gateway.kit.tasks import Crew
 from gateway.types import Body
 from gateway.upstreams import request
-from gateway.upstreams.answer import Pass
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.dial import Dialler
 from gateway.upstreams.exchange import Exchange, improper
 from gateway.upstreams.pool import Pool
 from gateway.upstreams.request import Fields
+from gateway.upstreams.said import Pass
 
 
 class HttpUpstreams:
