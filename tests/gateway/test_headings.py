@@ -114,13 +114,7 @@ def test_other_lines_are_left_to_the_parser(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
-    [
-        b"Content-Length: 0\r\n",
-        b"Expect: x\r\n",
-        b"PAYMENT-SIGNATURE: x\r\n",
-        b"X-Long: %b\r\n" % (b"a" * 3000),
-    ],
+    "name", [b"Content-Length: 0", b"Expect: x", b"PAYMENT-SIGNATURE: x", b"X: " + b"a" * 3000]
 )
 async def test_what_comes_with_a_body_or_pays_is_not_remembered(name: bytes) -> None:
     async with serving() as seen:
