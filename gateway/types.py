@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -165,8 +165,6 @@ class Route:
         init=False, default_factory=dict, compare=False
     )
     """What calls of a method and an endpoint were priced at: it stays so for as long as this is published."""
-    unpaid: dict[tuple[str, str], Any] = field(init=False, default_factory=dict, compare=False)
-    """``pay``'s: how a method and a URL were asked to be paid."""
 
 
 @dataclass(frozen=True, slots=True)
