@@ -3,7 +3,7 @@
 A charge of a prepaid call writes its own; see ``holds.sql``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from uuid import UUID
 
@@ -44,3 +44,13 @@ async def record(db: Db, events: Sequence[Usage]) -> None:
         listed([one.asset_id for one in events]),
         listed([index(one.cost) for one in events]),
     )
+
+
+async def add_offers(db: Db, offers: Mapping[UUID, int]) -> None:
+    """How often callers were told a price, by publisher; ``offers`` is not empty."""
+    await db.execute(SQL.add_offers, list(offers), list(offers.values()))
+
+
+async def disown(db: Db, unborn: int, timeout_seconds: float) -> None:
+    """After a restore into another cluster, whose transactions have lower numbers; see ``rollups``."""
+    await db.execute(SQL.disown, unborn, timeout=timeout_seconds)
