@@ -71,18 +71,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="turns for each target")
     parser.add_argument("--seconds", type=float, default=1, help="of each turn")
     parser.add_argument("--connections", type=int, default=16, help="at once")
+    parser.add_argument("--only", nargs="+", default=[], help="targets with one of these in their names")
     asked = parser.parse_args()
     try:
-        uvloop.run(bench(asked.rounds, asked.seconds, asked.connections))
+        uvloop.run(bench(asked.rounds, asked.seconds, asked.connections, asked.only))
     except farebox.Failed as error:
         sys.exit(f"bench: {error}")
 
 
-async def bench(rounds: int, seconds: float, connections: int) -> None:
+async def bench(rounds: int, seconds: float, connections: int, only: Sequence[str]) -> None:
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(throw_away()))
         payments = int(rounds * seconds * PAYMENTS_PER_SECOND)
-        targets = await prepare(stack, directory, payments)
+        prepared = await prepare(stack, directory, payments)
+        targets = [one for one in prepared if is_asked(one, only)]
         for target in targets:
             await load(target.port, target.requests, connections=connections, seconds=0.2)
         for number in range(rounds):
@@ -90,6 +92,10 @@ async def bench(rounds: int, seconds: float, connections: int) -> None:
                 turn = await load(target.port, target.requests, connections=connections, seconds=seconds)
                 target.turns.append(turn)
     show(targets, rounds, seconds, connections)
+
+
+def is_asked(target: Target, only: Sequence[str]) -> bool:
+    return not only or target.name == BASE or any(word in target.name for word in only)
 
 
 async def prepare(stack: AsyncExitStack, directory: Path, payments: int) -> list[Target]:

@@ -16,6 +16,7 @@ from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.connections import Connections
 from gateway.forward import Upstreams, forward
+from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.limit import limit
@@ -48,7 +49,7 @@ class Gate:
     connections: Connections
 
 
-async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse | Reply:
+async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
     inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
     watch.admitted()
@@ -62,9 +63,7 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
         inbound.body.close()
 
 
-async def serve(
-    gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch
-) -> web.StreamResponse | Reply:
+async def serve(gate: Gate, inbound: Inbound, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     allowance = watch.limited(await limit(gate.buckets, gate.limits, inbound, matched, caller))
@@ -79,7 +78,7 @@ async def serve(
             return await connect(gate.till, gate.upstreams, conversation, turn)
         async with pay(gate.till, inbound, caller, matched, quote) as hold:
             watch.held(hold)
-            async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+            with await forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
                 turn.answered(answer.head)
                 watch.answered(answer.head)
                 async with (

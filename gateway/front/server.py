@@ -11,6 +11,7 @@ import structlog
 from aiohttp import HttpVersion10, web
 
 from config.settings import Listen
+from gateway.front.arrived import Arrived, Headings
 from gateway.front.connection import Connection, close_after
 from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
@@ -28,6 +29,9 @@ PARTING_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Reply]]
+IsCall = Callable[[str, str], bool]
+"""Whether a method and a path are a call's."""
+Call = Callable[[Arrived], Awaitable[web.StreamResponse | Reply]]
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +43,14 @@ QUIET.setLevel(logging.CRITICAL)
 class Front(web.Server):
     """Give it to ``loop.create_server``; it answers what cannot be read and hands the rest to ``handler``."""
 
-    def __init__(self, handler: Handler, listen: Listen, request_factory: Any = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        listen: Listen,
+        request_factory: Any = None,
+        calls: tuple[IsCall, Call] | None = None,
+    ) -> None:
+        """``calls`` are served without making aiohttp's kind of request of them, but for WebSockets."""
         super().__init__(
             # aiohttp passes on what it is given, and the connection knows both kinds of answer.
             cast(Any, self.answer),
@@ -52,6 +63,8 @@ class Front(web.Server):
             max_line_size=HEADER_BYTES_MAX,
         )
         self.handler = handler
+        self.is_call, self.call = calls or (never, nobody)
+        self.headings = Headings()
         self.listen = listen
         self.places: dict[str, int] = {}
         self.taken = 0
@@ -135,3 +148,12 @@ class Front(web.Server):
 
 async def at_once(answer: web.StreamResponse) -> web.StreamResponse:
     return answer
+
+
+def never(method: str, path: str) -> bool:
+    """There are no calls here."""
+    return False
+
+
+async def nobody(arrived: Arrived) -> web.StreamResponse | Reply:
+    raise AssertionError("asked only for calls")

@@ -6,7 +6,7 @@ Version 2 clients read the ``PAYMENT-REQUIRED`` header, version 1 clients the bo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -47,6 +47,17 @@ class PaymentRequired(Refusal):
             "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
             **(headers or {}),
         }
+
+    def kept(self) -> Self:
+        """Itself, to be said ``again``."""
+        self.shared = {}
+        return self
+
+    def again(self) -> Self:
+        """The same for another call: an exception is raised once."""
+        other = type(self).__new__(type(self), *self.args)
+        vars(other).update(vars(self))
+        return other
 
     def problem(self) -> Problem:
         return make_problem(
