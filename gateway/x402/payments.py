@@ -11,10 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+from gateway.kit import ids
 from gateway.kit.sql import Db, Statements
+from gateway.ledger import transfers
 from gateway.x402.facilitator import Authorization
 
 SQL = Statements(__file__)
+SETTLE = transfers.booking(SQL.settle)
 
 Purpose: TypeAlias = Literal["call", "deposit", "facilitated"]
 State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
@@ -61,13 +64,6 @@ class Payment:
     created_at: datetime
     transaction_hash: bytes | None = None
     identifier: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    id: UUID
-    is_paid_out: bool
-    """To the publisher itself: what this call earned is not owed."""
 
 
 async def claim(db: Db, new: Claim) -> bool:
@@ -127,10 +123,10 @@ async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
     return {row["id"] for row in await db.fetch(SQL.submit, list(usage), list(usage.values()))}
 
 
-async def settle(db: Db, transactions: Mapping[UUID, str]) -> Sequence[Settled]:
-    """Return payments to the one who settled them, and none of them to anybody after."""
+async def settle(db: Db, transactions: Mapping[UUID, str]) -> None:
+    """Settle payments and book them, each unless somebody has: one statement, so never one without the other."""
     hashes = [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
-    return [Settled(*row) for row in await db.fetch(SQL.settle, list(transactions), hashes)]
+    await db.execute(SETTLE, list(transactions), [ids.new() for _ in transactions], hashes)
 
 
 async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:

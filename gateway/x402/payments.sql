@@ -50,10 +50,11 @@ WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'cla
 RETURNING payments.id
 
 -- name: settle
+-- Each is settled once, and what it earned is paid out already where the payer paid the publisher's own wallet.
 UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash)
-FROM unnest($1::uuid[], $2::bytea[]) AS asked (id, hash)
+FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS asked (id, payout_id, hash)
 WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'submitted'
-RETURNING payments.id, purpose = 'call' AND NOT is_owed AS is_paid_out
+RETURNING payments.id, CASE WHEN purpose = 'call' AND NOT is_owed THEN asked.payout_id END AS payout_id
 
 -- name: fail
 UPDATE payments SET state = 'failed', failure = $2, closed_at = now()

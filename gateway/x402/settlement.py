@@ -15,7 +15,6 @@ import structlog
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool
-from gateway.ledger import transfers
 from gateway.metering import metrics
 from gateway.x402 import payments
 from gateway.x402.facilitator import (
@@ -109,11 +108,8 @@ class Settlements:
         say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction)
 
     async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
-        async with self.pool.acquire() as connection, connection.transaction():
-            # Whoever was first has booked the others.
-            if settled := await payments.settle(connection, dict(batch)):
-                await transfers.book(connection, [one.id for one in settled])
-                await transfers.book_paid_out(connection, [one.id for one in settled if one.is_paid_out])
+        # Whoever was first has booked the others.
+        await payments.settle(self.pool, dict(batch))
         return [None] * len(batch)
 
     async def reconcile(self, age: timedelta) -> int:
