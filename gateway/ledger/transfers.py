@@ -19,8 +19,8 @@ async def book(db: Db, payment_ids: Sequence[UUID]) -> None:
 def booking(settling: str) -> str:
     """One statement that books what ``settling`` settles: both or neither, and in one round trip.
 
-    ``settling`` returns what ``arrived`` does: ``id``, and ``payout_id`` for earnings that were received in the
-    publisher's own wallet and are not owed.
+    ``settling`` returns what ``arrived`` does: ``id``, and ``payout_id`` for earnings that were received in
+    the publisher's own wallet and are not owed.
     """
     *before, after = SQL.book.split(SQL.arrived)
     assert len(before) == 1, "what is booked is said in one place"

@@ -30,7 +30,7 @@ from gateway.x402 import intake, payments
 from gateway.x402.claims import Claimed, Claims
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable, SettlementPending
-from gateway.x402.offers import Offers
+from gateway.x402.offers import Offers, PaymentRequired
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Checked, Settlements
 from gateway.x402.wire import Resource, identifier_extension
@@ -130,8 +130,7 @@ class X402Rail:
                 await tasks.finish(self.give_up(event, claiming.result()))
             raise
         if claimed == "taken":
-            # Another request claimed it, or its name, since it was looked for.
-            raise PaymentInProgress("this payment is being used by another request")
+            raise await self.taken(inbound, match, taken, challenge, again.senders(inbound, caller))
         if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
         return X402Hold(
@@ -149,10 +148,40 @@ class X402Rail:
     async def take(
         self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
     ) -> tuple[Intake, bytes, Checked]:
-        """A new payment that would settle now, what it is bound to, and what the chain said of it."""
+        """A payment that would settle now, what it is bound to, and what the chain said of it.
+
+        Whether it is new, its claim finds out: to look for it first would cost every new one a statement.
+        """
         taken = intake.read(inbound.credentials, challenge)
-        paid, senders = taken.authorization, again.senders(inbound, caller)
-        if known := await self.claims.find(paid):
+        senders = again.senders(inbound, caller)
+        try:
+            if taken.presented.identifier is not None:
+                await self.recall(inbound, match, taken, challenge, senders)
+            checked = await self.checked(taken, challenge)
+        except (PaymentRequired, PaymentsUnavailable):
+            # It stands as it stands, also when it was spent, has expired, or the price has changed since.
+            await self.recall(inbound, match, taken, challenge, senders)
+            raise
+        if known := await intake.named_before(self.pool, taken, is_proven=True):
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
+        # Read only now: somebody without money must not make the gateway keep a large body.
+        return taken, await again.fingerprint(inbound, match), checked
+
+    async def checked(self, taken: Intake, challenge: Challenge) -> Checked:
+        intake.check(taken, challenge)
+        try:
+            return await self.settlements.check(taken.authorization)
+        except PaymentInvalid as error:
+            raise challenge.refuse(error.code, error.message) from None
+        except FacilitatorUnavailable as error:
+            raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+
+    async def recall(
+        self, inbound: Inbound, match: Match, taken: Intake, challenge: Challenge, senders: frozenset[str]
+    ) -> None:
+        """Raise how a payment stands that was taken before, or one of the same name."""
+        if known := await payments.find(self.pool, taken.authorization):
             intake.recognise(known, taken, challenge)
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders)
@@ -160,18 +189,14 @@ class X402Rail:
             # Signed anew, by a payer that lost the first answer: it must not pay twice.
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
-        intake.check(taken, challenge)
-        try:
-            checked = await self.settlements.check(paid)
-        except PaymentInvalid as error:
-            raise challenge.refuse(error.code, error.message) from None
-        except FacilitatorUnavailable as error:
-            raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        if known := await intake.named_before(self.pool, taken, is_proven=True):
-            digest = await again.fingerprint(inbound, match)
-            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
-        # Read only now: somebody without money must not make the gateway keep a large body.
-        return taken, await again.fingerprint(inbound, match), checked
+
+    async def taken(
+        self, inbound: Inbound, match: Match, taken: Intake, challenge: Challenge, senders: frozenset[str]
+    ) -> Exception:
+        """What to say of a payment that was claimed before, or whose name was."""
+        await self.recall(inbound, match, taken, challenge, senders)
+        # By its contract's signature the check has proven it, and another request is using its name.
+        return PaymentInProgress("this payment is being used by another request")
 
     async def stands(
         self,

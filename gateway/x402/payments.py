@@ -71,15 +71,17 @@ async def claim(db: Db, new: Claim) -> bool:
     return new.id in await claim_all(db, [new])
 
 
-async def claim_all(db: Db, batch: Sequence[Claim]) -> set[UUID]:
-    """Those that were claimed; of two with the same nonce or name, the first."""
+async def claim_all(db: Db, batch: Sequence[Claim]) -> dict[UUID, int]:
+    """Those that were claimed, of two with the same nonce or name the first, each with what its payer had
+    signed away before, in the same asset, to requests that are running.
+    """
     signed = [one.authorization for one in batch]
     columns = (
         *([getattr(one, name) for one in batch] for name in CLAIMED),
         [one.asset.id for one in signed],
         *([getattr(one, name) for one in signed] for name in SIGNED),
     )
-    return {row["id"] for row in await db.fetch(SQL.claim, *columns)}
+    return {row["id"]: row["promised"] for row in await db.fetch(SQL.claim, *columns)}
 
 
 async def states(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, State]:
@@ -95,14 +97,8 @@ async def promised(db: Db, payers: Sequence[tuple[UUID, str]]) -> dict[tuple[UUI
 
 async def find(db: Db, authorization: Authorization) -> Payment | None:
     """The payment that claimed this authorization's nonce, whatever else it said."""
-    [found] = await find_all(db, [authorization])
-    return found
-
-
-async def find_all(db: Db, batch: Sequence[Authorization]) -> Sequence[Payment | None]:
-    columns = ([one.asset.id for one in batch], [one.payer for one in batch], [one.nonce for one in batch])
-    found = {row["place"]: stored(row) for row in await db.fetch(SQL.find, *columns)}
-    return [found.get(place) for place in range(1, len(batch) + 1)]
+    one = authorization
+    return stored(await db.fetchrow(SQL.find, one.asset.id, one.payer, one.nonce))
 
 
 async def find_identified(db: Db, payer: str, identifier: str) -> Payment | None:
@@ -124,7 +120,7 @@ async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
 
 
 async def settle(db: Db, transactions: Mapping[UUID, str]) -> None:
-    """Settle payments and book them, each unless somebody has: one statement, so never one without the other."""
+    """Settle payments and book them, unless somebody has: by one statement, never one without the other."""
     hashes = [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
     await db.execute(SETTLE, list(transactions), [ids.new() for _ in transactions], hashes)
 

@@ -1,11 +1,24 @@
 -- name: claim
-INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
-    pay_to, amount, valid_after, valid_before, signature)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
-    $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[])
--- Its nonce was claimed, or what it calls itself.
-ON CONFLICT DO NOTHING
-RETURNING id
+WITH asked AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
+        $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[])
+        AS asked (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+            pay_to, amount, valid_after, valid_before, signature)
+), made AS (
+    INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+        pay_to, amount, valid_after, valid_before, signature)
+    SELECT * FROM asked
+    -- Its nonce was claimed, or what it calls itself.
+    ON CONFLICT DO NOTHING
+    RETURNING id, asset_id, payer
+)
+SELECT made.id, coalesce(before.promised, 0) AS promised FROM made LEFT JOIN (
+    SELECT asset_id, payer, promised FROM (SELECT DISTINCT asset_id, payer FROM asked) AS one CROSS JOIN LATERAL (
+        -- Without those that are being made, which this statement does not see.
+        SELECT sum(amount) AS promised FROM payments
+        WHERE asset_id = one.asset_id AND payer = one.payer AND state = 'claimed'
+    ) AS sums
+) AS before USING (asset_id, payer)
 
 -- name: states
 SELECT id, state FROM payments WHERE id = ANY ($1::uuid[])
@@ -16,15 +29,10 @@ FROM unnest($1::uuid[], $2::text[]) AS asked (asset_id, payer) JOIN payments USI
 WHERE state = 'claimed' GROUP BY asset_id, payer
 
 -- name: find
-SELECT place, known.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = known.id ORDER BY created_at DESC LIMIT 1
+SELECT payments.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
-FROM unnest($1::uuid[], $2::text[], $3::bytea[]) WITH ORDINALITY AS asked (asset_id, payer, nonce, place)
--- Looked up one by one: a plan that was made while the table was small would go on to read all of it.
-CROSS JOIN LATERAL (
-    SELECT * FROM payments
-    WHERE asset_id = asked.asset_id AND payer = asked.payer AND nonce = asked.nonce LIMIT 1
-) AS known
+FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
 
 -- name: find_identified
 SELECT payments.*, coalesce(known_hash, (

@@ -34,7 +34,7 @@ async def test_a_claim_whose_call_is_cancelled_meanwhile_is_given_back(
     quote: Any = SimpleNamespace(prices=(price,))
     caller: Any = SimpleNamespace(organization_id=None)
     held = asyncio.get_running_loop().create_task(rail.hold(call, caller, match, quote))
-    while not claims.claiming.crew.tasks:  # noqa: ASYNC110 - its batch is a task that nobody tells of
+    while not claims.group.crew.tasks:  # noqa: ASYNC110 - its batch is a task that nobody tells of
         await asyncio.sleep(0)
     for _ in range(ticks):
         await asyncio.sleep(0)
