@@ -165,6 +165,7 @@ async def anvil_network(stack: AsyncExitStack) -> Network | None:
         note(f"anvil is not measured: {reason}")
         return None
     node = await stack.enter_async_context(anvil.running())
+    await node.deploy_multicall()
     address = await node.deploy_token()
     await node.mint(address, Account.from_key(farebox.PAYER).address, 10**15)
     await node.fund(Account.from_key(SIGNER).address)

@@ -22,6 +22,10 @@ V1_NAMES = {
 }  # fmt: skip
 
 
+# Where the contract Multicall3 is on nearly every chain that has it.
+MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
+
+
 class AssetSettings(BaseModel, frozen=True, extra="forbid"):
     """An EIP-3009 token. ``name`` and ``version`` are those of its EIP-712 domain."""
 
@@ -74,6 +78,8 @@ class Network(BaseModel, frozen=True, extra="forbid"):
     wallet_factories: Annotated[tuple[Address, ...], Field(max_length=32)] = ()
     deployment_gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 1_000_000
     replace_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    multicall_address: Address | Literal[""] = MULTICALL3
+    payments_per_transaction_max: Annotated[int, Field(ge=1, le=200)] = 32
 
     @field_validator("facilitator_key")
     @classmethod

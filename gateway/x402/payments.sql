@@ -30,19 +30,25 @@ WHERE state = 'claimed' GROUP BY asset_id, payer
 
 -- name: find
 SELECT payments.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+    SELECT hash FROM chain_transactions
+    WHERE payment_id = coalesce(carrier_id, payments.id) AND is_shared = (carrier_id IS NOT NULL)
+    ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
 FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
 
 -- name: find_identified
 SELECT payments.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+    SELECT hash FROM chain_transactions
+    WHERE payment_id = coalesce(carrier_id, payments.id) AND is_shared = (carrier_id IS NOT NULL)
+    ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
 FROM payments WHERE payer = $1 AND identifier = $2 AND state IN ('claimed', 'submitted', 'settled')
 
 -- name: get
 SELECT payments.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+    SELECT hash FROM chain_transactions
+    WHERE payment_id = coalesce(carrier_id, payments.id) AND is_shared = (carrier_id IS NOT NULL)
+    ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
 FROM payments WHERE id = $1
 

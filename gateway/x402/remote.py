@@ -21,7 +21,6 @@ from eth_utils.address import to_checksum_address
 from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.types import Asset
 from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
@@ -167,7 +166,7 @@ class RemoteFacilitator:
         return None
 
     async def settle(self, stored: Stored, seconds: float) -> Told:
-        authorization = authorized(stored, self.assets[stored.asset_id])
+        authorization = transactions.authorized(stored, self.assets[stored.asset_id])
         try:
             answer = await self.ask("POST", "settle", request(authorization, self.network), seconds)
             return answers.read_settlement(answer, authorization)
@@ -221,14 +220,6 @@ async def read(response: aiohttp.ClientResponse) -> bytes:
         if len(answer) > ANSWER_BYTES_MAX:
             raise FacilitatorUnavailable("the facilitator's answer is too large")
     return bytes(answer)
-
-
-def authorized(stored: Stored, asset: Asset) -> Authorization:
-    """What the payer signed, as it was claimed."""
-    return Authorization(
-        asset, stored.payer, stored.pay_to, int(stored.amount), int(stored.valid_after),
-        int(stored.valid_before), stored.nonce, stored.signature,
-    )  # fmt: skip
 
 
 def request(authorization: Authorization, network: Network) -> dict[str, Any]:
