@@ -13,9 +13,8 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import aiohttp
+import msgspec
 import structlog
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
@@ -25,6 +24,7 @@ from gateway.x402 import answers, finality, payments, transactions, undeployed, 
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.contradictions import compare
+from gateway.x402.endpoint import Endpoint, Unanswered, Unsent
 from gateway.x402.facilitator import (
     Authorization,
     ChainMismatch,
@@ -39,7 +39,6 @@ from gateway.x402.wire import Requirement
 log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 10
-CONNECT_SECONDS = 3
 # What a settlement is given when nobody waits for it.
 SETTLE_SECONDS_MIN = 10.0
 RETRY_SECONDS_MIN = 0.5
@@ -63,7 +62,11 @@ class RemoteFacilitator:
         self.url = network.facilitator_url.rstrip("/")
         self.assets = accounts.of_networks([network])
         self.chain = Chain(network.rpc_url) if network.rpc_url else None
-        self.session: ClientSession | None = None
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if network.facilitator_authorization is not None:
+            headers["Authorization"] = network.facilitator_authorization.get_secret_value()
+        seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
+        self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
         self.unasked: set[UUID] = set()
         """Submitted here, and never sent to the facilitator by anybody."""
 
@@ -79,8 +82,7 @@ class RemoteFacilitator:
             log.warning("facilitator.unavailable", network=self.network.id, reason=str(error))
 
     async def close(self) -> None:
-        if self.session is not None:
-            await self.session.close()
+        await self.endpoint.close()
         if self.chain is not None:
             await self.chain.close()
 
@@ -190,36 +192,17 @@ class RemoteFacilitator:
 
     async def ask(self, method: str, path: str, question: Any, seconds: float) -> Any:
         """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
+        body = b"" if question is None else msgspec.json.encode(question)
         try:
-            async with self.opened().request(
-                method, f"{self.url}/{path}", json=question, allow_redirects=False,
-                timeout=ClientTimeout(total=max(seconds, 1.0), sock_connect=CONNECT_SECONDS),
-            ) as response:  # fmt: skip
-                if response.status != 200:
-                    raise FacilitatorUnavailable(f"the facilitator answered {response.status}")
-                return answers.parse(await read(response))
-        except aiohttp.ClientConnectorError as error:
-            raise Unreached(f"the facilitator cannot be reached: {type(error).__name__}") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # Not its text: the URL may have a key in it.
-            raise FacilitatorUnavailable(f"the facilitator does not answer: {type(error).__name__}") from None
-
-    def opened(self) -> ClientSession:
-        if self.session is None or self.session.closed:
-            headers = {"Accept": "application/json"}
-            if self.network.facilitator_authorization is not None:
-                headers["Authorization"] = self.network.facilitator_authorization.get_secret_value()
-            self.session = ClientSession(headers=headers, cookie_jar=DummyCookieJar())
-        return self.session
-
-
-async def read(response: aiohttp.ClientResponse) -> bytes:
-    answer = bytearray()
-    async for chunk in response.content.iter_any():
-        answer += chunk
-        if len(answer) > ANSWER_BYTES_MAX:
-            raise FacilitatorUnavailable("the facilitator's answer is too large")
-    return bytes(answer)
+            async with asyncio.timeout(max(seconds, 1.0)):
+                status, text = await self.endpoint.ask(method, body, f"/{path}")
+        except Unsent as error:
+            raise Unreached(f"the facilitator cannot be reached: {error}") from None
+        except (Unanswered, TimeoutError) as error:
+            raise FacilitatorUnavailable(f"the facilitator does not answer: {error}") from None
+        if status != 200:
+            raise FacilitatorUnavailable(f"the facilitator answered {status}")
+        return answers.parse(text)
 
 
 def request(authorization: Authorization, network: Network) -> dict[str, Any]:

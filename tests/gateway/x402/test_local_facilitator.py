@@ -182,5 +182,5 @@ async def test_the_rpc_url_stays_out_of_messages(shop: Shop, another: Open) -> N
     shop.chain.is_refusing = True
     with pytest.raises(FacilitatorUnavailable) as caught:
         await secretive.check(shop.sign())
-    assert "the node does not answer: ClientResponseError 404" in str(caught.value)
+    assert "the node does not answer: status 404" in str(caught.value)
     assert "secret-key" not in "".join(traceback.format_exception(caught.value))
