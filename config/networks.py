@@ -1,6 +1,6 @@
 """The chains that payments may arrive on, and who settles them."""
 
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
@@ -34,6 +34,13 @@ class AssetSettings(BaseModel, frozen=True, extra="forbid"):
     decimals: Annotated[int, Field(ge=0, le=36)]
     name: Annotated[str, Field(min_length=1, max_length=64)]
     version: Annotated[str, Field(min_length=1, max_length=16)]
+    price_min: Annotated[Decimal, Field(ge=0, max_digits=40)] = Decimal(0)
+
+    @property
+    def least(self) -> int:
+        """``price_min`` in atomic units."""
+        scaled = self.price_min.scaleb(self.decimals, Context(prec=120))
+        return int(scaled.to_integral_value(ROUND_CEILING))
 
 
 class Depth(BaseModel, frozen=True, extra="forbid"):

@@ -12,7 +12,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from control.api.ports import Ports
-from control.publishers import credentials, prices, rules
+from control.publishers import credentials, dust, prices, rules
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.store import Columns, Listed
 from gateway.kit.problem import FieldProblem, Invalid
@@ -63,6 +63,8 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     details = rules.overlaid(before.details, rules.details(body))
     auth_type, sealed = authorize(ports, subject, body, details, out)
     out.listed = price_lists(subject, assets, body, details.get("endpoints") or [], out.problems)
+    said = details.get("endpoints") or []
+    out.problems += dust.problems(ports.settings.networks, out.listed, body, said)
     out.columns = Columns(
         name=body.name or before.name,
         category=category,
@@ -128,7 +130,7 @@ def price_lists(
         after = prices.merged(stored, said, asset["decimals"], problems)
         prices.check_endpoints(endpoints, asset["decimals"], place, problems)
         switches = (known.is_prepaid_enabled, known.is_onchain_enabled) if known else (True, True)
-        out.append(Listed(asset["id"], asset["decimals"], after, *switches))
+        out.append(Listed(asset["id"], asset["decimals"], after, *switches, symbol=asset["symbol"]))
     return out
 
 

@@ -106,9 +106,9 @@ class X402Rail:
             quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
         )
         is_required = route.requires_payment_identifier
-        return Challenge(
-            Resource(inbound.url, quote.description), requirements, IDENTIFIERS[is_required], is_required
-        )
+        note = self.offers.too_small(quote.prices) if self.offers.minimums else ""
+        resource = Resource(inbound.url, quote.description)
+        return Challenge(resource, requirements, IDENTIFIERS[is_required], is_required, note)
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)

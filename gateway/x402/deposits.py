@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.kit import ids, tasks
-from gateway.kit.problem import Refusal
+from gateway.kit.problem import Refusal, invalid
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import accounts
 from gateway.types import Asset, Credentials, Price
@@ -88,6 +88,8 @@ class Deposits:
     def challenge(self, asset: Asset, amount: int) -> Challenge:
         # A deposit has no publisher, so it can only go to the platform's own wallet.
         price = Price(asset, amount, UUID(int=0), is_prepaid_enabled=False, is_onchain_enabled=True)
+        if self.offers.is_dust(asset, amount):
+            raise invalid("body/amount", f"deposits on chain are taken from {self.offers.least(asset)} on")
         requirements = self.offers.requirements([price], None, None)
         if not requirements:
             raise DepositsNotOffered(f"this gateway has no wallet of its own on {asset.network}")

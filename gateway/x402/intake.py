@@ -75,12 +75,14 @@ class Challenge:
     requirements: Sequence[Requirement]
     extensions: Mapping[str, Any] | None = None
     requires_identifier: bool = False
+    note: str = ""
+    """Why there is no more to pay with, where somebody may wonder."""
 
     def refuse(
         self, error: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
     ) -> PaymentRequired:
         return PaymentRequired(
-            detail,
+            f"{detail}; {self.note}" if self.note else detail,
             self.resource,
             self.requirements,
             error=error,

@@ -88,12 +88,14 @@ def is_proof(
         if int(receipt["status"], 16) != 1:
             return False
         for log in receipt["logs"]:
-            if log["address"].lower() != asset:
+            topics = log["topics"]
+            # Most events of a shared transaction are of other payers.
+            if len(topics) != 3 or topics[1].lower() != source or log["address"].lower() != asset:
                 continue
-            topics = [topic.lower() for topic in log["topics"]]
-            if topics[:2] == [AUTHORIZATION_USED, source]:
+            topics = [topic.lower() for topic in topics]
+            if topics[0] == AUTHORIZATION_USED:
                 used.append(topics[2])
-            elif topics[:2] == wanted[:2]:
+            elif topics[0] == TRANSFERRED:
                 moved += 1
                 is_moved = is_moved or (topics == wanted and int(log["data"], 16) == amount)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
