@@ -86,6 +86,7 @@ class Network(BaseModel, frozen=True, extra="forbid"):
     deployment_gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 1_000_000
     replace_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     multicall_address: Address | Literal[""] = MULTICALL3
+    payer_failures_max: Annotated[int, Field(ge=0, le=1000)] = 5
     payments_per_transaction_max: Annotated[int, Field(ge=1, le=200)] = 32
 
     @field_validator("facilitator_key")

@@ -16,12 +16,12 @@ async def book(db: Db, payment_ids: Sequence[UUID]) -> None:
     await db.execute(SQL.book, payment_ids, [None] * len(payment_ids))
 
 
-def booking(settling: str) -> str:
+def booking(settling: str, beside: str) -> str:
     """One statement that books what ``settling`` settles: both or neither, and in one round trip.
 
     ``settling`` returns what ``arrived`` does: ``id``, and ``payout_id`` for earnings that were received in
-    the publisher's own wallet and are not owed.
+    the publisher's own wallet and are not owed. ``beside`` is done with it.
     """
     *before, after = SQL.book.split(SQL.arrived)
     assert len(before) == 1, "what is booked is said in one place"
-    return before[0] + settling + after
+    return f"{before[0]}{settling}), beside AS ({beside}{after}"

@@ -110,9 +110,9 @@ class UpfrontRail:
         payment_id = ids.new()
         try:
             claim = await self.claim(payment_id, owner_id, taken, digest)
-            if claim is None:
-                senders = again.senders(inbound, caller)
-                raise await self.x402.taken(inbound, match, taken, challenge, senders)
+            if await self.x402.claims.claim(claim, None) != "claimed":
+                await self.x402.recall(inbound, match, taken, challenge, again.senders(inbound, caller))
+                raise await intake.unclaimed(pool, claim)
             transaction = await self.settle(claim, inbound, taken, challenge, checked)
             # What was just paid in is the payer's: no cap of a key is on it, and no other key than its nonce.
             owner = replace(
@@ -132,13 +132,16 @@ class UpfrontRail:
         keeper = self.x402.keeping(payment_id, inbound, caller)
         return UpfrontHold(inner, keeper, taken, transaction, issued)
 
-    async def claim(self, payment_id: UUID, owner_id: UUID, taken: Intake, digest: bytes) -> Claim | None:
-        """A deposit into the owner's balance; None when the payment was taken before."""
+    async def claim(self, payment_id: UUID, owner_id: UUID, taken: Intake, digest: bytes) -> Claim:
+        """A deposit into the owner's balance."""
         paid, name = taken.authorization, taken.presented.identifier
         credit_id = await accounts.ensure(self.x402.pool, owner_id, paid.asset.id, "funded")
         # Not the call's id: the deposit and the charge are two transfers.
-        claim = Claim(payment_id, "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
-        return claim if await self.x402.claims.claim(claim, None) == "claimed" else None
+        failures_max = self.x402.offers.failures_max(paid.asset.network)
+        return Claim(
+            payment_id, "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name,
+            failures_max=failures_max,
+        )  # fmt: skip
 
     async def settle(
         self, claim: Claim, inbound: Inbound, taken: Intake, challenge: Challenge, checked: Checked

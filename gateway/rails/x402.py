@@ -118,8 +118,9 @@ class X402Rail:
         is_owed = self.offers.is_owed(paid.asset.network)
         fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
         claim = Claim(
-            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
-        )
+            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier,
+            self.offers.failures_max(paid.asset.network),
+        )  # fmt: skip
         event = begun(inbound, caller, match, "x402", paid.payer)
         claiming = self.claims.claim(claim, checked.funds)
         try:
@@ -130,7 +131,8 @@ class X402Rail:
                 await tasks.finish(self.give_up(event, claiming.result()))
             raise
         if claimed == "taken":
-            raise await self.taken(inbound, match, taken, challenge, again.senders(inbound, caller))
+            await self.recall(inbound, match, taken, challenge, again.senders(inbound, caller))
+            raise await intake.unclaimed(self.pool, claim)
         if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
         return X402Hold(
@@ -189,14 +191,6 @@ class X402Rail:
             # Signed anew, by a payer that lost the first answer: it must not pay twice.
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
-
-    async def taken(
-        self, inbound: Inbound, match: Match, taken: Intake, challenge: Challenge, senders: frozenset[str]
-    ) -> Exception:
-        """What to say of a payment that was claimed before, or whose name was."""
-        await self.recall(inbound, match, taken, challenge, senders)
-        # By its contract's signature the check has proven it, and another request is using its name.
-        return PaymentInProgress("this payment is being used by another request")
 
     async def stands(
         self,

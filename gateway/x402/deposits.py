@@ -14,7 +14,7 @@ from gateway.ledger import accounts
 from gateway.types import Asset, Credentials, Price
 from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
-from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
+from gateway.x402.intake import Challenge, Intake, PaymentsUnavailable
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Checked, Settlements
@@ -80,9 +80,12 @@ class Deposits:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
         owner_id = await whose(self.pool, paid.payer, organization_id, adopt)
         credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
-        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
+        failures_max = self.offers.failures_max(asset.network)
+        claim = Claim(
+            ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0, failures_max=failures_max
+        )
         if not await payments.claim(self.pool, claim):
-            raise PaymentInProgress("this payment is being used by another request")
+            raise await intake.unclaimed(self.pool, claim)
         return await tasks.finish(self.settle(claim, taken, challenge, checked))
 
     def challenge(self, asset: Asset, amount: int) -> Challenge:

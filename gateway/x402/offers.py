@@ -101,6 +101,7 @@ class Offers:
             )
             for network in networks
         }
+        self.payer_failures_max = {network.id: network.payer_failures_max for network in networks}
         self.assets = accounts.of_networks(networks)
         self.minimums = accounts.price_minimums(networks)
 
@@ -130,6 +131,9 @@ class Offers:
                     )
                 )
         return found
+
+    def failures_max(self, network: str) -> int:
+        return self.payer_failures_max[network]
 
     def is_dust(self, asset: Asset, amount: int) -> bool:
         """Whether the gas of settling it would cost more than it brings."""

@@ -17,7 +17,9 @@ from gateway.ledger import transfers
 from gateway.x402.facilitator import Authorization
 
 SQL = Statements(__file__)
-SETTLE = transfers.booking(SQL.settle)
+SETTLE = transfers.booking(SQL.settle, SQL.forgive)
+# Not the payer's doing: nobody mined its payment in time.
+UNTIMELY = "invalid_exact_evm_payload_authorization_valid_before"
 
 Purpose: TypeAlias = Literal["call", "deposit", "facilitated"]
 State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
@@ -42,6 +44,8 @@ class Claim:
     fee: int
     identifier: str | None = None
     """What its payer calls it."""
+    failures_max: int = 0
+    """After so many payments in a row that did not settle, its payer's are not claimed; 0 claims all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ async def claim_all(db: Db, batch: Sequence[Claim]) -> dict[UUID, int]:
         *([getattr(one, name) for one in batch] for name in CLAIMED),
         [one.asset.id for one in signed],
         *([getattr(one, name) for one in signed] for name in SIGNED),
+        [one.failures_max for one in batch],
     )
     return {row["id"]: row["promised"] for row in await db.fetch(SQL.claim, *columns)}
 
@@ -110,8 +115,15 @@ async def get(db: Db, payment_id: UUID) -> Payment | None:
     return stored(await db.fetchrow(SQL.get, payment_id))
 
 
-async def void(db: Db, payment_id: UUID, reason: str) -> bool:
-    return await db.fetchval(SQL.void, payment_id, reason) is not None
+async def is_failing(db: Db, claim: Claim) -> bool:
+    """Whether it was not claimed because its payer's payments do not settle."""
+    failures = await db.fetchval(SQL.failures, claim.authorization.payer) or 0
+    return 0 < claim.failures_max <= failures
+
+
+async def void(db: Db, payment_id: UUID, reason: str, *, is_blamed: bool = False) -> bool:
+    """``is_blamed`` counts it against its payer, for whom an upstream was called."""
+    return await db.fetchval(SQL.void, payment_id, reason, is_blamed) is not None
 
 
 async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
@@ -131,7 +143,7 @@ async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:
 
 
 async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
-    return await db.fetchval(SQL.fail, payment_id, failure) is not None
+    return await db.fetchval(SQL.fail, payment_id, failure, failure != UNTIMELY) is not None
 
 
 async def take_submitted(db: Db, network: str, age: timedelta, limit: int) -> Sequence[UUID]:

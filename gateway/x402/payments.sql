@@ -1,13 +1,21 @@
 -- name: claim
 WITH asked AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
-        $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[])
+        $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[],
+        $16::integer[])
         AS asked (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
-            pay_to, amount, valid_after, valid_before, signature)
+            pay_to, amount, valid_after, valid_before, signature, failures_max)
 ), made AS (
     INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
         pay_to, amount, valid_after, valid_before, signature)
-    SELECT * FROM asked
+    SELECT id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+        pay_to, amount, valid_after, valid_before, signature
+    FROM asked
+    WHERE NOT EXISTS (
+        SELECT FROM payer_failures
+        WHERE payer_failures.payer = asked.payer AND failures >= failures_max AND failures_max > 0
+            AND failed_at > now() - interval '1 hour'
+    )
     -- Its nonce was claimed, or what it calls itself.
     ON CONFLICT DO NOTHING
     RETURNING id, asset_id, payer
@@ -52,10 +60,23 @@ SELECT payments.*, coalesce(known_hash, (
 )) AS transaction_hash
 FROM payments WHERE id = $1
 
+-- name: failures
+SELECT failures FROM payer_failures WHERE payer = $1 AND failed_at > now() - interval '1 hour'
+
+-- name: forgive
+DELETE FROM payer_failures WHERE payer IN (SELECT payer FROM payments WHERE id = ANY ($1::uuid[]))
+
 -- name: void
-UPDATE payments SET state = 'void', failure = $2, closed_at = now()
-WHERE id = $1 AND state = 'claimed'
-RETURNING id
+WITH ended AS (
+    UPDATE payments SET state = 'void', failure = $2, closed_at = now()
+    WHERE id = $1 AND state = 'claimed'
+    RETURNING id, payer
+), blamed AS (
+    INSERT INTO payer_failures (payer, failures) SELECT payer, 1 FROM ended WHERE $3::boolean
+    ON CONFLICT (payer) DO UPDATE SET failed_at = now(), failures =
+        CASE WHEN payer_failures.failed_at < now() - interval '1 hour' THEN 1 ELSE payer_failures.failures + 1 END
+)
+SELECT id FROM ended
 
 -- name: submit
 UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now()
@@ -71,9 +92,16 @@ WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'sub
 RETURNING payments.id, CASE WHEN purpose = 'call' AND NOT is_owed THEN asked.payout_id END AS payout_id
 
 -- name: fail
-UPDATE payments SET state = 'failed', failure = $2, closed_at = now()
-WHERE id = $1 AND state IN ('claimed', 'submitted')
-RETURNING id
+WITH ended AS (
+    UPDATE payments SET state = 'failed', failure = $2, closed_at = now()
+    WHERE id = $1 AND state IN ('claimed', 'submitted')
+    RETURNING id, payer
+), blamed AS (
+    INSERT INTO payer_failures (payer, failures) SELECT payer, 1 FROM ended WHERE $3::boolean
+    ON CONFLICT (payer) DO UPDATE SET failed_at = now(), failures =
+        CASE WHEN payer_failures.failed_at < now() - interval '1 hour' THEN 1 ELSE payer_failures.failures + 1 END
+)
+SELECT id FROM ended
 
 -- name: name_transaction
 UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'submitted' AND known_hash IS DISTINCT FROM $2

@@ -86,7 +86,8 @@ class Settlements:
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
             failure = error.code if isinstance(error, PaymentInvalid) else "facilitator_unavailable"
-            await payments.void(self.pool, payment_id, failure)
+            is_blamed = isinstance(error, PaymentInvalid)
+            await payments.void(self.pool, payment_id, failure, is_blamed=is_blamed)
             return Settlement("failed", "", failure)
         return await self.outcome(payment_id, network)
 

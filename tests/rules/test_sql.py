@@ -79,6 +79,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "oauth_states": {"control/oauth"},
         "organizations": {"control/identity"},
         "outbox": {"control/mail"},
+        "payer_failures": {"gateway/x402"},
         "payments": {"gateway/x402"},
         "project_members": {"control/identity"},
         "projects": {"control/projects"},
