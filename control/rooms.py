@@ -14,7 +14,10 @@ from control.permissions.routes import room as permissions
 from control.projects.routes import room as projects
 from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
+from control.recovery.routes import room as recovery
 from control.sessions.routes import room as sessions
+from control.settlements.routes import room as settlements
+from control.transactions.routes import room as transactions
 from control.wallet.routes import room as wallet
 from control.webhooks.routes import room as webhooks
 
@@ -33,7 +36,10 @@ ROOMS = (
     projects,
     providers,
     publishers,
+    recovery,
     sessions,
+    settlements,
+    transactions,
     wallet,
     webhooks,
 )

@@ -1,9 +1,10 @@
 """Inputs that several rooms take."""
 
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from control.identity.people import normal_email
 
@@ -34,3 +35,13 @@ Email = Annotated[
 # A person signs in with it, so that it has one spelling.
 PersonEmail = Annotated[Email, AfterValidator(normal_email)]
 Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+
+
+def plain_date(value: object) -> object:
+    """A date and nothing else: a number would be taken for seconds."""
+    if isinstance(value, str) and (len(value) != 10 or value[4] + value[7] != "--"):
+        raise ValueError("is not a date like 2026-01-31")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(plain_date)]

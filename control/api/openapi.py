@@ -91,7 +91,7 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
         body = schemas[f"{operation.id}/body", "validation"]
         out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     out["responses"] = {str(operation.status): success(operation, summary, schemas)}
-    if operation.is_image:
+    if operation.media_type == "image/*":
         out["responses"]["302"] = {"description": "It is elsewhere", "headers": LOCATION}
     in_order = sorted(operation.fails, key=attrgetter("status"))
     for status, refusals in groupby(in_order, key=attrgetter("status")):
@@ -117,8 +117,8 @@ def success(operation: Operation, summary: str, schemas: Mapping[Slot, Json]) ->
     out: Json = {"description": summary}
     if operation.status == 302:
         out["headers"] = LOCATION
-    if operation.is_image:
-        out["content"] = {"image/*": {}}
+    if operation.media_type is not None:
+        out["content"] = {operation.media_type: {}}
     if operation.returns is not None:
         schema = schemas[f"{operation.id}/returns", "serialization"]
         out["content"] = {"application/json": {"schema": schema}}

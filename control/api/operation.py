@@ -3,7 +3,8 @@
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
 query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
 model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
-``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere.
+``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere, ``Csv`` is a
+file to be saved.
 """
 
 import inspect
@@ -52,11 +53,19 @@ class Headed(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """An image: the one kind of answer that is no JSON."""
+    """An image."""
 
     content: bytes = field(repr=False)
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Csv:
+    """A table for a spreadsheet, as a file to be saved (RFC 4180)."""
+
+    content: bytes = field(repr=False)
+    filename: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +165,10 @@ class Operation:
     """Written to the audit log."""
 
     @property
-    def is_image(self) -> bool:
-        return bool(typing.get_type_hints(self.handler)["return"] == Blob | Found)
+    def media_type(self) -> str | None:
+        """Of an answer that is no JSON."""
+        hint = typing.get_type_hints(self.handler)["return"]
+        return "text/csv" if hint is Csv else "image/*" if hint == Blob | Found else None
 
     @property
     def is_idempotent(self) -> bool:
@@ -253,7 +264,7 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
     bodiless = {type(None): 204, Done: 200, Found: 302}
     if annotation in bodiless:
         return bodiless[annotation], None
-    if annotation == Blob | Found:
+    if annotation == Blob | Found or annotation is Csv:
         return 200, None
     origin = typing.get_origin(annotation)
     if origin in (Created, Headed):

@@ -12,7 +12,7 @@ from control.api import access, audit, credentials, idempotency
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
 from control.api.inputs import SURROGATE, parse, parse_body
-from control.api.operation import Blob, Call, Created, Found, Headed, Operation, Room
+from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
@@ -210,6 +210,9 @@ def answer(operation: Operation, result: Any) -> web.Response:
         return web.Response(status=302, headers={"Location": result.location, **result.headers})
     if isinstance(result, Blob):
         return web.Response(body=result.content, headers=result.headers, content_type=result.content_type)
+    if isinstance(result, Csv):
+        saved = {"Content-Disposition": f'attachment; filename="{result.filename}"'}
+        return web.Response(body=result.content, headers=saved, content_type="text/csv", charset="utf-8")
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from control.api.fields import Email, Name, PersonEmail
 from control.identity.passwords import LENGTH_MAX, LENGTH_MIN
 from control.identity.people import Person
+from control.identity.welcome import Agent, Setup, SkillFiles
 from gateway.kit.problem import Refusal, invalid
 
 # As one to try, any is: what is not allowed today may have been allowed once.
@@ -36,36 +37,6 @@ class NewAgent(BaseModel, extra="forbid"):
     name: Annotated[Name | None, Field(description="What to call it. One is made up if you have none.")] = (
         None
     )
-
-
-class Agent(BaseModel):
-    id: UUID
-    name: str
-    email: Annotated[str, Field(description="Empty when none was given.")]
-    email_verified: bool
-    api_key: Annotated[str, Field(description="The bearer token itself, shown this once.")]
-    organization_id: UUID
-    status: Literal["active"] = "active"
-    user_type: Literal["agent"] = "agent"
-    created_at: datetime
-
-
-class ByPublisherKind(BaseModel):
-    api: str
-    mcp: str
-    database: str
-
-
-class Setup(BaseModel):
-    step_1: str
-    step_2: str
-    step_3: str
-    step_4: ByPublisherKind
-
-
-class SkillFiles(BaseModel):
-    skill_md: Annotated[str, Field(description="A description of the API that a program can read.")]
-    docs: Annotated[str, Field(description="The documentation for people.")]
 
 
 class RegisteredAgent(BaseModel):

@@ -13,7 +13,6 @@ from control.auth.accounts import (
     WrongCredentials,
 )
 from control.auth.models import (
-    Agent,
     EmailOnly,
     LoggedIn,
     Login,
@@ -35,7 +34,8 @@ from control.auth.models import (
     operated_fields,
     user_fields,
 )
-from control.identity import keys, people, sessions
+from control.identity import keys, people, sessions, welcome
+from control.identity.welcome import Agent
 from gateway.kit.problem import NotFound, Unauthorized
 
 room = Room("auth", "/auth")
@@ -66,7 +66,7 @@ async def register_agent(call: Call, *, body: NewAgent) -> Created[Data[Register
         created_at=new.created_at,
     )
     origin = call.ports.origin
-    welcome = RegisteredAgent(
+    registered = RegisteredAgent(
         success=True,
         message=f"Welcome, {name}.",
         verification_sent=False,
@@ -74,10 +74,10 @@ async def register_agent(call: Call, *, body: NewAgent) -> Created[Data[Register
         next_step=f"Store the api_key, then add funds with POST {origin}/wallet/deposit/crypto, "
         "or pay each call by x402.",
         agent=agent,
-        setup=rules.setup(origin),
-        skill_files=rules.skill_files(origin),
+        setup=welcome.setup(origin),
+        skill_files=welcome.skill_files(origin),
     )
-    return Created(Data(data=welcome))
+    return Created(Data(data=registered))
 
 
 @room.post("/signup", access=None, id="signup", is_signup=True, is_transaction=False)

@@ -85,6 +85,13 @@ async def revoke_of_member(db: Db, organization_id: UUID, user_id: UUID) -> None
         await events.emit(db, organization_id, "key.revoked", told, row["project_id"])
 
 
+async def revoke_of_account(db: Db, user_id: UUID, organization_id: UUID) -> None:
+    """Those that act as this user anywhere, and all of their own organization."""
+    for row in await db.fetch(SQL.revoke_of_account, user_id, organization_id):
+        told = {"key_id": str(row["id"])}
+        await events.emit(db, row["organization_id"], "key.revoked", told, row["project_id"])
+
+
 async def lock_unless_issued(db: Db, organization_id: UUID) -> bool:
     """False when the organization ever had a key.
 

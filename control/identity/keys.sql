@@ -43,3 +43,8 @@ WHERE project_id = $1 AND user_id = $2 AND revoked_at IS NULL AND NOT EXISTS (
     SELECT FROM members WHERE members.organization_id = api_keys.organization_id AND members.user_id = $2
 )
 RETURNING id, organization_id
+
+-- name: revoke_of_account
+UPDATE api_keys SET revoked_at = now()
+WHERE (user_id = $1 OR organization_id = $2) AND revoked_at IS NULL
+RETURNING id, organization_id, project_id

@@ -1,8 +1,8 @@
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 Decimal = Annotated[
     str,
@@ -12,16 +12,6 @@ Decimal = Annotated[
         description='Decimal text in units of the asset, like "10.50".',
     ),
 ]
-
-
-def plain_date(value: object) -> object:
-    """A date and nothing else: a number would be taken for seconds."""
-    if isinstance(value, str) and (len(value) != 10 or value[4] + value[7] != "--"):
-        raise ValueError("is not a date like 2026-01-31")
-    return value
-
-
-Day = Annotated[date, BeforeValidator(plain_date)]
 
 
 class AssetBalance(BaseModel):
@@ -69,46 +59,11 @@ class Balance(BaseModel):
     promotional_balance_usd: str
     by_source: list[SourceBalance]
     assets: list[AssetBalance]
-    total_purchases_cents: Annotated[
-        int, Field(description="Bought by card. On-chain deposits are none.")
-    ] = 0
-    total_purchases_usd: str = "0"
-    has_recovery: bool = False
-    recovery_warning: str | None = None
+    total_purchases_cents: Annotated[int, Field(description="Bought by card. On-chain deposits are none.")]
+    total_purchases_usd: str
+    has_recovery: bool
+    recovery_warning: str | None
     unread_received_transfers: list[ReceivedTransfer] = []
-
-
-class Transaction(BaseModel):
-    id: UUID
-    direction: Literal["credit", "debit"]
-    source: Annotated[str, Field(description="`usage`, `onchain_deposit` or `payout`.")]
-    amount_atomic: Annotated[int, Field(description="In the asset's own atomic unit.")]
-    amount_usd: str
-    asset_id: UUID
-    asset_symbol: str
-    description: str | None
-    publisher_id: UUID | None = None
-    publisher_name: str | None = None
-    call_count: Annotated[int, Field(description="How many calls this line stands for.")]
-    created_at: Annotated[datetime, Field(description="Of the last of them.")]
-    alert: str | None = None
-    prompt: str | None = None
-    balance_after_atomic: int | None = None
-    balance_after_usd: str | None = None
-    remaining_atomic: int | None = None
-    remaining_usd: str | None = None
-    expires_at: datetime | None = None
-    paid_amount_usd: str | None = None
-    bonus_amount_usd: str | None = None
-
-
-class History(BaseModel):
-    transactions: list[Transaction]
-    total: Annotated[int, Field(description="Exact, or at least this many; see `total_is_exact`.")]
-    total_is_exact: bool
-    limit: int
-    offset: int
-    next_cursor: Annotated[str | None, Field(description="Give it as `cursor` to go on.")] = None
 
 
 class AgentBalance(BaseModel):

@@ -2,24 +2,19 @@ from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
-
 from control.api import access, credentials
 from control.api.access import Forbidden
 from control.api.fields import Address
 from control.api.operation import Call, Headed, Header, Room
-from control.api.paging import Data, Limit, Offset
+from control.api.paging import Data
 from control.identity import keys, people
 from control.wallet import rules, store
 from control.wallet.models import (
     AgentBalance,
     Balance,
-    Day,
-    History,
     OnchainDepositRequest,
     OnchainDepositResponse,
 )
-from control.wallet.store import Span
 from gateway.kit.money import to_atomic, to_text
 from gateway.kit.problem import Invalid, NotFound, Unauthorized, invalid
 from gateway.kit.sql import Db
@@ -46,53 +41,14 @@ async def balance(call: Call) -> Data[Balance]:
     Balances are what is available: what a running call may still cost is held, and not counted. `assets` has
     the exact amounts; the totals over all assets are in millionths of a dollar.
     """
-    organization_id = call.actor.organization_id
-    rows = await store.balances(call.db, organization_id, call.actor.mode)
-    return Data(data=rules.balance(await store.address(call.db, organization_id), rows))
-
-
-@room.get("/transactions", access="wallet.read", id="get_transactions")
-async def transactions(
-    call: Call,
-    *,
-    limit: Limit = 50,
-    offset: Offset = 0,
-    cursor: Annotated[
-        str | None,
-        Field(max_length=200, description="`next_cursor` of the page before; `offset` is ignored."),
-    ] = None,
-    include_usage: Annotated[
-        bool, Field(description="Show every call; otherwise calls are put together by day and publisher.")
-    ] = False,
-    exact_total: Annotated[bool, Field(description="Count them all, which takes longer.")] = False,
-    start_date: Annotated[Day | None, Field(description="From the start of this day, UTC.")] = None,
-    end_date: Annotated[Day | None, Field(description="Until the start of this day, UTC.")] = None,
-) -> Data[History]:
-    """List what went in and out of your organization's balance, newest first.
-
-    The description of each line says why it was charged or credited.
-    """
-    start, end = rules.midnight(start_date), rules.midnight(end_date)
-    span = Span(call.actor.organization_id, call.actor.mode, include_usage, start, end)
-    try:
-        after = rules.read_cursor(cursor) if cursor is not None else None
-    except ValueError as error:
-        raise invalid("query/cursor", str(error)) from None
-    skipped = 0 if after else offset
-    # One more than asked for tells whether there is another page.
-    found = await store.lines(call.db, span, after, limit + 1, skipped)
-    page, has_more = found[:limit], len(found) > limit
-    is_exact = exact_total or (after is None and not has_more and (bool(page) or skipped == 0))
-    total = await store.count_lines(call.db, span) if exact_total else skipped + len(found)
-    history = History(
-        transactions=page,
-        total=total,
-        total_is_exact=is_exact,
-        limit=limit,
-        offset=skipped,
-        next_cursor=rules.cursor(page[-1].created_at, page[-1].id) if has_more else None,
+    organization_id, mode = call.actor.organization_id, call.actor.mode
+    found = rules.balance(
+        await store.address(call.db, organization_id),
+        await store.balances(call.db, organization_id, mode),
+        await store.purchases(call.db, organization_id, mode),
+        has_recovery=await store.is_recoverable(call.db, organization_id),
     )
-    return Data(data=history)
+    return Data(data=found)
 
 
 @room.get("/lookup/{agent_wallet}", access="wallet.read", fails=[NotFound, Forbidden], id="get_agent_balance")

@@ -1,28 +1,23 @@
 """How a wallet of several assets is added up, and where a page of its history ends."""
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, time
 from typing import Any
-from uuid import UUID
 
 from control.wallet.models import AssetBalance, Balance, SourceBalance
-from gateway.kit import money
+from gateway.kit.money import millionths, usd
 
-# Totals count in millionths, whatever the assets count in.
-DECIMALS = 6
-
-
-def millionths(amount: int, decimals: int) -> int:
-    """Rounded down, so that nobody is told of money that is not there."""
-    if decimals <= DECIMALS:
-        return int(amount * 10 ** (DECIMALS - decimals))
-    return int(amount // 10 ** (decimals - DECIMALS))
+NOT_RECOVERABLE = (
+    "Whoever loses the API key loses the wallet: POST /wallet/recovery gives a code that brings it back."
+)
 
 
-def balance(address: str, rows: Iterable[Mapping[str, Any]]) -> Balance:
-    """``rows`` are an organization's assets with what is posted and held in each kind of account."""
+def balance(
+    address: str, rows: Iterable[Mapping[str, Any]], purchases: int = 0, *, has_recovery: bool = False
+) -> Balance:
+    """``rows`` are an organization's assets with what is posted and held in each kind of account.
+
+    ``purchases`` is what was bought by card, in millionths of a dollar.
+    """
     assets, funded, promotional = [], 0, 0
     for row in rows:
         funded += millionths(row["funded"] - row["funded_held"], row["decimals"])
@@ -59,28 +54,8 @@ def balance(address: str, rows: Iterable[Mapping[str, Any]]) -> Balance:
         promotional_balance_usd=usd(promotional),
         by_source=[one for one in sources if one.balance_atomic],
         assets=assets,
-        recovery_warning="Keep the API key: a wallet cannot be recovered without it." if total else None,
+        total_purchases_cents=purchases // 10**4,
+        total_purchases_usd=usd(purchases),
+        has_recovery=has_recovery,
+        recovery_warning=None if has_recovery or not total else NOT_RECOVERABLE,
     )
-
-
-def usd(amount: int) -> str:
-    return money.to_text(amount, DECIMALS)
-
-
-def midnight(day: date | None) -> datetime | None:
-    return datetime.combine(day, time(), UTC) if day else None
-
-
-def cursor(created_at: datetime, line_id: UUID) -> str:
-    """Opaque to clients: the place in the order, not a count, so new lines do not shift a page."""
-    return base64.urlsafe_b64encode(f"{created_at.isoformat()}|{line_id}".encode()).decode()
-
-
-def read_cursor(text: str) -> tuple[datetime, UUID]:
-    try:
-        created_at, _, line_id = base64.b64decode(text, altchars=b"-_", validate=True).decode().partition("|")
-        # In UTC, which a time at either end of the calendar does not have.
-        at = datetime.fromisoformat(created_at).astimezone(UTC)
-        return at, UUID(line_id)
-    except (ValueError, OverflowError, binascii.Error):
-        raise ValueError("is not a cursor from an earlier page") from None

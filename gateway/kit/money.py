@@ -1,4 +1,4 @@
-"""Decimal text at the edge, integers inside. Nothing here rounds."""
+"""Decimal text at the edge, integers inside. Nothing here rounds, but for totals over assets."""
 
 import re
 from functools import lru_cache
@@ -36,3 +36,19 @@ def to_text(atomic: int, decimals: int) -> str:
     sign, digits = ("-" if atomic < 0 else ""), str(abs(atomic)).rjust(decimals + 1, "0")
     whole, fraction = (digits[:-decimals], digits[-decimals:].rstrip("0")) if decimals else (digits, "")
     return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+# What a dollar is counted in where assets of several decimals are added up.
+MILLIONTHS = 6
+
+
+def millionths(amount: int, decimals: int) -> int:
+    """Rounded down, so that nobody is told of money that is not there."""
+    if decimals <= MILLIONTHS:
+        return int(amount * 10 ** (MILLIONTHS - decimals))
+    return int(amount // 10 ** (decimals - MILLIONTHS))
+
+
+def usd(amount: int) -> str:
+    """``amount`` is in millionths of a dollar."""
+    return to_text(amount, MILLIONTHS)

@@ -30,6 +30,7 @@ FOR_ANYONE = {
     "facilitator_supported",   # what a server asks before it sends payments
     "get_supported",           # what a payer asks before it pays
     "onchain_deposit",         # a payment says whose money it is
+    "wallet_recover",          # whoever lost the key has a code instead
     "oauth_callback",          # a browser comes back; the state says on whose behalf
     "oauth_callback_by_id",    # the same
     "x402_resources",          # what a crawler asks

@@ -86,6 +86,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "publisher_logos": {"control/publishers"},
         "publisher_prices": {"control/publishers"},
         "publishers": {"control/publishers"},
+        "recoveries": {"control/recovery"},
         "refresh_tokens": {"control/identity"},
         "resources": {"gateway"},
         "roles": {"control/permissions"},

@@ -25,6 +25,7 @@ Operation = tuple[str, str, dict[str, Any]]
 REFUSED_ALTHOUGH_PERMITTED: set[str] = {
     "get_agent_balance",  # only sellers look up the wallets of others
     "auth.cli_token",  # a key asks for no token: it is one
+    "set_recovery",  # the code gives a whole key, so a scoped one gets none
 }
 
 

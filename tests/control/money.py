@@ -1,0 +1,41 @@
+"""Deposits and calls of one organization, and what the API says of them."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from gateway.kit import ids
+from gateway.kit.sql import Pool
+from gateway.ledger import accounts
+from gateway.ledger.holds import Holds, Opening, Posting
+from tests.arrivals import arrive
+from tests.control.conftest import TEST_USDC, Client, Member
+
+
+class Money:
+    """Made as the gateway makes them."""
+
+    def __init__(self, pool: Pool, member: Member, publisher_id: UUID) -> None:
+        self.pool, self.owner, self.publisher_id = pool, member.id.organization_id, publisher_id
+        self.holds = Holds(pool, timedelta(minutes=5))
+
+    async def deposit(self, amount: int, asset_id: UUID = TEST_USDC) -> None:
+        account = await accounts.ensure(self.pool, self.owner, asset_id, "funded")
+        await arrive(self.pool, account, asset_id, amount, "Deposit of USDC")
+
+    async def hold(self, amount: int) -> UUID:
+        payee = await accounts.ensure(self.pool, self.owner, TEST_USDC, "earnings")
+        call_id = ids.new()
+        assert (await self.holds.open(Opening(call_id, self.owner, payee, TEST_USDC, amount))).is_open
+        return call_id
+
+    async def call(self, cost: int, path: str = "/today") -> None:
+        call_id = await self.hold(cost)
+        posting = Posting(call_id, cost, 0, f"GET weather{path}", self.publisher_id, "GET", path, 200)
+        assert await self.holds.post(posting)
+
+
+async def data(client: Client, path: str, **headers: str) -> Any:
+    response = await client.get(path, headers=headers)
+    assert response.status == 200, await response.text()
+    return (await response.json())["data"]
