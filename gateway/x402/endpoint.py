@@ -6,7 +6,7 @@ import binascii
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from config.settings import Upstream
@@ -68,7 +68,7 @@ class Endpoint:
 
     async def ask(self, method: str, body: bytes, path: str = "") -> tuple[int, bytes]:
         """The status and the body of the answer, whatever they are; ``Unanswered`` when there is none."""
-        exchange = self.upstreams.send(method, self.url + path, self.headers, Octets(body))
+        exchange = self.upstreams.send(method, self.url + path, self.headers, Octets(body), all_of_them)
         try:
             async with exchange as answer:
                 parts, size = [], 0
@@ -81,6 +81,11 @@ class Endpoint:
         except (Refusal, OSError) as error:
             kind = Unanswered if exchange.is_sent else Unsent
             raise kind(type(error).__name__) from None
+
+
+def all_of_them(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
+    """Nobody else sees them."""
+    return headers
 
 
 def without_user(url: str) -> tuple[str, Mapping[str, str]]:

@@ -146,7 +146,8 @@ def check(intake: Intake, challenge: Challenge) -> None:
         exact.check_terms(intake.authorization, requirement, now())
         resource = challenge.resource
         # A long query is not repeated in the offer; the request is what the payment is bound to.
-        if presented.resource_url not in (None, resource.url, resource.without_query.url):
+        url = presented.resource_url
+        if url is not None and url != resource.url and url != resource.without_query.url:
             raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None

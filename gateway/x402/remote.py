@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ import structlog
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
+from gateway.kit.groups import Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
@@ -67,7 +69,8 @@ class RemoteFacilitator:
             headers["Authorization"] = network.facilitator_authorization.get_secret_value()
         seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
         self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
-        self.unasked: set[UUID] = set()
+        self.submitting = Group(self.submit_batch)
+        self.unasked: dict[UUID, Authorization] = {}
         """Submitted here, and never sent to the facilitator by anybody."""
 
     async def start(self) -> None:
@@ -82,6 +85,7 @@ class RemoteFacilitator:
             log.warning("facilitator.unavailable", network=self.network.id, reason=str(error))
 
     async def close(self) -> None:
+        await self.submitting.close()
         await self.endpoint.close()
         if self.chain is not None:
             await self.chain.close()
@@ -103,32 +107,43 @@ class RemoteFacilitator:
         return
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
-        if not await payments.submit(self.pool, {payment_id: usage}):
+        if not await self.submitting.add((payment_id, usage)):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
-        self.unasked.add(payment_id)
+        self.unasked[payment_id] = authorization
+
+    async def submit_batch(self, batch: Sequence[tuple[UUID, dict[str, Any]]]) -> Sequence[bool]:
+        submitted = await payments.submit(self.pool, dict(batch))
+        if len(submitted) < len(batch):
+            # By a commit that nobody heard of: nobody else submits what was claimed here.
+            states = await payments.states(self.pool, [payment_id for payment_id, _ in batch])
+            submitted = {payment_id for payment_id, state in states.items() if state == "submitted"}
+        return [payment_id in submitted for payment_id, _ in batch]
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        deadline, least = time.monotonic() + wait_seconds, 0.0 if wait_seconds else SETTLE_SECONDS_MIN
+        pause = RETRY_SECONDS_MIN
         # Only the first answer to a payment may say that it failed: to a second question, a transfer that the
         # first one made looks like a nonce that is used or a balance that is gone.
-        is_first = payment_id in self.unasked
-        self.unasked.discard(payment_id)
+        unasked = self.unasked.pop(payment_id, None)
+        is_first = unasked is not None
+        told = None if unasked is None else await self.settle(payment_id, unasked, wait_seconds or least)
+        if told is not None and told.outcome == "settled" and self.chain is None:
+            # Whoever books it writes down what it is called.
+            return Settlement("settled", told.transaction)
         stored = await transactions.of_payment(self.pool, payment_id)
         if stored is None or stored.state in ("claimed", "void"):
             raise LookupError(f"payment {payment_id} has nothing to ask about")
         if stored.state == "settled" or stored.state == "failed":
             return Settlement(stored.state, stored.hash_text, stored.failure)
-        deadline = time.monotonic() + wait_seconds
-        pause = RETRY_SECONDS_MIN
         while True:
-            remaining = max(deadline - time.monotonic(), 0 if wait_seconds else SETTLE_SECONDS_MIN)
-            told = await self.settle(stored, remaining)
+            if told is None:
+                told = await self.settle_stored(stored, max(deadline - time.monotonic(), least))
             stored = await self.named(stored, told)
             settlement = await self.weigh(stored, told, is_first=is_first)
-            is_first = is_first and told is NOT_ASKED
-            remaining = deadline - time.monotonic()
+            is_first, told = is_first and told is NOT_ASKED, None
             if settlement is not None:
                 return settlement
-            if remaining <= pause:
+            if deadline - time.monotonic() <= pause:
                 return Settlement("pending", stored.hash_text)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
@@ -141,7 +156,7 @@ class RemoteFacilitator:
 
     async def again(self, vanished: Stored) -> Settlement | None:
         assert self.chain is not None, "only a chain can tell that something vanished"
-        await self.settle(vanished, SETTLE_SECONDS_MIN)
+        await self.settle_stored(vanished, SETTLE_SECONDS_MIN)
         found = await self.proven(self.chain, vanished)
         if found is not None and found.outcome == "settled":
             await payments.rename(self.pool, vanished.id, found.transaction)
@@ -167,18 +182,21 @@ class RemoteFacilitator:
             return Settlement(told.outcome, told.transaction, told.failure)
         return None
 
-    async def settle(self, stored: Stored, seconds: float) -> Told:
+    async def settle_stored(self, stored: Stored, seconds: float) -> Told:
         authorization = transactions.authorized(stored, self.assets[stored.asset_id])
+        return await self.settle(stored.id, authorization, seconds)
+
+    async def settle(self, payment_id: UUID, authorization: Authorization, seconds: float) -> Told:
         try:
             answer = await self.ask("POST", "settle", request(authorization, self.network), seconds)
             return answers.read_settlement(answer, authorization)
         except Unreached as error:
-            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+            log.warning("outcome.unknown", payment_id=str(payment_id), reason=str(error))
             return NOT_ASKED
         except FacilitatorUnavailable as error:
-            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+            log.warning("outcome.unknown", payment_id=str(payment_id), reason=str(error))
         except Nonsense as error:
-            log.error("facilitator.nonsense", payment_id=str(stored.id), reason=str(error))
+            log.error("facilitator.nonsense", payment_id=str(payment_id), reason=str(error))
         return answers.UNKNOWN
 
     async def proven(self, chain: Chain, stored: Stored) -> Settlement | None:
@@ -222,4 +240,9 @@ def request(authorization: Authorization, network: Network) -> dict[str, Any]:
 
 def with_checksum(fields: dict[str, Any], *names: str) -> None:
     for name in names:
-        fields[name] = to_checksum_address(fields[name])
+        fields[name] = checksummed(fields[name])
+
+
+@lru_cache(maxsize=4096)
+def checksummed(address: str) -> str:
+    return to_checksum_address(address)

@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool
@@ -21,6 +23,7 @@ from gateway.x402.facilitator import (
     Authorization,
     Facilitator,
     FacilitatorUnavailable,
+    Outcome,
     PaymentInvalid,
     PaymentNotClaimed,
     Settlement,
@@ -43,6 +46,12 @@ class Checked:
     @property
     def is_fresh(self) -> bool:
         return time.monotonic() < self.known_at + FRESH_SECONDS
+
+
+@cache
+def counted(network: str, outcome: Outcome) -> Counter:
+    """Looking its labels up would cost as much as counting."""
+    return metrics.SETTLEMENTS.labels(network, outcome)
 
 
 class Settlements:
@@ -103,7 +112,7 @@ class Settlements:
             await self.bookings.add((payment_id, settlement.transaction))
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
-        metrics.SETTLEMENTS.labels(network, settlement.outcome).inc()
+        counted(network, settlement.outcome).inc()
         # A settled one is in its call's own line and in the ledger.
         say = log.debug if settlement.outcome == "settled" else log.info
         say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction)
