@@ -32,9 +32,11 @@ SELECT made.id, coalesce(before.promised, 0) AS promised FROM made LEFT JOIN (
 SELECT id, state FROM payments WHERE id = ANY ($1::uuid[])
 
 -- name: promised
-SELECT asset_id, payer, sum(amount) AS promised
-FROM unnest($1::uuid[], $2::text[]) AS asked (asset_id, payer) JOIN payments USING (asset_id, payer)
-WHERE state = 'claimed' GROUP BY asset_id, payer
+SELECT asset_id, payer, promised FROM unnest($1::uuid[], $2::text[]) AS asked (asset_id, payer) CROSS JOIN LATERAL (
+    SELECT sum(amount) AS promised FROM payments
+    WHERE asset_id = asked.asset_id AND payer = asked.payer AND state = 'claimed'
+) AS sums
+WHERE promised > 0
 
 -- name: find
 SELECT payments.*, coalesce(known_hash, (
@@ -69,7 +71,7 @@ DELETE FROM payer_failures WHERE payer IN (SELECT payer FROM payments WHERE id =
 -- name: void
 WITH ended AS (
     UPDATE payments SET state = 'void', failure = $2, closed_at = now()
-    WHERE id = $1 AND state = 'claimed'
+    WHERE id = $1 AND state NOT IN ('void', 'submitted', 'settled', 'failed')
     RETURNING id, payer
 ), blamed AS (
     INSERT INTO payer_failures (payer, failures) SELECT payer, 1 FROM ended WHERE $3::boolean
@@ -81,20 +83,22 @@ SELECT id FROM ended
 -- name: submit
 UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now()
 FROM unnest($1::uuid[], $2::jsonb[]) AS asked (id, usage)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'claimed'
+WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[])
+    -- Claimed, in words that do not lead through the index of all that are, and of all that were.
+    AND state NOT IN ('void', 'submitted', 'settled', 'failed')
 RETURNING payments.id
 
 -- name: settle
 -- Each is settled once, and what it earned is paid out already where the payer paid the publisher's own wallet.
 UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash)
 FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS asked (id, payout_id, hash)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'submitted'
+WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state NOT IN ('claimed', 'void', 'settled', 'failed')
 RETURNING payments.id, CASE WHEN purpose = 'call' AND NOT is_owed THEN asked.payout_id END AS payout_id
 
 -- name: fail
 WITH ended AS (
     UPDATE payments SET state = 'failed', failure = $2, closed_at = now()
-    WHERE id = $1 AND state IN ('claimed', 'submitted')
+    WHERE id = $1 AND state NOT IN ('void', 'settled', 'failed')
     RETURNING id, payer
 ), blamed AS (
     INSERT INTO payer_failures (payer, failures) SELECT payer, 1 FROM ended WHERE $3::boolean

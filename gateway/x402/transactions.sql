@@ -37,7 +37,9 @@ WITH asked AS (
 ), submitted AS (
     UPDATE payments SET state = 'submitted', usage = asked.usage, carrier_id = asked.carrier_id, asked_at = now()
     FROM asked
-    WHERE payments.id = asked.payment_id AND payments.id = ANY ($4::uuid[]) AND state = 'claimed' AND EXISTS (SELECT FROM taken)
+    WHERE payments.id = asked.payment_id AND payments.id = ANY ($4::uuid[])
+        -- Claimed, in words that do not lead through the index of all that are, and of all that were.
+        AND state NOT IN ('void', 'submitted', 'settled', 'failed') AND EXISTS (SELECT FROM taken)
     RETURNING 1
 ), counted AS (
     SELECT count(*) = cardinality($4::uuid[]) AS is_whole FROM submitted
