@@ -9,7 +9,7 @@ settled a payment says so again. With a node as well, the chain has the last wor
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 CHECK_SECONDS = 10
 # What a settlement is given when nobody waits for it.
 SETTLE_SECONDS_MIN = 10.0
+# Less than how old a payment is before the background jobs ask for it.
+UNASKED_SECONDS = 5.0
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 5.0
 ANSWER_BYTES_MAX = 64 * 1024
@@ -52,6 +54,21 @@ NOT_ASKED = Told("pending")
 
 class Unreached(FacilitatorUnavailable):
     """There was no connection, so nothing was sent."""
+
+
+@dataclass(slots=True, eq=False)
+class Submitting:
+    payment_id: UUID
+    usage: dict[str, Any]
+    is_tried: bool = False
+    """Given to the database before: by a commit that nobody heard of, perhaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    authorization: Authorization
+    until: float
+    """By the monotonic clock: how long nobody else has anything to say of it."""
 
 
 class RemoteFacilitator:
@@ -70,7 +87,7 @@ class RemoteFacilitator:
         seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
         self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
         self.submitting = Group(self.submit_batch)
-        self.unasked: dict[UUID, Authorization] = {}
+        self.unasked: dict[UUID, Unasked] = {}
         """Submitted here, and never sent to the facilitator by anybody."""
 
     async def start(self) -> None:
@@ -107,17 +124,19 @@ class RemoteFacilitator:
         return
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
-        if not await self.submitting.add((payment_id, usage)):
+        if not await self.submitting.add(Submitting(payment_id, usage)):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
-        self.unasked[payment_id] = authorization
+        self.unasked[payment_id] = Unasked(authorization, time.monotonic() + UNASKED_SECONDS)
 
-    async def submit_batch(self, batch: Sequence[tuple[UUID, dict[str, Any]]]) -> Sequence[bool]:
-        submitted = await payments.submit(self.pool, dict(batch))
-        if len(submitted) < len(batch):
-            # By a commit that nobody heard of: nobody else submits what was claimed here.
-            states = await payments.states(self.pool, [payment_id for payment_id, _ in batch])
-            submitted = {payment_id for payment_id, state in states.items() if state == "submitted"}
-        return [payment_id in submitted for payment_id, _ in batch]
+    async def submit_batch(self, batch: Sequence[Submitting]) -> Sequence[bool]:
+        tried = [one.payment_id for one in batch if one.is_tried]
+        for one in batch:
+            one.is_tried = True
+        submitted = await payments.submit(self.pool, {one.payment_id: one.usage for one in batch})
+        if tried:
+            states = await payments.states(self.pool, tried)
+            submitted |= {payment_id for payment_id, state in states.items() if state == "submitted"}
+        return [one.payment_id in submitted for one in batch]
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
         deadline, least = time.monotonic() + wait_seconds, 0.0 if wait_seconds else SETTLE_SECONDS_MIN
@@ -126,7 +145,10 @@ class RemoteFacilitator:
         # first one made looks like a nonce that is used or a balance that is gone.
         unasked = self.unasked.pop(payment_id, None)
         is_first = unasked is not None
-        told = None if unasked is None else await self.settle(payment_id, unasked, wait_seconds or least)
+        told = None
+        # Nobody else asks for what was submitted a moment ago: how it stands is known without a look.
+        if unasked is not None and time.monotonic() < unasked.until:
+            told = await self.settle(payment_id, unasked.authorization, wait_seconds or least)
         if told is not None and told.outcome == "settled" and self.chain is None:
             # Whoever books it writes down what it is called.
             return Settlement("settled", told.transaction)
