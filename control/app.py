@@ -91,7 +91,8 @@ async def problems(
     except Exception:  # The top of the management API: whatever comes here is a bug, and is logged as one.
         call_id = ids.new()
         log.exception("call_failed", call_id=str(call_id), method=request.method, path=request.path)
-        response = respond(problem(500, "internal-error", "Internal error", f"Report it as {call_id}."), {})
+        said = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
+        response = respond(spelled(said, request.path), {})
     # Answers carry keys and balances, and a browser must not take JSON for anything else.
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -85,7 +85,9 @@ class Connections:
             if row is None:
                 url = f"{self.origin}/oauth/providers/{provider_id}/authorize"
                 raise ConnectionRequired(
-                    f"{slug} acts for you in an account of yours: connect it at {url}", url
+                    f"{slug} acts for you in an account of yours: GET {url} with this key, and open its "
+                    "Location in a browser",
+                    url,
                 )
             if not row["is_stale"]:
                 return self.opened(row, "access_sealed")

@@ -21,7 +21,10 @@ async def identify(
     if key is not None:
         caller = await whose(snapshot, buckets, limits, inbound, key)
         if caller is None:
-            raise Unauthorized("this API key is unknown, revoked or expired, or may not spend")
+            raise Unauthorized(
+                "this API key is unknown, revoked or expired, or may not spend; "
+                "an access token pays for nothing"
+            )
         return caller
     route = match.route
     if route.exchange is not None or route.ownership is not None or route.oauth_provider_id is not None:

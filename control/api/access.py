@@ -147,7 +147,15 @@ async def elsewhere(db: Db, actor: Actor, organization_id: UUID, permission: str
         actor.user_id, actor.key_id, actor.organization_id, actor.mode, scopes, actor.kind, actor.project_id,
         actor.is_capped,
     )  # fmt: skip
-    return await admit(db, credential, permission, {"organization_id": str(organization_id)})
+    standing: Record | None = None
+    if actor.kind == "session":
+        # Where they act now may be a project that they were invited to alone, and no member's organization.
+        standing = await db.fetchrow(SQL.find_standing, organization_id, actor.user_id)
+    if standing is None:
+        raise NotFound(f"no organization {organization_id} of yours")
+    there = acting(credential, standing)
+    require(there, permission)
+    return there
 
 
 def may_grant(actor: Actor, wanted: Iterable[str]) -> None:

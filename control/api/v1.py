@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from gateway.kit.problem import Problem
+from gateway.kit.problem import FieldProblem, Problem
 
 PREFIX = "/v1/"
 
@@ -32,9 +32,26 @@ Moment = Annotated[
 ]
 
 
+# What its clients compare with, where it is not our own word in snake_case.
+CODES = {
+    "invalid-request": "validation_failed",
+    "request-entity-too-large": "too_large",
+    "too-many-calls": "rate_limited",
+}
+
+
 def spelled(problem: Problem, path: str) -> Problem:
-    """Under ``/v1`` a code is snake_case, and invalid input goes by the name that its clients know."""
+    """Under ``/v1`` codes are snake_case, and invalid input is told as its clients read it."""
     if not path.startswith(PREFIX):
         return problem
-    code = "validation_failed" if problem.code == "invalid-request" else problem.code.replace("-", "_")
-    return problem.model_copy(update={"code": code})
+    told: dict[str, object] = {"code": CODES.get(problem.code, problem.code.replace("-", "_"))}
+    if problem.errors is not None:
+        told["issues"] = [issue(one) for one in problem.errors]
+    return problem.model_copy(update=told)
+
+
+def issue(field: FieldProblem) -> dict[str, object]:
+    """As zod writes one: the path is that within the body."""
+    _, *path = field.pointer.split("/")
+    steps = [int(step) if step.isdecimal() else step for step in path]
+    return {"code": "custom", "path": steps, "message": field.detail}

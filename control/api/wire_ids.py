@@ -67,6 +67,19 @@ def schema(prefix: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{prefix}_[0-7][0-9A-HJKMNP-TV-Z]{{25}}$"})
 
 
+def either(prefix: str) -> BeforeValidator:
+    """At the root, where a UUID is what the document says; what is neither is a UUID's to refuse."""
+
+    def parse(value: object) -> object:
+        return value if not isinstance(value, str) else read(prefix, value) or value
+
+    return BeforeValidator(parse)
+
+
+def parse_any(value: object) -> object:
+    return value if not isinstance(value, str) else read_any(value) or value
+
+
 PROJECT, ORGANIZATION, KEY, INVITATION = "p", "org", "k", "ev"
 # A person's has no prefix.
 PERSON = ""
@@ -75,6 +88,10 @@ ProjectId = Annotated[UUID, reader(PROJECT), writer(PROJECT), schema(PROJECT)]
 OrgId = Annotated[UUID, reader(ORGANIZATION), writer(ORGANIZATION), schema(ORGANIZATION)]
 KeyId = Annotated[UUID, reader(KEY), writer(KEY), schema(KEY)]
 InvitationId = Annotated[UUID, reader(INVITATION), writer(INVITATION), schema(INVITATION)]
+RootProjectId = Annotated[UUID, either(PROJECT)]
+RootKeyId = Annotated[UUID, either(KEY)]
+RootInvitationId = Annotated[UUID, either(INVITATION)]
+AnyId = Annotated[UUID, BeforeValidator(parse_any)]
 PersonId = Annotated[
     UUID,
     reader(PERSON),

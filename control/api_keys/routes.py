@@ -7,7 +7,7 @@ from control.api.fields import OrganizationId
 from control.api.operation import Call, Created, Done, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import FROM_V1
-from control.api.wire_ids import KeyId, ProjectId
+from control.api.wire_ids import KeyId, ProjectId, RootKeyId
 from control.api_keys import rules, store
 from control.api_keys.models import (
     ApiKey,
@@ -91,7 +91,7 @@ async def holder(call: Call, organization_id: UUID, body: NewApiKey) -> tuple[UU
 
 
 @room.delete("/{key_id}", access="api_keys.write", fails=[NotFound], id="revoke_org_api_key")
-async def revoke(call: Call, organization_id: OrganizationId, key_id: UUID) -> Done:
+async def revoke(call: Call, organization_id: OrganizationId, key_id: RootKeyId) -> Done:
     """Revoke an API key. Its next request is refused."""
     if not await keys.revoke(call.db, organization_id, key_id):
         raise NotFound(f"no API key {key_id}")
@@ -106,7 +106,7 @@ async def revoke(call: Call, organization_id: OrganizationId, key_id: UUID) -> D
     id="update_org_api_key_spend_caps",
 )
 async def change_caps(
-    call: Call, organization_id: OrganizationId, key_id: UUID, *, body: SpendCapsChange
+    call: Call, organization_id: OrganizationId, key_id: RootKeyId, *, body: SpendCapsChange
 ) -> Data[SpendCaps]:
     """Change how much an API key may spend.
 
@@ -148,7 +148,7 @@ async def create_default(call: Call, *, body: NewApiKey) -> Created[Data[IssuedA
 @room.delete(
     at=f"{DEFAULT}/{{key_id}}", access="api_keys.write", fails=[NotFound], id="revoke_default_org_api_key"
 )
-async def revoke_default(call: Call, key_id: UUID) -> Done:
+async def revoke_default(call: Call, key_id: RootKeyId) -> Done:
     """Revoke an API key of your key's organization. Its next request is refused."""
     return await revoke(call, call.actor.organization_id, key_id)
 
@@ -159,7 +159,7 @@ async def revoke_default(call: Call, key_id: UUID) -> Done:
     fails=[NotFound, PermissionNotHeld],
     id="update_default_org_api_key_spend_caps",
 )
-async def change_caps_default(call: Call, key_id: UUID, *, body: SpendCapsChange) -> Data[SpendCaps]:
+async def change_caps_default(call: Call, key_id: RootKeyId, *, body: SpendCapsChange) -> Data[SpendCaps]:
     """Change how much an API key of your key's organization may spend.
 
     What is not sent stays as it is; empty text takes a cap away. A key with caps can only lower caps.
@@ -174,7 +174,7 @@ async def change_caps_default(call: Call, key_id: UUID, *, body: SpendCapsChange
     id="update_org_api_key_scopes",
 )
 async def change_scopes(
-    call: Call, organization_id: OrganizationId, key_id: UUID, *, body: ScopesChange
+    call: Call, organization_id: OrganizationId, key_id: RootKeyId, *, body: ScopesChange
 ) -> Data[ApiKey]:
     """Replace the scopes of one of your own API keys.
 
@@ -229,6 +229,7 @@ async def create_v1(call: Call, project_id: ProjectId, *, body: V1NewKey) -> Cre
     told = {name: str(row[name]) for name in ("name", "mode")}
     told |= {"key_id": str(row["id"]), "key_prefix": str(row["prefix"])}
     await events.emit(call.db, call.actor.organization_id, "key.created", told, project_id)
+    call.about(row["id"])
     (made,) = await store.of_project(call.db, project_id, row["id"])
     return Created(V1Issued(key=made, plaintext=key))
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset
+from control.api.wire_ids import AnyId
 from control.audit_logs import store
 from control.audit_logs.models import AuditLog, AuditLogList, Category, Status
 from gateway.kit.problem import NotFound
@@ -31,10 +32,10 @@ async def index(
     call: Call,
     organization_id: OrganizationId,
     *,
-    actor_id: UUID | None = None,
+    actor_id: AnyId | None = None,
     action: Annotated[Text | None, Field(description="An operation's id.")] = None,
     resource_type: Annotated[Text | None, Field(description="An operation's tag.")] = None,
-    resource_id: UUID | None = None,
+    resource_id: AnyId | None = None,
     status: Status | None = None,
     action_category: Category | None = None,
     start_date: Annotated[

@@ -92,7 +92,9 @@ class Message(BaseModel):
 
 class User(BaseModel):
     id: UUID
-    email: Annotated[str, Field(description="Empty for an agent that gave none.")]
+    email: Annotated[
+        str, Field(description="Empty for an agent that gave none, and for a key without `account.read`.")
+    ]
     name: str
     status: Annotated[
         Literal["active", "deleted", "disabled", "paused"],

@@ -197,16 +197,22 @@ async def refresh(call: Call, *, body: Refresh) -> Data[TokenPair]:
 async def log_out(call: Call) -> Headed[Data[Message]]:
     """Sign out everywhere: every session of yours ends. API keys stay."""
     count = await sessions.revoke_all(call.db, call.actor.user_id)
-    message = Message(message=f"{count} sessions ended.")
+    message = Message(message="1 session ended." if count == 1 else f"{count} sessions ended.")
     return Headed(Data(data=message), accounts.no_cookie(call))
 
 
 @room.get("/me", access="permissions.read", id="get_current_user")
 async def me(call: Call) -> Data[Me]:
-    """Show who you are, and what you showed to be known by."""
+    """Show who you are, and what you showed to be known by.
+
+    A key without `account.read`, a project's among them, is not told the e-mail address: it may be in hands
+    that its user never meant to write to.
+    """
     person = await people.find(call.db, call.actor.user_id)
     assert person is not None, "an actor is somebody"
     fields = {**user_fields(person), "default_organization_id": call.actor.organization_id}
+    if "account.read" not in call.actor.permissions:
+        fields |= {"email": ""}
     if call.actor.kind == "key":
         fields |= await store.key_fields(call.db, call.actor.key_id, person)
     return Data(data=Me.model_validate(fields))

@@ -1,6 +1,5 @@
 """The bodies under ``/v1/auth``, as the clients of that API write and read them."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from control.api.fields import Name, PersonEmail
+from control.api.v1 import Moment
 from control.api.wire_ids import PersonId
 from control.auth.models import NewPassword, Password, Token
 from control.identity.people import Person
@@ -66,16 +66,16 @@ class Person1(Wire):
     email: str
     email_verified: bool
     image: Annotated[str | None, Field(description="A data: URL.")]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class Session1(Wire):
     id: UUID
     user_id: PersonId
-    expires_at: datetime
-    created_at: datetime
-    updated_at: datetime
+    expires_at: Moment
+    created_at: Moment
+    updated_at: Moment
     ip_address: str | None
     user_agent: str | None
 

@@ -35,6 +35,7 @@ class NewInvitation:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    invitation_id: UUID
     organization_id: UUID
     organization_name: str
     project_id: UUID | None
@@ -83,7 +84,7 @@ async def accept(db: Db, token: str, user_id: UUID, *, is_project: bool) -> Acce
     if joined["is_new"]:
         told = {"user_id": str(user_id), "role": joined["role"]}
         await events.emit(db, taken["organization_id"], "member.joined", told, taken["project_id"])
-    where = taken["organization_id"], taken["organization_name"], taken["project_id"]
+    where = taken["id"], taken["organization_id"], taken["organization_name"], taken["project_id"]
     return Accepted(*where, joined["role"], joined["role_id"], list(joined["permissions"]))
 
 

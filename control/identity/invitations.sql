@@ -29,7 +29,8 @@ WHERE token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires
         SELECT FROM projects WHERE projects.id = invites.project_id AND projects.deleted_at IS NULL
     ))
     AND users.id = $2 AND lower(users.email) = invites.email
-RETURNING invites.organization_id, organizations.name AS organization_name, project_id, invites.role, role_id
+RETURNING invites.id, invites.organization_id, organizations.name AS organization_name, project_id, invites.role,
+    role_id
 
 -- name: is_known
 SELECT EXISTS (SELECT FROM invites WHERE token_hash = $1)

@@ -9,7 +9,7 @@ from control.api.grants import Grant
 from control.api.operation import Call, Created, Room
 from control.api.paging import Data
 from control.api.permissions import FROM_V1, TO_V1
-from control.api.wire_ids import InvitationId, OrgId, ProjectId
+from control.api.wire_ids import InvitationId, OrgId, ProjectId, RootInvitationId
 from control.identity import invitations
 from control.identity.invitations import Accepted, NewInvitation
 from control.invites import letters, store
@@ -34,6 +34,10 @@ from gateway.kit.problem import NotFound, Refusal, invalid
 room = Room("invites", "/organizations/{organization_id}/invites")
 V1_ORG = "/v1/orgs/{organization_id}/invitations"
 V1_PROJECT = "/v1/projects/{project_id}/invitations"
+NEW_LINK = "whoever is invited again gets a new link, and the old one is over"
+UNKNOWN_OR_OVER = (
+    f"this invitation is unknown, used, over, or was sent to another address than your account's; {NEW_LINK}"
+)
 
 
 class InviteOver(Refusal):
@@ -56,12 +60,12 @@ async def create(call: Call, organization_id: OrganizationId, *, body: NewInvite
     grant = await grants.by_name(call.db, organization_id, body.role or "editor")
     if grant is None:
         raise invalid("body/role", "is not a role of this organization")
-    row = await invite(call, body.email, grant, None, None)
+    row = await invite(call, body.email, grant, None, None, grant.name)
     return Created(Data(data=Invite(**{**row, "role": grant.name})))
 
 
 @room.delete("/{invite_id}", access="members.write", fails=[NotFound], id="revoke_invite")
-async def revoke(call: Call, organization_id: OrganizationId, invite_id: UUID) -> None:
+async def revoke(call: Call, organization_id: OrganizationId, invite_id: RootInvitationId) -> None:
     """Revoke an invitation. Its link opens nothing from then on."""
     if not await invitations.revoke(call.db, organization_id, None, invite_id):
         raise NotFound(f"no open invitation {invite_id}")
@@ -79,7 +83,7 @@ async def accept(call: Call, *, body: InviteToken) -> Data[AcceptedInvite]:
     The invitation must have been sent to your account's address. A member stays in the role they have.
     """
     if not await invitations.is_known(call.db, body.token):
-        raise NotFound("no such invitation")
+        raise NotFound(f"no such invitation; {NEW_LINK}")
     accepted = await accepted_by(call, body.token, is_project=False)
     if accepted is None:
         raise InviteOver("this invitation is used, over, or was sent to another address than your account's")
@@ -103,7 +107,7 @@ async def create_v1(call: Call, organization_id: OrgId, *, body: V1NewInvitation
     """Invite somebody to an organization by mail. Nobody is invited as an owner."""
     grant = await grants.by_name(call.db, organization_id, FROM_V1[body.role])
     assert grant is not None, "these roles are built in"
-    row = await invite(call, body.email, grant, None, body.callback_url)
+    row = await invite(call, body.email, grant, None, body.callback_url, body.role)
     return V1InvitedShown(invitation=V1Invited(**{**row, "role": body.role}))
 
 
@@ -127,7 +131,7 @@ async def accept_v1(call: Call, *, body: V1Accept) -> V1Accepted:
     """Join an organization that you were invited to. A member stays in the role they have."""
     accepted = await accepted_by(call, body.token, is_project=False)
     if accepted is None:
-        raise InviteOver("this invitation is unknown, used, over, or was sent to another address")
+        raise InviteOver(UNKNOWN_OR_OVER)
     return V1Accepted(org_id=accepted.organization_id, role=v1_role(accepted))
 
 
@@ -147,7 +151,7 @@ async def project_create(
     """Invite somebody to one project, and to nothing else of its organization."""
     role = FROM_V1[body.role]
     grant = Grant(role, None, role, permissions.of_project(role))
-    row = await invite(call, body.email, grant, project_id, body.callback_url)
+    row = await invite(call, body.email, grant, project_id, body.callback_url, body.role)
     return Created(V1InvitedShown(invitation=V1Invited(**{**row, "role": body.role})))
 
 
@@ -177,15 +181,16 @@ async def accept_mine(call: Call, *, body: V1Accept) -> V1ProjectAccepted:
     """Join a project that you were invited to. A member stays in the role they have."""
     accepted = await accepted_by(call, body.token, is_project=True)
     if accepted is None or accepted.project_id is None:
-        raise InviteOver("this invitation is unknown, used, over, or was sent to another address")
+        raise InviteOver(UNKNOWN_OR_OVER)
     return V1ProjectAccepted(
         project_id=accepted.project_id, user_id=call.actor.user_id, role=v1_role(accepted)
     )
 
 
 async def invite(
-    call: Call, email: str, grant: Grant, project_id: UUID | None, callback: str | None
+    call: Call, email: str, grant: Grant, project_id: UUID | None, callback: str | None, role: str
 ) -> dict[str, Any]:
+    """``role`` is what the letter calls it: the name that the inviter used."""
     access.may_grant(call.actor, grant.permissions)
     await limits.require(call, "invitation", email)
     organization_id = call.actor.organization_id
@@ -194,9 +199,7 @@ async def invite(
     call.about(row["id"])
     inviter, what = await store.names(call.db, call.actor.user_id, organization_id, project_id)
     url = link_to(call, callback, token, "project" if project_id else "invite")
-    await outbox.post(
-        call.db, email, letters.invitation(inviter, what, grant.name, url), invitations.LIFETIME
-    )
+    await outbox.post(call.db, email, letters.invitation(inviter, what, role, url), invitations.LIFETIME)
     return dict(row)
 
 
@@ -218,7 +221,7 @@ async def accepted_by(call: Call, token: str, *, is_project: bool) -> Accepted |
     accepted = await invitations.accept(call.db, token, call.actor.user_id, is_project=is_project)
     if accepted is not None:
         # It is told where it changed something, which is not where the asker is at home.
-        call.about(accepted.project_id or accepted.organization_id, organization_id=accepted.organization_id)
+        call.about(accepted.invitation_id, organization_id=accepted.organization_id)
     return accepted
 
 

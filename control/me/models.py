@@ -1,10 +1,10 @@
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from control.api.fields import Name
+from control.api.v1 import Moment
 from control.api.wire_ids import OrgId, PersonId
 
 
@@ -18,10 +18,10 @@ class Profile(Wire):
     email: Annotated[str, Field(description="Empty for an agent that gave none.")]
     email_verified: bool
     image: Annotated[str | None, Field(description="A data: URL.")]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     default_org_id: Annotated[OrgId | None, Field(description="Where you act when nothing is named.")]
-    last_sign_in: datetime | None
+    last_sign_in: Moment | None
 
 
 class ProfileChange(Wire):

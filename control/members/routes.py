@@ -81,6 +81,7 @@ async def leave(call: Call, organization_id: OrganizationId) -> None:
     """Leave an organization. The keys that you made in it are revoked; the last owner cannot leave."""
     await members.lock(call.db, organization_id)
     await remove_from(call, organization_id, call.actor.user_id, LastOwner)
+    call.about(call.actor.user_id)
 
 
 @room.delete(

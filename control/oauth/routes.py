@@ -22,7 +22,8 @@ RedirectUri = Annotated[
         min_length=1,
         max_length=2048,
         description="Where the browser goes afterwards: this server's own origin, one that its operator "
-        "allows, or http on the user's own machine.",
+        "allows, or http on the user's own machine. Not sent: to `/docs` of this server, where the outcome "
+        "is in the address.",
     ),
 ]
 Code = Annotated[str | None, Field(max_length=4096)]
@@ -47,7 +48,7 @@ async def index_providers(call: Call) -> Providers:
     is_change=True,
     id="initiate_oauth_by_id",
 )
-async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: RedirectUri) -> Found:
+async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: RedirectUri | None = None) -> Found:
     """Start connecting an account of yours, by the provider's id.
 
     Open the URL in `Location` in a browser within ten minutes. Providers of publishers that act in their
@@ -62,7 +63,7 @@ async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: Redire
 @room.get(
     "/{provider}/authorize", access="oauth.write", fails=[NotFound], is_change=True, id="initiate_oauth"
 )
-async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri) -> Found:
+async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri | None = None) -> Found:
     """Start connecting an account of yours, by the provider's slug.
 
     Open the URL in `Location` in a browser within ten minutes.
@@ -73,8 +74,9 @@ async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri) -> 
     return await begin(call, row, f"/oauth/{provider}/callback", redirect_uri)
 
 
-async def begin(call: Call, provider: exchange.Row, callback: str, redirect_uri: str) -> Found:
+async def begin(call: Call, provider: exchange.Row, callback: str, asked: str | None) -> Found:
     origin = call.ports.origin
+    redirect_uri = asked or f"{origin}/docs"
     if not rules.may_return_to(redirect_uri, origin, call.ports.settings.oauth.redirect_origins):
         raise invalid(
             "query/redirect_uri", f"is not on {origin}, on an origin that is allowed, or on loopback"

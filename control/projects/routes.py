@@ -6,7 +6,7 @@ from control.api import access, permissions
 from control.api.operation import Call, Created, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
-from control.api.wire_ids import ProjectId
+from control.api.wire_ids import ProjectId, RootProjectId
 from control.identity import keys, organizations
 from control.projects import store
 from control.projects.models import (
@@ -58,13 +58,13 @@ async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
 
 
 @room.get("/{project_id}", access="projects.read", id="get_project")
-async def show(call: Call, project_id: UUID) -> Data[Project]:
+async def show(call: Call, project_id: RootProjectId) -> Data[Project]:
     """Show a project."""
     return Data(data=store.as_root(await store.show(call.db, project_id)))
 
 
 @room.patch("/{project_id}", access="projects.write", id="update_project")
-async def update(call: Call, project_id: UUID, *, body: ProjectChange) -> Data[Project]:
+async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) -> Data[Project]:
     """Change a project. What is not sent, or is null, stays as it is."""
     await apply(call, project_id, sent(body))
     await tell(call, call.actor.organization_id, "project.updated", project_id)
@@ -72,7 +72,7 @@ async def update(call: Call, project_id: UUID, *, body: ProjectChange) -> Data[P
 
 
 @room.delete("/{project_id}", access="projects.delete", id="delete_project")
-async def delete(call: Call, project_id: UUID) -> Data[DeletedProject]:
+async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
     """Delete a project. Its keys are refused from then on, and its slug is free."""
     return Data(data=await deleted(call, project_id))
 

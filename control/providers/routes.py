@@ -69,6 +69,7 @@ async def create(
             raise TooManyProviders(f"an organization has up to {PROVIDERS_MAX} of them")
         if not await store.insert(db, provider_id, organization_id, values):
             raise SlugTaken(f"there is a provider {body.slug} already")
+        call.about(provider_id)
     return Created(Data(data=await found(call, organization_id, provider_id)))
 
 

@@ -53,6 +53,8 @@ async def update(db: Db, provider_id: UUID, values: Mapping[str, Any]) -> bool:
 
 
 async def count(db: Db, organization_id: UUID) -> int:
+    """That stays so until this transaction ends."""
+    await db.execute(SQL.lock_organization, organization_id)
     return int(await db.fetchval(SQL.count, organization_id))
 
 

@@ -7,6 +7,10 @@ SELECT * FROM oauth_providers WHERE organization_id = $1 AND id = $2
 -- name: lock
 SELECT * FROM oauth_providers WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE
 
+-- name: lock_organization
+-- Whoever registers another provider at the same time waits for this transaction.
+SELECT FROM organizations WHERE id = $1 FOR NO KEY UPDATE
+
 -- name: count
 SELECT count(*) FROM oauth_providers WHERE organization_id = $1
 

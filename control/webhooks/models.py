@@ -5,6 +5,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, Field
 
 from control.api.fields import Name
+from control.api.wire_ids import RootProjectId
 from gateway.ledger.event_types import EventType
 
 Url = Annotated[
@@ -27,7 +28,7 @@ class NewWebhook(BaseModel, extra="forbid"):
     url: Url
     events: Events
     project_id: Annotated[
-        UUID | None,
+        RootProjectId | None,
         Field(description="Be told only of events of this project: those with its `project_id`."),
     ] = None
 

@@ -75,6 +75,7 @@ async def create(
         )
         if not made:
             raise TooManyWebhooks(f"an organization has up to {WEBHOOKS_MAX} webhooks; delete one")
+        call.about(webhook_id)
     return Created(
         Data(data=IssuedWebhook(webhook=await found(call, organization_id, webhook_id), secret=secret))
     )
@@ -202,7 +203,10 @@ async def replay(
     if delivery is None:
         raise NotFound(f"no delivery {delivery_id}")
     if made is None:
-        raise DeliveryWaiting("this event waits for an attempt at this webhook already")
+        raise DeliveryWaiting(
+            "this event waits for an attempt at this webhook already, at its delivery's next_retry_at; to "
+            "have it now, disable the webhook, enable it again, and replay"
+        )
     return Created(Data(data=delivery))
 
 

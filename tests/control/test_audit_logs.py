@@ -5,8 +5,11 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from control.api import wire_ids
 from gateway.kit.sql import Pool
 from tests.control.conftest import NETWORKS, Client, Member, bearer, join
+from tests.control.people import person as signed_up
+from tests.control.people import token as mailed_token
 from tests.control.test_members import colleague
 
 LOGS = "/organizations/default/audit-logs"
@@ -102,6 +105,38 @@ async def test_an_operation_with_transactions_of_its_own_is_told(client: Client)
     assert response.status == 201, made
     (one,) = await entries(client)
     assert (one["action"], one["resource_id"]) == ("create_publisher", made["data"]["id"])
+
+
+async def test_what_was_made_is_named(client: Client, stranger: Client, pool: Pool, member: Member) -> None:
+    """However the operation is made up, and whatever else is in its path."""
+    body: dict[str, Any] = {"name": "h", "url": "http://127.0.0.1:9/", "events": ["*"]}
+    hook = await (await client.post("/organizations/default/webhooks", json=body)).json()
+    urls = dict.fromkeys(("authorization_url", "token_url"), "http://127.0.0.1:9/")
+    body = {"slug": "hub", "name": "Hub", "client_id": "us", "client_secret": SECRET, "scopes": [], **urls}
+    hub = await (await client.post("/organizations/default/oauth/providers", json=body)).json()
+    project = (await (await client.post("/v1/projects", json={"name": "P"})).json())["project"]
+    at = f"/v1/projects/{project['id']}/api-keys"
+    issued = await (await client.post(at, json={"name": "k"})).json()
+    asked = {"email": "ada@example.com", "role": "viewer"}
+    invited = await (await client.post("/organizations/default/invites", json=asked)).json()
+    ada = await signed_up(stranger, pool)
+    spent = {"token": await mailed_token(pool, "invite")}
+    await stranger.post("/auth/accept-invite", json=spent, headers=ada.headers)
+    await stranger.delete(f"/organizations/{member.organization_id}/members/me", headers=ada.headers)
+    told = {one["action"]: one["resource_id"] for one in await entries(client)}
+    assert (
+        told.items()
+        >= {
+            "create_webhook": hook["data"]["webhook"]["id"],
+            "create_org_oauth_provider": hub["data"]["id"],
+            "v1_create_project_api_key": str(wire_ids.read("k", issued["key"]["id"])),
+            "accept_organization_invite": invited["data"]["id"],
+            "leave_organization": ada.data["user"]["id"],
+        }.items()
+    )
+    # What an entry is found by is spelled in either way.
+    assert len(await entries(client, resource_id=issued["key"]["id"])) == 1
+    assert len(await entries(client, actor_id=member.id.user_id.hex)) == 5
 
 
 async def test_what_is_sent_again_is_told_once(client: Client) -> None:

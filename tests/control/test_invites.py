@@ -3,6 +3,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -10,6 +11,7 @@ from control.identity import people
 from control.identity.people import Newcomer
 from gateway.kit.sql import Pool
 from tests.control.conftest import Client, Member, bearer, join
+from tests.control.people import letters as written
 from tests.control.people import person as signed_up
 from tests.control.people import token as mailed_token
 from tests.control.test_members import colleague
@@ -208,7 +210,9 @@ async def test_our_mail_leads_to_our_own_pages(
 ) -> None:
     at = f"/v1/orgs/{member.organization_id}/invitations"
     refused = await client.post(at, json={"email": "ada@example.com", "callbackURL": callback})
-    assert (refused.status, (await refused.json())["code"]) == (400, "validation_failed")
+    said = await refused.json()
+    assert (refused.status, said["code"]) == (400, "validation_failed")
+    assert [(one["code"], one["path"]) for one in said["issues"]] == [("custom", ["callbackURL"])]
     assert await letters() == []
 
 
@@ -261,6 +265,36 @@ async def test_a_person_joins_a_team_and_acts_in_it(
         ("accept_organization_invite", "user", "success"),
         ("create_invite", "api_key", "success"),
     ]
+
+
+async def test_a_projects_admin_moves_it_to_an_organization_of_their_own(
+    client: Client, stranger: Client, pool: Pool, member: Member
+) -> None:
+    """They are nobody in the organization that it leaves."""
+    project = (await (await client.post("/v1/projects", json={"name": "P"})).json())["project"]
+    at = f"/v1/projects/{project['id']}"
+    ada = await signed_up(stranger, pool)
+    body = {"email": "ada@example.com", "role": "admin"}
+    assert (await client.post(f"{at}/invitations", json=body)).status == 201
+    spent = {"token": await mailed_token(pool, "project")}
+    joined = await stranger.post("/v1/me/invitations/accept", json=spent, headers=ada.headers)
+    assert joined.status == 200, await joined.text()
+    (own,) = (await (await stranger.get("/v1/me/orgs", headers=ada.headers)).json())["orgs"]
+    nowhere = await stranger.post(f"{at}/move", json={"orgId": str(uuid4())}, headers=ada.headers)
+    assert nowhere.status == 404
+    moved = await stranger.post(f"{at}/move", json={"orgId": own["id"]}, headers=ada.headers)
+    assert (moved.status, (await moved.json())["project"]["orgId"]) == (200, own["id"])
+    assert (await client.get(at)).status == 404
+
+
+async def test_the_letter_names_the_role_as_the_invitation_did(client: Client, pool: Pool) -> None:
+    project = (await (await client.post("/v1/projects", json={"name": "P"})).json())["project"]
+    body = {"email": "ada@example.com", "role": "developer"}
+    await client.post(f"/v1/projects/{project['id']}/invitations", json=body)
+    await invite(client, role="editor")
+    first, second = await written(pool)
+    assert "invites you to P, as developer." in first
+    assert "as editor." in second
 
 
 async def test_a_person_makes_a_team_and_moves_a_project_into_it(stranger: Client, pool: Pool) -> None:

@@ -40,7 +40,14 @@ async def test_a_project_is_one_row_seen_through_both(client: Client, member: Me
     root = (await (await client.get(f"/projects/{made['id']}")).json())["data"]
     assert (root["name"], root["organization_id"]) == ("Other", member.organization_id)
     # Either spelling is understood.
-    assert (await client.get(f"/v1/projects/{made['id']}")).status == 200
+    for either in (made["id"], listed["id"]):
+        assert (await client.get(f"/v1/projects/{either}")).status == 200
+        assert (await client.get(f"/projects/{either}")).status == 200
+        assert (await client.patch(f"/projects/{either}", json={"hipaa": True})).status == 200
+        hook = {"name": "h", "url": "http://127.0.0.1:9/", "events": ["*"], "project_id": either}
+        heard = await (await client.post("/organizations/default/webhooks", json=hook)).json()
+        assert heard["data"]["webhook"]["project_id"] == made["id"]
+    assert (await client.get("/projects/p_nonsense")).status == 404
     page = (await (await client.get("/projects")).json())["pagination"]
     assert (page["total"], page["limit"]) == (1, 20)
 
@@ -114,6 +121,10 @@ async def test_a_project_key_acts_in_its_project_only(client: Client, pool: Pool
         "projectId": project["id"], "authenticatedVia": "api_key", "apiKeyId": issued["key"]["id"],
         "userId": member.id.user_id.hex, "role": "viewer",
     }.items()  # fmt: skip
+    # Programs in browsers have such a key: it names nobody's mailbox.
+    await pool.execute("UPDATE users SET email = 'ada@example.com'")
+    told = [(await (await client.get("/auth/me", headers=one)).json())["data"] for one in ({}, headers)]
+    assert [one["email"] for one in told] == ["ada@example.com", ""]
     at = f"/v1/projects/{project['id']}"
     assert (await client.patch(at, json={"name": "x"}, headers=headers)).status == 403
     assert (await client.get(f"/v1/projects/{other['id']}", headers=headers)).status == 404

@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -6,7 +7,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
 from control.api.ports import Ports
-from control.providers import jobs
+from control.providers import jobs, routes
 from gateway.kit import crypto
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
@@ -57,6 +58,14 @@ async def test_a_slug_is_an_organizations_once(pool: Pool, client: Client) -> No
     assert (await client.patch(f"{AT}/{other['id']}", json={"slug": "hub"})).status == 409
     somebody = await join(pool)
     assert (await client.post(AT, json=PROVIDER, headers=somebody.headers)).status == 201
+
+
+async def test_two_at_once_are_not_one_too_many(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "PROVIDERS_MAX", 2)
+    bodies = [{**PROVIDER, "slug": f"hub-{number}"} for number in range(8)]
+    responses = await asyncio.gather(*(client.post(AT, json=body) for body in bodies))
+    assert sorted(one.status for one in responses) == [201] * 2 + [409] * 6
+    assert len((await (await client.get(AT)).json())["data"]) == 2
 
 
 async def test_a_foreign_provider_is_as_absent_as_an_unknown_one(pool: Pool, client: Client) -> None:
