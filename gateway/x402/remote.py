@@ -67,8 +67,8 @@ class Submitting:
 @dataclass(frozen=True, slots=True)
 class Unasked:
     authorization: Authorization
-    until: float
-    """By the monotonic clock: how long nobody else has anything to say of it."""
+    known_at: float
+    """When it was submitted, by the monotonic clock."""
 
 
 class RemoteFacilitator:
@@ -126,7 +126,7 @@ class RemoteFacilitator:
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
         if not await self.submitting.add(Submitting(payment_id, usage)):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
-        self.unasked[payment_id] = Unasked(authorization, time.monotonic() + UNASKED_SECONDS)
+        self.unasked[payment_id] = Unasked(authorization, time.monotonic())
 
     async def submit_batch(self, batch: Sequence[Submitting]) -> Sequence[bool]:
         tried = [one.payment_id for one in batch if one.is_tried]
@@ -145,10 +145,7 @@ class RemoteFacilitator:
         # first one made looks like a nonce that is used or a balance that is gone.
         unasked = self.unasked.pop(payment_id, None)
         is_first = unasked is not None
-        told = None
-        # Nobody else asks for what was submitted a moment ago: how it stands is known without a look.
-        if unasked is not None and time.monotonic() < unasked.until:
-            told = await self.settle(payment_id, unasked.authorization, wait_seconds or least)
+        told = await self.first_answer(payment_id, unasked, wait_seconds or least)
         if told is not None and told.outcome == "settled" and self.chain is None:
             # Whoever books it writes down what it is called.
             return Settlement("settled", told.transaction)
@@ -203,6 +200,12 @@ class RemoteFacilitator:
         if is_failed or told.outcome == "settled":
             return Settlement(told.outcome, told.transaction, told.failure)
         return None
+
+    async def first_answer(self, payment_id: UUID, unasked: Unasked | None, seconds: float) -> Told | None:
+        """Nobody else asks for what was submitted a moment ago: how it stands is known without a look."""
+        if unasked is None or time.monotonic() > unasked.known_at + UNASKED_SECONDS:
+            return None
+        return await self.settle(payment_id, unasked.authorization, seconds)
 
     async def settle_stored(self, stored: Stored, seconds: float) -> Told:
         authorization = transactions.authorized(stored, self.assets[stored.asset_id])

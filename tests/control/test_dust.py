@@ -17,6 +17,7 @@ NEW: dict[str, Any] = {
 
 @pytest.fixture
 def ports() -> Ports:
+    test: Any
     test, live = NETWORKS
     [usdc, *others] = test["assets"]
     return ports_with([{**test, "assets": [{**usdc, "price_min": "0.001"}, *others]}, live])

@@ -324,7 +324,7 @@ async def test_a_transaction_that_is_pending_is_written_down(
 async def test_a_payment_that_somebody_else_decided_is_not_submitted(
     shop: Shop, fake: Fake, remote: RemoteFacilitator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_module, "UNASKED_SECONDS", 0)
+    monkeypatch.setattr(remote_module, "UNASKED_SECONDS", -1)
     payment_id, authorization = await submitted(shop, remote)
     with pytest.raises(PaymentNotClaimed):
         await remote.submit(payment_id, authorization, {})
