@@ -35,6 +35,7 @@ from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.proxies import TrustedProxies
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -64,6 +65,7 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
     body_bytes_per_second_min: Annotated[int, Field(ge=0)] = 256
     connections_max: Annotated[int, Field(ge=1)] = 8192
     connections_per_address_max: Annotated[int, Field(ge=1)] = 1024
+    trusted_proxies: Annotated[TrustedProxies, BeforeValidator(parse_json)] = ()
 
 
 class Metrics(BaseModel, frozen=True, extra="forbid"):

@@ -15,6 +15,7 @@ from gateway.kit import hygiene
 from gateway.kit.addresses import address_of
 from gateway.kit.body import RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
+from gateway.kit.proxies import Proxies, client_of
 from gateway.max_price import MaxPrice
 from gateway.types import Credentials, Inbound
 from gateway.upstream_payment import UpstreamPayment
@@ -31,7 +32,9 @@ class MethodRefused(Refusal):
     headers: Mapping[str, str] = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
-def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
+def admit(
+    request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int, proxies: Proxies
+) -> Inbound:
     path, headers = request.rel_url.raw_path, request.headers
     query = request.rel_url.raw_query_string
     refuse_ambiguous(request.method, query, headers)
@@ -45,7 +48,7 @@ def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: 
         query=query,
         headers=hygiene.of_request(headers),
         credentials=credentials(headers),
-        client_address=address_of(request.remote or "0.0.0.0"),  # noqa: S104
+        client_address=client_of(address_of(request.remote or "0.0.0.0"), headers, proxies),  # noqa: S104
         url=f"{origin}{path}?{query}" if query else origin + path,
         body=RequestBody(request, body_bytes_max),
         is_websocket=is_socket,

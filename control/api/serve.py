@@ -16,8 +16,9 @@ from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Opera
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
-from gateway.kit.addresses import unit
+from gateway.kit.addresses import address_of, text_of, unit
 from gateway.kit.problem import FieldProblem, Invalid, Refusal
+from gateway.kit.proxies import client_of, unmapped
 from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
@@ -54,11 +55,12 @@ def name_of(operation: Operation) -> str:
 def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def run(request: web.Request) -> web.Response:
         pool, ports = request.app[POOL], request.app[PORTS]
+        address = address_in(request, ports)
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
-            await ports.buckets.require(*rates(operation, ports, request))
+            await ports.buckets.require(*rates(operation, ports, address))
         entry = audit.begin(
-            request, operation.id, operation.room, operation.access, operation.path,
+            request, operation.id, operation.room, operation.access, operation.path, address,
             is_change=operation.is_change,
         )  # fmt: skip
         try:
@@ -82,7 +84,7 @@ async def admitted(
     entry.sent(keywords.get("body"))
     claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
     told = entry if operation.is_change else None
-    call = Call(pool, actor, ports, claim, visitor_of(request), told)
+    call = Call(pool, actor, ports, claim, visitor_of(request, entry.address), told)
     work = partial(carry_out, operation, pool, call, positional, keywords)
     return await work() if claim is None else await once(claim, pool, work)
 
@@ -150,9 +152,14 @@ def bytes_of(response: web.Response) -> bytes:
     return response.body
 
 
-def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:
+def address_in(request: web.Request, ports: Ports) -> str:
+    peer = address_of(request.remote or "::")
+    return text_of(unmapped(client_of(peer, request.headers, ports.settings.listen.trusted_proxies)))
+
+
+def rates(operation: Operation, ports: Ports, address: str) -> tuple[Bucket, ...]:
     """Apart from those of paid calls: who has used those up still gets at its wallet and its keys."""
-    limits, owner = ports.settings.limits, unit(request.remote or "::")
+    limits, owner = ports.settings.limits, unit(address)
     management = Bucket("management", owner, limits.address_calls_per_second, limits.address_burst)
     if not operation.is_signup:
         return (management,)
@@ -171,11 +178,11 @@ async def admit(
     return actor
 
 
-def visitor_of(request: web.Request) -> Visitor:
+def visitor_of(request: web.Request, address: str) -> Visitor:
     agent = request.headers.get("User-Agent")
     # Shown to its owner later: what cannot be stored or printed says nothing to them.
     agent = "".join(filter(str.isprintable, SURROGATE.sub("", agent))) if agent else None
-    return Visitor(request.remote or "::", agent or None, request.headers.get("Origin"))
+    return Visitor(address, agent or None, request.headers.get("Origin"))
 
 
 async def read(
