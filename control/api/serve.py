@@ -15,7 +15,7 @@ from control.api.inputs import SURROGATE, parse, parse_body
 from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
-from gateway.buckets import Bucket
+from gateway.buckets import Allowance, Bucket, TooManyCalls
 from gateway.kit.addresses import address_of, text_of, unit
 from gateway.kit.problem import FieldProblem, Invalid, Refusal
 from gateway.kit.proxies import client_of, unmapped
@@ -23,6 +23,7 @@ from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
 PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
+ALLOWANCE = web.RequestKey("allowance", Allowance)
 
 
 def mount(app: web.Application, rooms: Sequence[Room]) -> None:
@@ -58,7 +59,9 @@ def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Resp
         address = address_in(request, ports)
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
-            await ports.buckets.require(*rates(operation, ports, address))
+            request[ALLOWANCE] = allowance = await ports.buckets.take(*rates(operation, ports, address))
+            if allowance.wait_seconds:
+                raise TooManyCalls(allowance)
         entry = audit.begin(
             request, operation.id, operation.room, operation.access, operation.path, address,
             is_change=operation.is_change,

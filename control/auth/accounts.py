@@ -4,6 +4,7 @@ For somebody who does not know the password or read the mailbox, an address with
 are the same: the same answers, the same number of hashes, the same rows written.
 """
 
+import hmac
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from control.mail import limits, outbox
 from control.mail.letters import Letter
 from gateway.buckets import TooManyCalls
 from gateway.kit import ids
+from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.sql import Db
 from gateway.metering import metrics
 
 # News, not links: of use for as long as somebody may wonder.
 NEWS_LIFETIME = timedelta(days=3)
+SALT_BYTES = 16
 
 
 class WrongCredentials(Unauthorized):
@@ -86,8 +89,16 @@ async def claimed(call: Call, email: str, password: str, name: str) -> Claim:
     before = (await links.latest_claim(call.db, email)).password_hash
     is_same = await passwords.matching(password, (before,)) is not None
     # Made in any case, so that nobody learns from the time it takes what was claimed.
-    new = await passwords.hashed(password)
+    new = await passwords.hashed(password, salt_for(call.ports.keyring, email))
     return Claim(name, before if is_same else new)
+
+
+def salt_for(keyring: Keyring, email: str) -> bytes:
+    """The same for all claims of an address, so that those of one password agree that come at once, and do
+    not see each other. Nobody without the key knows it beforehand.
+    """
+    key = keyring.derive(keyring.current, b"farebox claims of addresses")
+    return hmac.digest(key, email.encode(), "sha256")[:SALT_BYTES]
 
 
 async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:

@@ -118,7 +118,7 @@ async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     One that still has projects, publishers or money is kept, and so is a personal organization.
     """
     if not await organizations.delete(call.db, organization_id):
-        raise CannotDeleteOrg("it is personal, or still has projects, publishers or money")
+        raise CannotDeleteOrg(await organizations.why_kept(call.db, organization_id))
     told = {"organization_id": str(organization_id)}
     await events.emit(call.db, organization_id, "organization.deleted", told)
     return V1Deleted(deleted=organization_id)

@@ -11,7 +11,7 @@ from control import app
 from control.api.ports import Ports
 from gateway.buckets import Buckets
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client
+from tests.control.conftest import Client, Member
 from tests.control.people import EMAIL, PASSWORD, log_in, person, token
 
 
@@ -122,3 +122,22 @@ async def test_whoever_is_not_trusted_cannot_say_who_it_is(limited: Client, pool
         for count in range(5)
     ]
     assert [one.status for one in said] == [401] * 3 + [429] * 2
+
+
+async def test_v1_says_how_often_one_may_ask(
+    pool: Pool, ports: Ports, aiohttp_client: AiohttpClient, member: Member
+) -> None:
+    limits = ports.settings.limits.model_copy(update={"address_burst": 3, "address_calls_per_second": 0.1})
+    settings = ports.settings.model_copy(update={"limits": limits})
+    limited = replace(ports, settings=settings, buckets=Buckets(None))
+    asker: Client = await aiohttp_client(app.create(pool, limited))
+    said = [await asker.get("/v1/me", headers=member.headers) for _ in range(2)]
+    said += [await asker.get("/v1/me"), await asker.get("/v1/me"), await asker.get("/auth/me")]
+    told = [
+        (one.status, one.headers.get("X-RateLimit-Limit"), one.headers.get("X-RateLimit-Remaining"))
+        for one in said
+    ]
+    assert told == [
+        (200, "3", "2"), (200, "3", "1"), (401, "3", "0"), (429, "3", "0"), (429, None, None),
+    ]  # fmt: skip
+    assert 1 <= int(said[3].headers["Retry-After"]) <= 10
