@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator
 
+from config.lists import parse_json
+
 Network: TypeAlias = IPv4Network | IPv6Network
 LOOPBACK = ("127.0.0.0/8", "::1")
 MAPPED = IPv6Network("::ffff:0:0/96")
@@ -32,4 +34,4 @@ def network_of(value: object) -> Network:
     return network
 
 
-TrustedProxies = Annotated[tuple[Network, ...], BeforeValidator(expand)]
+TrustedProxies = Annotated[tuple[Network, ...], BeforeValidator(expand), BeforeValidator(parse_json)]

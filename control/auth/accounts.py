@@ -4,7 +4,6 @@ For somebody who does not know the password or read the mailbox, an address with
 are the same: the same answers, the same number of hashes, the same rows written.
 """
 
-import hmac
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from control.api.credentials import set_cookie
 from control.api.operation import Call
 from control.auth import letters, throttle
 from control.auth.models import PasswordNotSet, check_strength
-from control.identity import links, passwords, people, sessions, tokens
-from control.identity.links import NO_CLAIM, Claim, Kind, Used
+from control.identity import claims, links, passwords, people, sessions, tokens
+from control.identity.links import NO_CLAIM, Kind, Used
 from control.identity.people import Person
 from control.identity.sessions import Opened
 from control.identity.tokens import Bearer
@@ -24,14 +23,12 @@ from control.mail import limits, outbox
 from control.mail.letters import Letter
 from gateway.buckets import TooManyCalls
 from gateway.kit import ids
-from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.sql import Db
 from gateway.metering import metrics
 
 # News, not links: of use for as long as somebody may wonder.
 NEWS_LIFETIME = timedelta(days=3)
-SALT_BYTES = 16
 
 
 class WrongCredentials(Unauthorized):
@@ -65,7 +62,7 @@ async def sign_up(call: Call, email: str, password: str, name: str, then: str | 
     """Return the id that the account has, or would have had."""
     check_strength(password, email)
     await limits.require(call, "verify", email)
-    claim = await claimed(call, email, password, name)
+    claim = await claims.make(call.db, call.ports.keyring, email, password, name)
     async with call.transaction() as db:
         new = await people.create_unless_known(db, "person", name, email)
         person = None if new else await people.find_by_email(db, email)
@@ -82,23 +79,6 @@ async def sign_up(call: Call, email: str, password: str, name: str, then: str | 
             url = letters.link(call.ports.origin, "verify", word, then)
             await outbox.post(db, email, letters.verification(name, url), links.LIFETIMES["verify"])
     return new.user_id if new else ids.new()
-
-
-async def claimed(call: Call, email: str, password: str, name: str) -> Claim:
-    """Whoever signs up a second time with the same password claims the same, and nobody else does."""
-    before = (await links.latest_claim(call.db, email)).password_hash
-    is_same = await passwords.matching(password, (before,)) is not None
-    # Made in any case, so that nobody learns from the time it takes what was claimed.
-    new = await passwords.hashed(password, salt_for(call.ports.keyring, email))
-    return Claim(name, before if is_same else new)
-
-
-def salt_for(keyring: Keyring, email: str) -> bytes:
-    """The same for all claims of an address, so that those of one password agree that come at once, and do
-    not see each other. Nobody without the key knows it beforehand.
-    """
-    key = keyring.derive(keyring.current, b"farebox claims of addresses")
-    return hmac.digest(key, email.encode(), "sha256")[:SALT_BYTES]
 
 
 async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:
@@ -135,6 +115,7 @@ async def by_password(call: Call, email: str, password: str, *, has_cookie: bool
     stored = person.password_hash if person else None
     position = await passwords.matching(password, (stored, claim.password_hash))
     if position is None:
+        await note_failure(call, person)
         raise WrongCredentials("the e-mail address or the password is wrong")
     if position == 1:
         raise EmailUnverified("confirm the address first: the link is in your mail")
@@ -145,16 +126,26 @@ async def by_password(call: Call, email: str, password: str, *, has_cookie: bool
         current = await people.lock(db, person.id)
         if current is None or current.password_hash != stored:
             raise WrongCredentials("the password was changed just now")
-        refuse_suspended(current)
+        refuse_suspended(call, current)
         signed_in = await open_session(call, db, person.id, has_cookie=has_cookie)
     if passwords.is_outdated(stored):
         await people.rehash(call.db, person.id, stored, await passwords.hashed(password))
     return signed_in
 
 
-def refuse_suspended(person: Person) -> None:
+async def note_failure(call: Call, person: Person | None) -> None:
+    """Tell the account's owner, in their log; an address without an account takes as long to note."""
+    if person is not None:
+        call.about(person.id, organization_id=person.organization_id)
+    if call.entry is not None:
+        await call.entry.write(call.db, "failure", "the password was wrong")
+
+
+def refuse_suspended(call: Call, person: Person) -> None:
     """Told to nobody but who proved to be this person."""
     if person.suspended_at is not None:
+        call.by(person.id)
+        call.about(person.id, organization_id=person.organization_id)
         raise AccountSuspended("the operator has suspended this account")
 
 
@@ -227,7 +218,7 @@ async def by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool) -> Sig
         used = await links.use(db, kind, word)
         if used is None or person is None or (kind == "verify" and person.is_verified):
             raise LinkUsed("the link was used before, or the address is confirmed already: sign in")
-        refuse_suspended(person)
+        refuse_suspended(call, person)
         if not person.is_verified:
             await confirm(call, db, person, used)
         return await open_session(call, db, person.id, has_cookie=has_cookie)

@@ -31,7 +31,7 @@ async def rename(db: Db, organization_id: UUID, name: str) -> bool:
 
 
 async def delete(db: Db, organization_id: UUID) -> bool:
-    """False for a personal organization, and for one that still has projects, publishers or money."""
+    """False for a personal one, and while it has projects, publishers, money or unpaid invoices."""
     await db.execute(SQL.lock, organization_id)
     return await db.fetchval(SQL.delete, organization_id) is not None
 
@@ -43,6 +43,7 @@ async def why_kept(db: Db, organization_id: UUID) -> str:
     if row["is_personal"]:
         return "it is personal"
     has = [what for what in ("projects", "publishers", "money") if row[what]]
+    has += ["unpaid invoices"] if row["invoices"] else []
     return f"it still has {' and '.join(has)}" if has else "it is the platform's own"
 
 

@@ -3,7 +3,8 @@ from typing import Any
 from uuid import UUID
 
 from control.api import access, permissions, wire_ids
-from control.api.operation import Call, Created, Room
+from control.api.answers import Created
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
@@ -22,6 +23,8 @@ from control.projects.models import (
     V1ProjectShown,
 )
 from control.projects.store import SlugTaken
+from control.quotas import headroom
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound, Refusal, invalid
 from gateway.ledger import events
 from gateway.ledger.event_types import EventType
@@ -50,16 +53,20 @@ async def index(
     """
     where = call.actor.organization_id
     if organization_id is not None:
-        named = str(organization_id)
-        there = await access.elsewhere(call.db, call.actor, organization_id, "projects.read", named)
+        there = await access.elsewhere(call.db, call.actor, organization_id, "projects.read")
         where = there.organization_id
     total, rows = await store.page(call.db, where, limit, offset)
     return page([store.as_root(row) for row in rows], total, limit, offset)
 
 
-@room.post(access="projects.write", id="create_project")
+class TierLimitExceeded(Refusal):
+    status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
+
+
+@room.post(access="projects.write", fails=[QuotaExceeded], id="create_project")
 async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     """Create a project in your organization."""
+    await headroom.require(call.db, call.ports.settings.plans, call.actor.organization_id, "projects")
     project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
     settings = sent(body, exclude={"region"})
     if settings:
@@ -98,15 +105,21 @@ async def index_v1(call: Call) -> V1Projects:
     else:
         _, found = await store.page(call.db, call.actor.organization_id, 1000, 0)
         rows = found[::-1]
-    return V1Projects(projects=[store.as_v1(row) for row in rows])
+    return V1Projects(projects=[store.as_v1(row, default_tier(call)) for row in rows])
 
 
-@room.post(at=V1, access="projects.write", fails=[NotFound, ProjectSlugTaken], id="v1_create_project")
+@room.post(
+    at=V1,
+    access="projects.write",
+    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded],
+    id="v1_create_project",
+)
 async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown]:
     """Create a project, in your own organization unless you name another of yours."""
     where = call.actor.organization_id
     if body.org_id is not None:
         where = (await elsewhere(call, body.org_id)).organization_id
+    await require_room(call, where)
     project_id = await insert(call, where, body.name, body.slug, body.region)
     call.about(project_id, organization_id=where)
     return Created(await shown(call, project_id))
@@ -133,7 +146,7 @@ async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
     return await shown(call, project_id)
 
 
-@room.post(at=f"{V1_ONE}/move", access="projects.delete", id="v1_move_project")
+@room.post(at=f"{V1_ONE}/move", access="projects.delete", fails=[TierLimitExceeded], id="v1_move_project")
 async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectShown:
     """Move a project to another organization of yours, where you may create projects.
 
@@ -142,6 +155,8 @@ async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectS
     there = await elsewhere(call, body.org_id)
     await require_organization(call, there.organization_id)
     left = call.actor.organization_id
+    if left != there.organization_id:
+        await require_room(call, there.organization_id)
     await apply(call, project_id, {"organization_id": there.organization_id})
     await keys.revoke_of_project(call.db, left, project_id)
     for one in dict.fromkeys((left, there.organization_id)):
@@ -184,6 +199,14 @@ async def insert(call: Call, organization_id: UUID, name: str, slug: str | None,
     return project_id
 
 
+async def require_room(call: Call, organization_id: UUID) -> None:
+    """As clients of ``/v1`` know it."""
+    try:
+        await headroom.require(call.db, call.ports.settings.plans, organization_id, "projects")
+    except QuotaExceeded as error:
+        raise TierLimitExceeded(str(error)) from None
+
+
 async def tell(call: Call, organization_id: UUID, type: EventType, project_id: UUID, **more: str) -> None:
     await events.emit(call.db, organization_id, type, more, project_id)
 
@@ -224,4 +247,8 @@ async def deleted(call: Call, project_id: UUID) -> DeletedProject:
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:
-    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id)))
+    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id), default_tier(call)))
+
+
+def default_tier(call: Call) -> str:
+    return call.ports.settings.plans[0].id

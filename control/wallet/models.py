@@ -4,11 +4,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from control.api.wording import shaped
+
 Decimal = Annotated[
     str,
-    Field(
+    shaped(
+        r"^(0|[1-9][0-9]{0,59})(\.[0-9]{1,36})?$",
+        'an amount like "10.50"',
         max_length=128,
-        pattern=r"^(0|[1-9][0-9]{0,59})(\.[0-9]{1,36})?$",
         description='Decimal text in units of the asset, like "10.50".',
     ),
 ]

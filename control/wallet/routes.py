@@ -4,8 +4,9 @@ from uuid import UUID
 
 from control.api import access, credentials
 from control.api.access import Forbidden
+from control.api.answers import Headed
 from control.api.fields import Address
-from control.api.operation import Call, Headed, Header, Room
+from control.api.operation import Call, Header, Room
 from control.api.paging import Data
 from control.identity import keys, people
 from control.wallet import rules, store

@@ -45,3 +45,12 @@ async def look_at_money(pool: Pool, networks: Iterable[str]) -> None:
         row = pending.get(network)
         metrics.SETTLEMENTS_PENDING.labels(network).set(row["pending"] if row else 0)
         metrics.SETTLEMENTS_PENDING_SECONDS.labels(network).set(row["oldest_seconds"] if row else 0)
+
+
+async def look_at_payouts(pool: Pool) -> None:
+    """How many are open and for how long, by whom or what they wait for; none is a number, too."""
+    rows = {row["waiting"]: row for row in await pool.fetch(SQL.payouts)}
+    for state in ("requested", "submitted", "manual", "suspended", "doubtful"):
+        row = rows.get(state)
+        metrics.PAYOUTS_OPEN.labels(state).set(row["payouts"] if row else 0)
+        metrics.PAYOUTS_OPEN_SECONDS.labels(state).set(row["oldest_seconds"] if row else 0)
