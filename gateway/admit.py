@@ -14,6 +14,7 @@ from gateway.front.arrived import Arrived, Heading
 from gateway.kit import hygiene
 from gateway.kit.body import NO_BODY, RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
+from gateway.kit.proxies import Proxies, client_of
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
 from gateway.types import Credentials, Inbound
@@ -43,13 +44,14 @@ class Meaning:
     is_for_websocket: bool
 
 
-def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
+def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, proxies: Proxies) -> Inbound:
     path, query, method, heading = request.path, request.query, request.method, request.heading
     refuse_ambiguous(method, query)
     # The next request that says the same means the same.
     meaning: Meaning = heading.meaning or read(heading)
     slug, slash, rest = path[len(PREFIX) :].partition("/")
     is_socket = meaning.is_for_websocket and method == "GET"
+    peer = request.protocol.address
     return Inbound(
         call_id,
         method,
@@ -58,7 +60,7 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int) -> 
         query,
         meaning.headers,
         meaning.credentials,
-        request.protocol.address,
+        client_of(peer, heading.headers, proxies) if proxies else peer,
         f"{origin}{path}?{query}" if query else origin + path,
         NO_BODY if request.content_length == 0 else RequestBody(request, body_bytes_max),
         is_socket,

@@ -19,6 +19,7 @@ from gateway.forward import Upstreams, forward
 from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.identify import identify
+from gateway.kit.proxies import Proxies
 from gateway.limit import limit
 from gateway.match import match
 from gateway.metering.report import Reporter
@@ -47,11 +48,12 @@ class Gate:
     upstreams: Upstreams
     reporter: Reporter
     connections: Connections
+    proxies: Proxies
 
 
 async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
+    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
     watch.admitted()
     try:
         return await serve(gate, inbound, request, watch)

@@ -16,8 +16,9 @@ from gateway.front.connection import Connection, close_after
 from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
 from gateway.front.reply import Reply
-from gateway.kit.addresses import unit
+from gateway.kit.addresses import address_of, unit
 from gateway.kit.problem import respond
+from gateway.kit.proxies import is_trusted
 from gateway.metering import metrics
 
 HEADER_BYTES_MAX = 1 << 16
@@ -89,11 +90,16 @@ class Front(web.Server):
         """Whose place it is, to be given back; None when there is none."""
         whose = unit(peer[0]) if isinstance(peer, tuple) else "?"
         own = self.places.get(whose, 0)
-        if self.taken >= self.listen.connections_max or own >= self.listen.connections_per_address_max:
+        is_one_too_many = own >= self.listen.connections_per_address_max and not self.is_proxy(peer)
+        if self.taken >= self.listen.connections_max or is_one_too_many:
             return None
         self.places[whose] = own + 1
         self.taken += 1
         return whose
+
+    def is_proxy(self, peer: Any) -> bool:
+        """Its connections are many callers'."""
+        return isinstance(peer, tuple) and is_trusted(address_of(peer[0]), self.listen.trusted_proxies)
 
     def give_place(self, whose: str) -> None:
         self.taken -= 1
