@@ -8,12 +8,12 @@ from gateway.kit.sql import Db, Statements
 SQL = Statements(__file__)
 
 
-async def book(db: Db, payment_ids: Sequence[UUID]) -> None:
+async def book(db: Db, payment_ids: Sequence[UUID], payout_ids: Sequence[UUID | None] | None = None) -> None:
     """Credit what was paid, less the fee, and write the calls' usage rows.
 
     The payments themselves say to whom and for what. Booking one twice violates a constraint.
     """
-    await db.execute(SQL.book, payment_ids, [None] * len(payment_ids))
+    await db.execute(SQL.book, payment_ids, payout_ids or [None] * len(payment_ids))
 
 
 def booking(settling: str, beside: str) -> str:
