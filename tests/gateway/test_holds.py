@@ -140,7 +140,9 @@ async def test_racing_to_close_a_hold_closes_it_once(crowd: Pool, ledger: Ledger
             holds.void_expired(crowd),
         )
     ]
-    assert sum(await asyncio.gather(*closings)) == 1
+    done = await asyncio.gather(*closings)
+    # Whoever asked to post the same is told that it is posted; only one voids.
+    assert (sum(done[::3]), sum(done[1::3]) + sum(done[2::3])) in ((len(processes), 0), (0, 1))
     assert (await ledger.balance(owner))[1] == 0
     assert await ledger.is_sound()
 
