@@ -4,24 +4,29 @@ WITH asked AS (
         SELECT id FROM accounts
         WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'funded'
     ) AS payer_id
-    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::numeric[])
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[])
         WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, place)
 ), locked AS (
     -- In id order, so that two batches never wait in a circle; NO KEY, so that rows which refer to an account
     -- are inserted meanwhile.
-    SELECT id, posted - held AS available FROM accounts WHERE id IN (SELECT payer_id FROM asked)
+    SELECT id, posted - held AS available, is_promoted FROM accounts WHERE id IN (SELECT payer_id FROM asked)
     ORDER BY id FOR NO KEY UPDATE OF accounts
 ), considered AS (
-    SELECT asked.*, sum(amount) OVER (PARTITION BY payer_id ORDER BY place) <= available AS is_covered
+    SELECT asked.*, is_promoted,
+        NOT is_promoted AND sum(amount) OVER (PARTITION BY payer_id ORDER BY place) <= available AS is_covered
     FROM asked JOIN locked ON locked.id = asked.payer_id
 ), reserved AS (
     UPDATE accounts SET held = held + total
     FROM (SELECT payer_id, sum(amount) AS total FROM considered WHERE is_covered GROUP BY payer_id) AS sums
     WHERE accounts.id = sums.payer_id
+), opened AS (
+    INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at)
+    SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6 FROM considered WHERE is_covered
+    RETURNING call_id
 )
-INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at)
-SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6 FROM considered WHERE is_covered
-RETURNING call_id
+SELECT call_id, false AS is_promoted FROM opened
+UNION ALL
+SELECT call_id, true FROM considered WHERE is_promoted
 
 -- name: opened
 -- After a commit that nobody heard of: what it did.
@@ -35,7 +40,7 @@ WITH asked AS (
         SELECT id FROM accounts
         WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'funded'
     ) AS payer_id
-    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::numeric[], $7::uuid[], $8::text[], $9::bytea[])
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $7::uuid[], $8::text[], $9::bytea[])
         WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, key_id, name, digest, place)
 ), repeated AS (
     SELECT asked.call_id FROM asked JOIN idempotency_keys AS known
@@ -48,17 +53,19 @@ WITH asked AS (
     ORDER BY key_id FOR NO KEY UPDATE OF key_caps
 ), locked AS (
     -- The count makes caps be locked before accounts, here as everywhere.
-    SELECT id, posted - held AS available FROM accounts
+    SELECT id, posted - held AS available, is_promoted FROM accounts
     WHERE id IN (SELECT payer_id FROM asked) AND (SELECT count(*) FROM capped) >= 0
     ORDER BY id FOR NO KEY UPDATE OF accounts
 ), counted AS (
-    SELECT asked.*, available, counted_millionths(amount, decimals) AS counted
+    SELECT asked.*, available, is_promoted, counted_millionths(amount, decimals) AS counted
     FROM asked JOIN locked ON locked.id = asked.payer_id
         JOIN assets ON assets.id = asked.asset_id
     WHERE asked.call_id NOT IN (SELECT call_id FROM repeated)
 ), considered AS (
     SELECT counted.*, capped.key_id IS NOT NULL AS is_capped, capped.today,
         CASE
+            -- Says nothing of the caps: the other way asks for them itself.
+            WHEN is_promoted THEN 'promoted'
             WHEN counted > per_call THEN 'per_call'
             WHEN capped.spent_total + sum(counted) OVER of_key > total THEN 'total'
             WHEN capped.spent_today + sum(counted) OVER of_key > per_day THEN 'per_day'
@@ -133,23 +140,6 @@ FROM asked
     LEFT JOIN considered ON considered.call_id = asked.call_id
     LEFT JOIN capped ON capped.key_id = asked.key_id
 
--- name: cap_reached
--- Once a day for the day's cap, once for the total until it is changed, however many calls are refused.
-WITH reached AS (
-    UPDATE key_caps SET
-        day_reached_on = CASE WHEN $2 = 'per_day' THEN (now() AT TIME ZONE 'UTC')::date ELSE day_reached_on END,
-        is_total_reached = is_total_reached OR $2 = 'total'
-    WHERE key_id = $1 AND CASE $2
-        WHEN 'per_day' THEN day_reached_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date
-        WHEN 'total' THEN NOT is_total_reached ELSE false END
-    RETURNING key_id, CASE WHEN $2 = 'per_day' THEN per_day ELSE total END AS most,
-        CASE WHEN $2 = 'per_day' THEN spent_today ELSE spent_total END AS spent
-)
-INSERT INTO events (organization_id, type, payload)
-SELECT api_keys.organization_id, 'key.cap_reached', jsonb_build_object(
-    'key_id', key_id, 'cap', $2::text, 'limit_millionths', most::text, 'spent_millionths', spent::text)
-FROM reached JOIN api_keys ON api_keys.id = reached.key_id
-
 -- name: state
 SELECT state FROM holds WHERE call_id = $1
 
@@ -173,11 +163,12 @@ DELETE FROM idempotency_keys WHERE call_id IN (
 -- An open hold is one that is neither posted nor void: said like this, it is looked up by its call and not among all
 -- that are open, which an index for the sweeper has.
 WITH asked AS (
-    SELECT * FROM unnest($1::text::uuid[], $2::text::numeric[], $3::text::numeric[], string_to_array($4, chr(31)),
-        $5::text::uuid[], string_to_array($6, chr(31)), string_to_array($7, chr(31)), $8::text::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
+    SELECT * FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::text[], $5::uuid[], $6::text[], $7::text[],
+        $8::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
 ), closed AS (
     UPDATE holds SET state = 'posted', spent = asked.spent
-    FROM asked WHERE holds.call_id = asked.call_id AND holds.state NOT IN ('posted', 'void')
+    FROM asked
+    WHERE holds.call_id = asked.call_id AND holds.state NOT IN ('posted', 'void') AND holds.promotional_id IS NULL
     RETURNING asked.*, holds.payer_id, holds.payee_id, holds.asset_id, holds.amount AS released
 ), legs AS (
     SELECT call_id, payer_id AS account_id, -spent AS amount, released FROM closed
@@ -216,14 +207,14 @@ FROM closed JOIN changed ON changed.id = closed.payer_id
 
 -- name: posted
 -- Asked again after a commit that nobody heard of: what it did.
-SELECT asked.call_id FROM unnest($1::text::uuid[], $2::text::numeric[]) AS asked (call_id, spent)
+SELECT asked.call_id FROM unnest($1::uuid[], $2::numeric[]) AS asked (call_id, spent)
     JOIN holds ON holds.call_id = asked.call_id AND holds.spent = asked.spent
 
 -- name: give_back
 -- In the transaction of ``post`` and before it, what calls of capped keys did not spend after all.
 WITH closing AS (
     SELECT holds.key_id, counted_on, holds.counted - counted_millionths(asked.spent, decimals) AS counted
-    FROM unnest($1::text::uuid[], $2::text::numeric[]) AS asked (call_id, spent)
+    FROM unnest($1::uuid[], $2::numeric[]) AS asked (call_id, spent)
         JOIN holds ON holds.call_id = asked.call_id AND state NOT IN ('posted', 'void') AND key_id IS NOT NULL
         JOIN assets ON assets.id = holds.asset_id
     FOR NO KEY UPDATE OF holds
@@ -239,15 +230,10 @@ FROM (
 ) AS sums
 WHERE key_caps.key_id = sums.key_id
 
--- name: tell_low
-INSERT INTO events (organization_id, type, payload)
-SELECT owner_id, 'wallet.balance_low', jsonb_build_object(
-    'asset_id', asset_id, 'threshold_atomic', $2::text, 'balance_atomic', $3::text)
-FROM accounts WHERE id = $1
-
 -- name: void
 WITH closed AS (
-    UPDATE holds SET state = 'void' WHERE call_id = ANY ($1::uuid[]) AND state NOT IN ('posted', 'void')
+    UPDATE holds SET state = 'void'
+    WHERE call_id = ANY ($1::uuid[]) AND state NOT IN ('posted', 'void') AND promotional_id IS NULL
     RETURNING call_id, payer_id, amount, is_keyed, key_id, counted, counted_on
 ), capped AS (
     SELECT key_id, day FROM key_caps WHERE key_id IN (SELECT key_id FROM closed)
@@ -280,6 +266,6 @@ WITH closed AS (
 SELECT call_id FROM closed
 
 -- name: expired
-SELECT call_id FROM holds WHERE state = 'open' AND expires_at <= now()
+SELECT call_id FROM holds WHERE state = 'open' AND expires_at <= now() AND promotional_id IS NULL
 ORDER BY expires_at LIMIT $1
 FOR UPDATE SKIP LOCKED
