@@ -23,6 +23,7 @@ from gateway.ledger.payouts import Request
 from gateway.x402 import payouts as sending
 from gateway.x402.exact import keccak
 from gateway.x402.local import LocalFacilitator
+from gateway.x402.sending import Sending
 from tests.anvil import Anvil
 from tests.arrivals import arrive
 from tests.gateway.conftest import Ledger
@@ -160,7 +161,7 @@ class Killed(BaseException):
         ("gateway.x402.payouts.is_refused", "requested", 0),
         ("gateway.x402.transactions.take_nonces", "requested", 0),
         ("gateway.x402.transactions.store", "requested", 0),
-        ("gateway.x402.local.LocalFacilitator.send", "submitted", 1),
+        ("gateway.x402.sending.Sending.send", "submitted", 1),
         ("gateway.x402.payouts.look", "submitted", 1),
         ("gateway.ledger.payouts.sent", "submitted", 1),
         ("gateway.ledger.payouts.tell", "submitted", 1),
@@ -193,7 +194,7 @@ async def test_a_process_may_die_at_any_step(
     ("step", "state"),
     [
         ("gateway.x402.transactions.store", "requested"),
-        ("gateway.x402.local.LocalFacilitator.send", "submitted"),
+        ("gateway.x402.sending.Sending.send", "submitted"),
         ("gateway.ledger.payouts.tell", "submitted"),
     ],
 )
@@ -364,7 +365,7 @@ async def test_a_key_that_was_used_elsewhere_leaves_a_doubt(
         """The process dies before it sends."""
 
     with monkeypatch.context() as patched:
-        patched.setattr(LocalFacilitator, "send", lost)
+        patched.setattr(Sending, "send", lost)
         await on_anvil.work()
     assert (await cashier.one(payout_id)).state == "submitted"
     key = "0x" + signer.key.secret.hex()
