@@ -111,7 +111,8 @@ async def test_a_lockout_behind_a_trusted_proxy_is_one_clients(limited: Client, 
     assert (await log_in(limited, headers=guesser)).status == 429
     assert (await log_in(limited, headers=owner)).status == 200
     known = await pool.fetch("SELECT DISTINCT ip_address FROM audit_logs WHERE action LIKE '%login%'")
-    assert [row["ip_address"] for row in known] == ["203.0.113.8"]
+    # A wrong password is written as the guesser's.
+    assert {row["ip_address"] for row in known} == {"203.0.113.7", "203.0.113.8"}
 
 
 @pytest.mark.parametrize("accounts", [{"wrong_password_burst": 3, "wrong_passwords_per_minute": 0.01}])
@@ -127,7 +128,7 @@ async def test_whoever_is_not_trusted_cannot_say_who_it_is(limited: Client, pool
 async def test_v1_says_how_often_one_may_ask(
     pool: Pool, ports: Ports, aiohttp_client: AiohttpClient, member: Member
 ) -> None:
-    limits = ports.settings.limits.model_copy(update={"address_burst": 3, "address_calls_per_second": 0.1})
+    limits = ports.settings.limits.model_copy(update={"address_burst": 3, "address_calls_per_second": 0.001})
     settings = ports.settings.model_copy(update={"limits": limits})
     limited = replace(ports, settings=settings, buckets=Buckets(None))
     asker: Client = await aiohttp_client(app.create(pool, limited))
@@ -140,4 +141,4 @@ async def test_v1_says_how_often_one_may_ask(
     assert told == [
         (200, "3", "2"), (200, "3", "1"), (401, "3", "0"), (429, "3", "0"), (429, None, None),
     ]  # fmt: skip
-    assert 1 <= int(said[3].headers["Retry-After"]) <= 10
+    assert 900 < int(said[3].headers["Retry-After"]) <= 1000
