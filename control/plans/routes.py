@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from control.api.access import Forbidden
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
@@ -58,6 +59,8 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
     plan = find(plans, body.plan_id)
     if plan is None:
         raise NotFound(f"no plan {body.plan_id}")
+    if call.actor.is_capped:
+        raise Forbidden("a key with spend caps chooses no plan")
     await headroom.lock(call.db, organization_id)
     now = datetime.now(UTC)
     current = await store.current(call.db, organization_id, now)
