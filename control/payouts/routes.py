@@ -55,6 +55,7 @@ async def create(call: Call, slug: str, *, body: NewPayout) -> BilledPayout:
 
     In the money of your key, and in the first of the publisher's assets in which so much is earned. The
     amount leaves the earnings now and is sent in the background, by a key of this gateway or by the operator.
+    Promotional money of the same people is not paid out, nor what you owe, nor anything to a key with caps.
     Under the same `idempotency_key`, or the same `Idempotency-Key` header, it is paid once.
     """
     publisher = await seller(call, slug, "payouts.write")
@@ -126,7 +127,7 @@ async def ask(call: Call, request: Request, asset: Record) -> bool:
         return await payouts.request(call.db, request)
     except Short:
         raise EarningsTooLow(
-            "less than that is earned and not paid out; what the same people were given, or owe, does not count"
+            "less than that is earned and not paid out; what the same people were given or owe is not counted"
         ) from None
 
 

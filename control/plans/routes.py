@@ -53,7 +53,8 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
 
     One that costs as much or more holds at once, and the next invoice has the difference for the rest of the
     month, by the second. One that costs less follows when the month is over (UTC), and is refused while more
-    is used than its hard quotas have room for. Choosing the plan that holds takes back what was to follow.
+    is there than its hard quotas have room for; until then nothing is created beyond them. Choosing the plan
+    that holds takes back what was to follow. A key with spend caps chooses none.
     """
     plans = call.ports.settings.plans
     plan = find(plans, body.plan_id)

@@ -58,7 +58,7 @@ async def require(
     """Before something is created in this transaction, or after it with ``adding=0``.
 
     Raises ``QuotaExceeded`` where there is no room for it, and tells the organization where there is little.
-    A smaller plan that follows counts already: it was refused if more was there, so more is not made meanwhile.
+    A smaller plan that follows counts already: it was refused if more was there, so no more is made now.
     """
     if organization_id == PLATFORM or not any(quota in plan.quotas for plan in plans):
         return

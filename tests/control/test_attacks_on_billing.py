@@ -6,12 +6,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from stripe import PaymentMethod
 
 from config.plans import Plan
 from control.api.ports import Ports
 from control.invoicing import drafting
 from control.invoicing.drafting import Terms
 from control.invoicing.lines import Month, Subscription, holding, metered
+from control.processors.stripe_api import of_method
 from control.quotas.catalogue import id_of
 from control.transactions import sheet
 from gateway.kit import ids
@@ -23,6 +25,7 @@ from tests.control.cards import Till as Cards
 from tests.control.cards import stripe as stripe
 from tests.control.cards import till as cards
 from tests.control.conftest import TEST_USDC, Client, Member, bearer, join
+from tests.control.promotions import deposit, fill, offering, post
 from tests.control.test_invoices import seller, subscribed
 from tests.control.test_payouts import DOLLAR, Till, code
 from tests.control.test_payouts import till as till
@@ -41,7 +44,8 @@ __all__ = ["cards"]
 
 @pytest.fixture
 def ports(ports: Ports) -> Ports:
-    return replace(ports, settings=ports.settings.model_copy(update={"plans": (FREE, HUGE)}))
+    settings = ports.settings.model_copy(update={"plans": (FREE, HUGE)})
+    return offering(replace(ports, settings=settings), signup_bonus="1", payment_method_bonus="1")
 
 
 async def spend_gift(pool: Pool, giver: UUID, payee: UUID, amount: int) -> None:
@@ -102,6 +106,39 @@ async def test_who_owes_for_a_card_that_was_disputed_is_paid_the_rest(till: Till
     await cards.tell("charge.dispute.closed", dispute)
     assert await cards.work() == 1
     assert (await till.asked())["amount_atomic"] == 10 * DOLLAR
+
+
+@pytest.mark.parametrize("spent", [0, 6 * DOLLAR])
+async def test_a_deposit_that_was_disputed_proves_nobody(cards: Cards, spent: int) -> None:
+    await fill(cards.pool)
+    intent_id = await cards.paid(1000)
+    if spent:
+        await cards.spend(spent)
+    await cards.tell("charge.dispute.created", cards.stripe.dispute(intent_id))
+    assert await cards.work() == 1
+    assert await post(cards.client, "/wallet/bonus/signup") == (409, "proof-needed")
+    await cards.paid(1000)
+    assert (await post(cards.client, "/wallet/bonus/signup"))[0] == 200
+
+
+async def test_a_payment_method_that_cannot_be_told_from_others_gives_no_bonus(
+    client: Client, pool: Pool, member: Member
+) -> None:
+    await fill(pool)
+    await deposit(pool, member, DOLLAR)
+    await pool.execute(
+        "INSERT INTO payment_methods (id, organization_id, provider, mode, provider_id, type, is_default)"
+        " VALUES ($1, $2, 'stripe', 'test', 'pm_1', 'link', true)",
+        uuid4(), member.id.organization_id,
+    )  # fmt: skip
+    assert await post(client, "/wallet/bonus/payment-method") == (409, "payment-method-needed")
+
+
+def test_a_bank_account_is_the_same_one_whenever_it_is_added() -> None:
+    bank = {"last4": "6789", "fingerprint": "same"}
+    told = {"id": "pm_1", "type": "us_bank_account", "customer": None, "us_bank_account": bank}
+    found = of_method(PaymentMethod.construct_from(told, None))
+    assert (found.last4, found.fingerprint) == ("6789", "same")
 
 
 async def test_a_key_with_caps_has_nothing_paid_out_and_chooses_no_plan(till: Till) -> None:
@@ -178,8 +215,9 @@ async def test_a_test_key_never_pays_live_money(client: Client, pool: Pool, memb
     """Neither by wallet nor by card, whatever invoice it names."""
     live = await bearer(pool, member.id, mode="live")
     await pool.execute(
-        "INSERT INTO invoices (id, organization_id, asset_id, mode, month, status, total_cents, number, issued_at)"
-        " SELECT $1, $2, id, 'live', '2026-04-01', 'issued', 500, 1, $3 FROM assets WHERE mode = 'live' LIMIT 1",
+        "INSERT INTO invoices (id, organization_id, asset_id, mode, month, status, total_cents, number,"
+        " issued_at) SELECT $1, $2, id, 'live', '2026-04-01', 'issued', 500, 1, $3 FROM assets"
+        " WHERE mode = 'live' LIMIT 1",
         invoice_id := uuid4(), member.id.organization_id, datetime.now(UTC),
     )  # fmt: skip
     at = f"/billing/invoices/{invoice_id}/pay/wallet"
