@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION deposited_millionths(depositor uuid, wanted_mode text
         ) AS first JOIN transfers ON transfers.id = first.transfer_id AND transfers.kind IN ('deposit', 'reversal')
     ) AS came CROSS JOIN LATERAL (
         SELECT coalesce(sum(owed), 0) AS amount FROM card_reversals JOIN card_payments ON card_payments.id = payment_id
-        WHERE organization_id = depositor AND card_payments.asset_id = accounts.asset_id AND booked_as = 'deposit'
+        WHERE organization_id = depositor AND card_payments.asset_id = accounts.asset_id AND booked_as = 'deposit' AND owed > 0
     ) AS debt CROSS JOIN LATERAL (
         SELECT greatest(came.amount - debt.amount, 0) AS amount
     ) AS stayed
