@@ -11,7 +11,7 @@ from uuid import UUID
 
 from config.plans import Plan
 from config.settings import Network
-from control.invoicing.lines import Calls, Line, Month, Subscription, calls, fees, metered
+from control.invoicing.lines import Calls, Line, Month, Subscription, calls, fees, holding, metered
 from control.quotas.catalogue import applying
 from gateway.kit import ids
 from gateway.kit.sql import Db, Pool, Statements
@@ -105,17 +105,15 @@ async def lines(db: Db, terms: Terms, month: Month, organization_id: UUID, mode:
     found: list[Line] = []
     if mode == terms.fees_in:
         rows = await db.fetch(SQL.subscriptions, organization_id, month.start, month.end)
-        found += fees(
-            month,
-            [
-                Subscription(row["plan_name"], row["price_cents"], row["started_at"], row["ends_at"])
-                for row in rows
-            ],
-        )
-        # Meters go by the plan in which the month ended.
-        plan = applying(terms.plans, rows[-1]["plan_id"] if rows else None)
+        chosen = [
+            Subscription(row["plan_name"], row["price_cents"], row["started_at"], row["ends_at"])
+            for row in rows
+        ]
+        found += fees(month, chosen)
+        applied = [applying(terms.plans, row["plan_id"]) for row in rows]
+        held = holding(month, list(zip(applied, chosen, strict=True)), terms.plans[0])
         used = await db.fetchrow(SQL.metered, organization_id, start, end)
         assert used is not None, "sums are always a row"
-        found += metered(plan, month, dict(used))
+        found += metered(held, month, dict(used))
     sold = await db.fetch(SQL.calls, organization_id, start, end, mode)
     return found + calls(Calls(**dict(row)) for row in sold)

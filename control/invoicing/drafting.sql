@@ -21,9 +21,12 @@ GROUP BY publishers.id, rail, asset_id, symbol, decimals
 ORDER BY publishers.name, publishers.id
 
 -- name: subscriptions
-SELECT plan_id, plan_name, price_cents, started_at, ends_at FROM organization_plans
+-- A plan ends with its organization.
+SELECT plan_id, plan_name, price_cents, started_at, least(ends_at, deleted_at) AS ends_at
+FROM organization_plans JOIN organizations ON organizations.id = organization_id
 WHERE organization_id = $1 AND started_at < $3 AND (ends_at IS NULL OR ends_at > $2)
-ORDER BY started_at, id
+    AND (deleted_at IS NULL OR deleted_at > $2)
+ORDER BY started_at, organization_plans.id
 
 -- name: metered
 SELECT coalesce(sum(quantity * compute_units) FILTER (WHERE meter = 'active_seconds'), 0) AS compute_seconds,

@@ -21,6 +21,7 @@ SECOND = timedelta(seconds=1)
 HOUR_SECONDS = 3600
 GIGABYTE = 10**9
 QUANTITY_PLACES = 6
+PRICE_PLACES = 9
 UNITS: Mapping[Billed, str] = {
     "compute_hours": "Compute, hours of one unit",
     "storage_gb_months": "Storage, GB and month",
@@ -48,6 +49,14 @@ class Subscription:
     price_cents: int
     started_at: datetime
     ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A plan, and the part of the month that it was held for."""
+
+    plan: Plan
+    share: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,12 @@ def overlap(month: Month, one: Subscription) -> int:
     return max(0, (end - start) // SECOND)
 
 
-def metered(plan: Plan, month: Month, used: Mapping[str, int]) -> list[Line]:
-    """What was used beyond what the plan includes, where it has a price."""
+def metered(held: Sequence[Held], month: Month, used: Mapping[str, int]) -> list[Line]:
+    """What was used beyond what the plans include, where they have a price.
+
+    Both are those of each plan for its part of the month: whoever has a large plan for its last second pays
+    for a second of it, and gets a second's worth.
+    """
     amounts: dict[Billed, Fraction] = {
         "compute_hours": Fraction(used.get("compute_seconds", 0), HOUR_SECONDS),
         "storage_gb_months": Fraction(
@@ -113,12 +126,20 @@ def metered(plan: Plan, month: Month, used: Mapping[str, int]) -> list[Line]:
     }
     lines = []
     for unit, quantity in amounts.items():
-        beyond, price = quantity - plan.included.get(unit, 0), Fraction(plan.prices.get(unit, "0"))
+        beyond = quantity - sum(one.share * one.plan.included.get(unit, 0) for one in held)
+        price = sum((one.share * Fraction(one.plan.prices.get(unit, "0")) for one in held), Fraction(0))
         if beyond > 0 and price:
             cents = round(beyond * price * 100)
             text = decimal(beyond, QUANTITY_PLACES)
-            lines.append(Line("meter", UNITS[unit], text, plan.prices[unit], cents))
+            lines.append(Line("meter", UNITS[unit], text, decimal(price, PRICE_PLACES), cents))
     return lines
+
+
+def holding(month: Month, chosen: Sequence[tuple[Plan, Subscription]], default: Plan) -> list[Held]:
+    """Which plans there were, and for what part of the month; where none was chosen, the first."""
+    held = [Held(plan, Fraction(overlap(month, one), month.seconds)) for plan, one in chosen]
+    rest = 1 - sum((one.share for one in held), Fraction(0))
+    return [*held, Held(default, rest)]
 
 
 def calls(rows: Iterable[Calls]) -> list[Line]:

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.api.access import Forbidden
 from control.api.answers import Created
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
@@ -54,13 +55,21 @@ async def create(call: Call, slug: str, *, body: NewPayout) -> BilledPayout:
 
     In the money of your key, and in the first of the publisher's assets in which so much is earned. The
     amount leaves the earnings now and is sent in the background, by a key of this gateway or by the operator.
+    Promotional money of the same people is not paid out, nor what you owe, nor anything to a key with caps.
     Under the same `idempotency_key`, or the same `Idempotency-Key` header, it is paid once.
     """
     publisher = await seller(call, slug, "payouts.write")
     publisher.require_standing()
+    require_uncapped(call)
     made = await once(call, publisher, body)
     call.about(made.id, organization_id=publisher.organization_id)
     return rules.billed(made)
+
+
+def require_uncapped(call: Call) -> None:
+    """Whoever may spend a dollar a day does not send all that was earned to a wallet of their own."""
+    if call.actor.is_capped:
+        raise Forbidden("a key with spend caps has nothing paid out")
 
 
 async def once(call: Call, publisher: Seller, body: NewPayout) -> Payout:
@@ -117,7 +126,9 @@ async def ask(call: Call, request: Request, asset: Record) -> bool:
     try:
         return await payouts.request(call.db, request)
     except Short:
-        raise EarningsTooLow("less than that is earned and not paid out") from None
+        raise EarningsTooLow(
+            "less than that is earned and not paid out; what the same people were given or owe is not counted"
+        ) from None
 
 
 @room.get("/{payout_id}", access="payouts.read", fails=[NotFound], id="get_payout_status")
@@ -168,6 +179,7 @@ async def create_of_organization(
         raise NotFound(f"no publisher {publisher_id}")
     if publisher["is_suspended"]:
         raise PublisherSuspended("the operator has suspended this publisher")
+    require_uncapped(call)
     asset = await store.asset(call.db, organization_id, publisher_id, body.asset_id)
     if asset is None:
         raise invalid("body/asset_id", "is not an asset that this publisher accepts or has earned")

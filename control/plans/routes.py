@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from control.api.access import Forbidden
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
@@ -52,12 +53,15 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
 
     One that costs as much or more holds at once, and the next invoice has the difference for the rest of the
     month, by the second. One that costs less follows when the month is over (UTC), and is refused while more
-    is used than its hard quotas have room for. Choosing the plan that holds takes back what was to follow.
+    is there than its hard quotas have room for; until then nothing is created beyond them. Choosing the plan
+    that holds takes back what was to follow. A key with spend caps chooses none.
     """
     plans = call.ports.settings.plans
     plan = find(plans, body.plan_id)
     if plan is None:
         raise NotFound(f"no plan {body.plan_id}")
+    if call.actor.is_capped:
+        raise Forbidden("a key with spend caps chooses no plan")
     await headroom.lock(call.db, organization_id)
     now = datetime.now(UTC)
     current = await store.current(call.db, organization_id, now)

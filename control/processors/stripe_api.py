@@ -277,7 +277,9 @@ def of_method(method: stripe.PaymentMethod) -> Card:
             method.id, "card", customer_id, card.brand, card.last4, card.exp_month, card.exp_year,
             card.fingerprint,
         )  # fmt: skip
-    return Card(method.id, method.type, customer_id, last4=bank.last4 if bank else None)
+    if bank is not None:
+        return Card(method.id, method.type, customer_id, last4=bank.last4, fingerprint=bank.fingerprint)
+    return Card(method.id, method.type, customer_id)
 
 
 def id_of(found: Any) -> str | None:

@@ -26,10 +26,18 @@ BATCH = 200
 FIRST = UUID(int=0)
 # Counted when they are created; the others by and by.
 BY_AND_BY: tuple[Quota, ...] = ("calls_per_month", "compute_seconds", "storage_bytes")
+# Of these nothing is used when a month begins, so they are in no smaller plan's way.
+ANEW: tuple[Quota, ...] = ("calls_per_month", "compute_seconds")
 
 
 async def plan_of(db: Db, plans: Sequence[Plan], organization_id: UUID) -> Plan:
     return applying(plans, await db.fetchval(SQL.plan, organization_id))
+
+
+async def plan_after(db: Db, plans: Sequence[Plan], organization_id: UUID) -> Plan | None:
+    """The smaller one that was chosen and follows when the month is over."""
+    found = await db.fetchval(SQL.plan_after, organization_id)
+    return None if found is None else applying(plans, found)
 
 
 async def lock(db: Db, organization_id: UUID) -> None:
@@ -50,16 +58,26 @@ async def require(
     """Before something is created in this transaction, or after it with ``adding=0``.
 
     Raises ``QuotaExceeded`` where there is no room for it, and tells the organization where there is little.
+    A smaller plan that follows counts already: it was refused if more was there, so no more is made now.
     """
-    plan = await plan_of(db, plans, organization_id)
-    limit = plan.quotas.get(quota)
-    if limit is None or organization_id == PLATFORM:
+    if organization_id == PLATFORM or not any(quota in plan.quotas for plan in plans):
         return
     await lock(db, organization_id)
     then = (await used(db, organization_id))[quota] + adding
-    if then > limit and quota not in plan.soft:
-        raise QuotaExceeded(f"the plan {plan.name} has room for {limit} {quota}, and they are used")
-    await warn(db, organization_id, plan, quota, then)
+    plan = await plan_of(db, plans, organization_id)
+    follows = await plan_after(db, plans, organization_id)
+    for one in (plan, follows):
+        if one is not None and is_beyond(one, quota, then):
+            when = "" if one is plan else ", which follows this month,"
+            text = f"the plan {one.name}{when} has room for {one.quotas[quota]} {quota}, and they are used"
+            raise QuotaExceeded(text)
+    if quota in plan.quotas:
+        await warn(db, organization_id, plan, quota, then)
+
+
+def is_beyond(plan: Plan, quota: Quota, count: int) -> bool:
+    limit = plan.quotas.get(quota)
+    return limit is not None and count > limit and quota not in plan.soft
 
 
 async def warn(db: Db, organization_id: UUID, plan: Plan, quota: Quota, count: int) -> None:
@@ -140,5 +158,5 @@ async def release(db: Db, organization_id: UUID) -> None:
 
 
 def exceeded(plan: Plan, counts: Mapping[Quota, int]) -> list[Quota]:
-    """The hard quotas of a plan that are too small for what there is."""
-    return [quota for quota, limit in plan.quotas.items() if quota not in plan.soft and counts[quota] > limit]
+    """The hard quotas of a plan that follows that are too small for what there is by then."""
+    return [quota for quota in plan.quotas if quota not in ANEW and is_beyond(plan, quota, counts[quota])]

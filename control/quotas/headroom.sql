@@ -2,6 +2,9 @@
 SELECT plan_id FROM organization_plans
 WHERE organization_id = $1 AND started_at <= now() AND (ends_at IS NULL OR ends_at > now())
 
+-- name: plan_after
+SELECT plan_id FROM organization_plans WHERE organization_id = $1 AND started_at > now()
+
 -- name: lock
 -- NO KEY, so that rows which refer to the organization are inserted meanwhile: calls write some.
 SELECT id FROM organizations WHERE id = $1 FOR NO KEY UPDATE

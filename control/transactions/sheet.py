@@ -20,7 +20,8 @@ COLUMNS = (
     "description",
 )
 # What a spreadsheet would compute when it is opened: others choose names and paths.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# The last four are full width, and the same to some.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write(lines: Iterable[Transaction]) -> bytes:

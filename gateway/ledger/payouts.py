@@ -82,7 +82,8 @@ class Payout:
 
 async def request(db: Db, one: Request) -> bool:
     """Set the amount aside; False when the publisher has a payout under this key. ``Short`` when the earnings
-    lack it, or would be no more than what the organization paid itself with money that it was given.
+    lack it, or would be no more than what the organization owes, or earned with money that was given to
+    the same people.
     """
     if await db.fetchval(SQL.insert, *(getattr(one, name) for name in Request.__slots__)) is None:
         return False
@@ -92,13 +93,13 @@ async def request(db: Db, one: Request) -> bool:
     await moves.move(db, "payout_request", one.id, f"Payout: {one.description}", legs)
     # The move has locked the earnings, so nobody adds to either number before this transaction ends.
     if await db.fetchval(SQL.available, one.organization_id, one.asset_id) < 0:
-        raise Short("money that was given is not paid out")
+        raise Short("what was given, or is owed, is not paid out")
     await tell(db, one.organization_id, "payout.requested", told(one))
     return True
 
 
 async def available(db: Db, organization_id: UUID, asset_id: UUID) -> int:
-    """What can be paid out, in atomic units; below zero if it is all from money that was given."""
+    """What can be paid out, in atomic units; below zero if more was given to these people, or is owed."""
     return int(await db.fetchval(SQL.available, organization_id, asset_id) or 0)
 
 

@@ -7,13 +7,26 @@ ON CONFLICT (publisher_id, idempotency_key) DO NOTHING
 RETURNING id
 
 -- name: available
--- What is earned, less what the organization earned from itself with promotional money: that never pays out.
+-- What is earned, less what the organization earned with promotional money from itself or from one of the same people:
+-- whoever was given it never has it paid out. And less what a bank took back of its deposits after it had spent them.
+WITH own AS (
+    SELECT $1::uuid AS id
+    UNION
+    SELECT other.id FROM organizations JOIN organizations AS other ON other.created_by = organizations.created_by
+    WHERE organizations.id = $1
+    UNION
+    SELECT theirs.organization_id FROM members JOIN members AS theirs ON theirs.user_id = members.user_id
+    WHERE members.organization_id = $1
+)
 SELECT earnings.posted - earnings.held + coalesce((
     SELECT least(sum(sign(given.amount) * least(abs(given.amount), abs(got.amount))), 0)
-    FROM accounts AS promotional
+    FROM own JOIN accounts AS promotional ON promotional.owner_id = own.id
         JOIN entries AS given ON given.account_id = promotional.id
         JOIN entries AS got ON got.transfer_id = given.transfer_id AND got.account_id = earnings.id
-    WHERE promotional.owner_id = $1 AND promotional.asset_id = $2 AND promotional.kind = 'promotional'
+    WHERE promotional.asset_id = $2 AND promotional.kind = 'promotional'
+), 0) - coalesce((
+    SELECT sum(owed) FROM card_reversals JOIN card_payments ON card_payments.id = payment_id
+    WHERE organization_id = $1 AND asset_id = $2 AND booked_as = 'deposit' AND owed > 0
 ), 0)
 FROM accounts AS earnings
 WHERE earnings.owner_id = $1 AND earnings.asset_id = $2 AND earnings.kind = 'earnings'

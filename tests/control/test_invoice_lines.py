@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.plans import Plan
-from control.invoicing.lines import Calls, Month, Subscription, calls, fees, metered
+from control.invoicing.lines import Calls, Held, Month, Subscription, calls, fees, metered
 from control.invoicing.wording import decimal, numbered, usd
 
 MARCH = Month(date(2026, 3, 1))
@@ -108,14 +108,14 @@ def test_only_what_goes_beyond_the_plan_is_metered() -> None:
         "storage_byte_hours": 2 * 10**9 * 31 * 24,
         "egress_bytes": 10**9,
     }
-    lines = metered(plan, MARCH, used)
+    lines = metered([Held(plan, Fraction(1))], MARCH, used)
     assert [(line.quantity, line.unit_price, line.amount_cents) for line in lines] == [
         ("3.5", "0.16", 56),
         ("2", "0.35", 70),
         ("1", "0.09", 9),
     ]
-    assert metered(plan, MARCH, {"compute_seconds": 36_000}) == []
-    assert metered(Plan(id="f", name="F"), MARCH, used) == []
+    assert metered([Held(plan, Fraction(1))], MARCH, {"compute_seconds": 36_000}) == []
+    assert metered([Held(Plan(id="f", name="F"), Fraction(1))], MARCH, used) == []
 
 
 @given(st.integers(-(10**12), 10**12), st.integers(1, 10**9))
