@@ -29,6 +29,7 @@ async def revenue(
     now = await store.totals(call.db, sales, period)
     before = await store.totals(call.db, sales, period.before)
     offers = await store.offers(call.db, sales, period)
+    refunded = await store.refunded(call.db, sales, period)
     return Revenue(
         total_revenue_atomic=now.cost,
         total_revenue=usd(now.cost),
@@ -41,7 +42,7 @@ async def revenue(
         period_start=period.start,
         period_end=period.end,
         charged_queries=now.charged,
-        refunded_atomic=0,
+        refunded_atomic=refunded,
         failed_queries=now.failed,
         failed_pct=rules.percent(now.failed, now.calls),
         offers=offers,

@@ -61,6 +61,11 @@ async def offers(db: Db, sales: Sales, period: Period) -> int:
     return int(await db.fetchval(SQL.offers, sales.publisher_id, period.start, period.end))
 
 
+async def refunded(db: Db, sales: Sales, period: Period) -> int:
+    rows = await db.fetch(SQL.refunded, sales.publisher_id, period.start, period.end, sales.mode)
+    return sum(millionths(row["amount"], row["decimals"]) for row in rows)
+
+
 async def by_day(db: Db, sales: Sales, period: Period) -> dict[date, DayTotals]:
     """Days on which somebody called."""
     scope = (sales.publisher_id, period.start, period.end, sales.mode)

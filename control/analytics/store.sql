@@ -20,6 +20,14 @@ WHERE publisher_id = $1 AND day BETWEEN $2 AND $3 AND (asset_id IS NULL OR asset
 -- name: offers
 SELECT coalesce(sum(offers), 0)::bigint FROM offer_days WHERE publisher_id = $1 AND day BETWEEN $2 AND $3
 
+-- name: refunded
+-- Only charges without a call are ever given back.
+SELECT assets.decimals, sum(charge_changes.amount) AS amount
+FROM charges JOIN charge_changes ON charge_id = charges.id JOIN assets ON assets.id = asset_id
+WHERE publisher_id = $1 AND charge_changes.kind = 'refund' AND assets.mode = $4
+    AND (charge_changes.created_at AT TIME ZONE 'UTC')::date BETWEEN $2 AND $3
+GROUP BY 1
+
 -- name: by_day
 SELECT day, coalesce(assets.decimals, 0) AS decimals, coalesce(sum(cost), 0) AS cost, sum(calls)::bigint AS calls
 FROM usage_days LEFT JOIN assets ON assets.id = asset_id

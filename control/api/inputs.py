@@ -44,6 +44,9 @@ def parse_body(
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         problems.append(FieldProblem(pointer="body", detail="send it as application/json"))
         return None
+    if not raw.strip():
+        problems.append(FieldProblem(pointer="body", detail="is required: send JSON"))
+        return None
     try:
         flaws = list(flaws_in(from_json(raw, allow_inf_nan=False), "body"))
         if not flaws:

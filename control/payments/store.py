@@ -24,7 +24,7 @@ async def on_sale(db: Db) -> list[dict[str, Any]]:
 
 
 async def invoice(db: Db, invoice_id: UUID, organization_id: UUID, mode: Mode) -> Invoice | None:
-    """One of an organization's own that it was sent; a draft is none yet."""
+    """One of an organization's own, as it reads it; whether it can be paid is its status."""
     row = await db.fetchrow(SQL.invoice, invoice_id, organization_id, mode)
     if row is None:
         return None

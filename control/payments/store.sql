@@ -14,4 +14,4 @@ LIMIT 1000
 -- name: invoice
 SELECT invoices.id, organization_id, asset_id, decimals, status, total_cents, paid_at, paid_source, paid_reference
 FROM invoices JOIN assets ON assets.id = asset_id
-WHERE invoices.id = $1 AND organization_id = $2 AND invoices.mode = $3 AND status <> 'draft'
+WHERE invoices.id = $1 AND organization_id = $2 AND invoices.mode = $3

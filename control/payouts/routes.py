@@ -120,7 +120,9 @@ async def ask(call: Call, request: Request, asset: Record) -> bool:
     if flaw := rules.flaw_of(request.destination, asset["network"], settings.networks):
         raise invalid("body/destination_wallet", flaw)
     if not rules.is_enough(request.amount, asset["decimals"], settings.payouts.minimum):
-        raise invalid("body/amount_atomic", f"is less than the least payout, {settings.payouts.minimum}")
+        least = f"{settings.payouts.minimum} {asset['symbol']}"
+        had = money.to_text(request.amount, asset["decimals"])
+        raise invalid("body/amount_atomic", f"{had} is less than the least payout, {least}")
     is_manual = rules.is_manual(asset["network"], settings.networks, is_always=settings.payouts.is_manual)
     request = replace(request, destination=request.destination.lower(), is_manual=is_manual)
     try:

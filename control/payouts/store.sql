@@ -3,13 +3,13 @@ SELECT id, organization_id, slug, wallet_address, wallet_network_id, suspended_a
 FROM publishers WHERE organization_id = $1 AND id = $2
 
 -- name: asset
-SELECT id, network, address, decimals, mode FROM assets
+SELECT id, network, address, symbol, decimals, mode FROM assets
 WHERE id = $3 AND (
     EXISTS (SELECT FROM publisher_prices WHERE publisher_id = $2 AND asset_id = $3)
     OR EXISTS (SELECT FROM accounts WHERE owner_id = $1 AND asset_id = $3 AND kind = 'earnings'))
 
 -- name: earned
-SELECT assets.id, assets.network, assets.address, assets.decimals, assets.mode
+SELECT assets.id, assets.network, assets.address, assets.symbol, assets.decimals, assets.mode
 FROM accounts JOIN assets ON assets.id = accounts.asset_id
     LEFT JOIN publisher_prices ON publisher_id = $2 AND publisher_prices.asset_id = assets.id
 WHERE owner_id = $1 AND accounts.kind = 'earnings' AND accounts.mode = $3

@@ -61,7 +61,7 @@ async def count_lines(db: Db, span: Span) -> int:
 def line(row: Record) -> Transaction:
     amount, calls = row["amount"], row["call_count"]
     description = row["description"]
-    if row["kind"] == "charge" and calls > 1:
+    if row["is_call"] and calls > 1:
         description = f"{calls} calls to {row['publisher_name']} on {row['created_at']:%Y-%m-%d}"
     return Transaction(
         id=row["id"],
@@ -74,7 +74,7 @@ def line(row: Record) -> Transaction:
         description=description,
         publisher_id=row["publisher_id"],
         publisher_name=row["publisher_name"],
-        call_count=calls if row["kind"] == "charge" else 0,
+        call_count=calls if row["is_call"] else 0,
         created_at=row["created_at"],
         remaining_atomic=row["remaining"],
         remaining_usd=None if row["remaining"] is None else money.to_text(row["remaining"], row["decimals"]),

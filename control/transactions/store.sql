@@ -1,9 +1,11 @@
 -- name: lines
--- A line is a transfer, or with usage put together the charges of one publisher on one day.
+-- A line is a transfer, or with usage put together the calls to one publisher on one day. A charge without a call has a
+-- description of its own, for its payer to read.
 WITH entry AS (
     SELECT entries.amount, accounts.asset_id, transfers.id, transfers.kind, transfers.description,
         transfers.created_at, publishers.id AS publisher_id, publishers.name AS publisher_name,
-        CASE WHEN transfers.kind = 'charge' AND NOT $3::boolean
+        transfers.kind = 'charge' AND usage_events.method IS DISTINCT FROM 'CHARGE' AS is_call,
+        CASE WHEN transfers.kind = 'charge' AND usage_events.method IS DISTINCT FROM 'CHARGE' AND NOT $3::boolean
             THEN md5(concat_ws(' ', accounts.owner_id, accounts.asset_id, publishers.id,
                 (transfers.created_at AT TIME ZONE 'UTC')::date))::uuid
             ELSE transfers.id
@@ -12,16 +14,18 @@ WITH entry AS (
     JOIN entries ON entries.account_id = accounts.id
     JOIN transfers ON transfers.id = entries.transfer_id
     LEFT JOIN usage_events ON usage_events.call_id = transfers.cause_id AND transfers.kind = 'charge'
-    LEFT JOIN publishers ON publishers.id = usage_events.publisher_id
+    LEFT JOIN charge_changes ON charge_changes.id = transfers.cause_id AND transfers.kind IN ('refund', 'slash')
+    LEFT JOIN charges ON charges.id = charge_changes.charge_id
+    LEFT JOIN publishers ON publishers.id = coalesce(usage_events.publisher_id, charges.publisher_id)
     WHERE accounts.owner_id = $1 AND accounts.mode = $2 AND accounts.kind IN ('funded', 'promotional')
       AND ($4::timestamptz IS NULL OR transfers.created_at >= $4)
       AND ($5::timestamptz IS NULL OR transfers.created_at < $5)
 ), line AS (
-    SELECT line_id AS id, asset_id, kind, publisher_id, publisher_name,
+    SELECT line_id AS id, asset_id, kind, is_call, publisher_id, publisher_name,
         sum(amount) AS amount, count(DISTINCT entry.id) AS call_count,
         max(description) AS description, max(created_at) AS created_at
     FROM entry
-    GROUP BY line_id, asset_id, kind, publisher_id, publisher_name
+    GROUP BY line_id, asset_id, kind, is_call, publisher_id, publisher_name
     HAVING sum(amount) <> 0
 )
 SELECT line.*, assets.symbol, assets.decimals, (
@@ -50,7 +54,8 @@ SELECT count(*) FROM (
     WHERE accounts.owner_id = $1 AND accounts.mode = $2 AND accounts.kind IN ('funded', 'promotional')
       AND ($4::timestamptz IS NULL OR transfers.created_at >= $4)
       AND ($5::timestamptz IS NULL OR transfers.created_at < $5)
-    GROUP BY accounts.asset_id, CASE WHEN transfers.kind = 'charge' AND NOT $3::boolean
+    GROUP BY accounts.asset_id, CASE
+        WHEN transfers.kind = 'charge' AND usage_events.method IS DISTINCT FROM 'CHARGE' AND NOT $3::boolean
         THEN md5(concat_ws(' ', accounts.owner_id, accounts.asset_id, usage_events.publisher_id,
             (transfers.created_at AT TIME ZONE 'UTC')::date))::uuid
         ELSE transfers.id

@@ -8,7 +8,7 @@ from control.wallet.models import AssetBalance, Balance, SourceBalance
 from gateway.kit.money import millionths, usd
 
 NOT_RECOVERABLE = (
-    "Whoever loses the API key loses the wallet: POST /wallet/recovery gives a code that brings it back."
+    "Whoever loses the API key loses the wallet: POST /wallet/recovery with {} gives a code to regain it."
 )
 
 

@@ -239,6 +239,36 @@ async def test_a_whole_refund_leaves_all_as_it_was(shop: Shop, parts: list[int |
     assert (status, problem["code"]) == (409, "refund-exceeds-charge")
 
 
+async def test_its_payer_reads_what_a_charge_was_for_beside_calls(shop: Shop) -> None:
+    await shop.fund(1_000_000)
+    charge = await shop.charged(500_000)
+    await shop.charged(100_000, description="a second report")
+    await shop.refund(charge, 200_000)
+    await shop.slash(charge, 1_000)
+    history = await shop.client.get("/wallet/transactions", headers=await bearer(shop.pool, shop.agent.id))
+    found = (await history.json())["data"]
+    read = [(one["description"], one["publisher_name"], one["call_count"]) for one in found["transactions"]]
+    assert read == [
+        ("Penalty: it was abused", "Weather", 0),
+        ("Refund of a charge: it was late", "Weather", 0),
+        ("a second report", "Weather", 0),
+        ("a report", "Weather", 0),
+        ("Deposit", None, 0),
+    ]
+    assert found["total"] == 5
+
+
+async def test_revenue_says_what_of_it_was_given_back(shop: Shop) -> None:
+    await shop.fund(1_000_000)
+    charge = await shop.charged(500_000)
+    await shop.refund(charge, 200_000)
+    await shop.slash(charge, 1_000)
+    at = f"/organizations/default/publishers/{shop.publisher_id}/analytics/revenue"
+    assert (await (await shop.client.get(at)).json())["refunded_atomic"] == 200_000
+    await shop.pool.execute("UPDATE charge_changes SET created_at = now() - interval '40 days'")
+    assert (await (await shop.client.get(at)).json())["refunded_atomic"] == 0
+
+
 async def test_a_part_takes_the_fee_back_in_proportion(shop: Shop) -> None:
     await shop.fund(1_000_000)
     charge = await shop.charged(1_000_000)

@@ -221,6 +221,11 @@ async def test_what_cannot_be_stored_is_400(samples: Client, raw: bytes, pointer
     assert await refused_fields(response) == [pointer]
 
 
+async def test_who_sends_no_body_is_told_what_to_send(samples: Client) -> None:
+    response = await samples.put(AT, headers={"Content-Type": "application/json"})
+    assert (response.status, (await response.json())["detail"]) == (400, "body: is required: send JSON")
+
+
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "x"]
 )
