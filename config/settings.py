@@ -38,6 +38,7 @@ from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
 from config.plans import FREE, Invoicing, Plans
+from config.promotions import Promotions
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -176,6 +177,7 @@ class Settings(BaseSettings):
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
+    promotions: Promotions = Promotions()
     facilitator: Facilitation = Facilitation()
     reconcile: Reconcile = Reconcile()
     webhooks: Webhooks = Webhooks()

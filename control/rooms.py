@@ -5,8 +5,10 @@ from control.api_keys.routes import room as api_keys
 from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
 from control.billing.routes import room as billing
+from control.bonus.routes import room as bonus
 from control.charges.routes import room as charges
 from control.consumption.routes import room as consumption
+from control.daily.routes import room as daily
 from control.deposit.routes import room as deposit
 from control.earnings.routes import room as earnings
 from control.facilitator.routes import room as facilitator
@@ -23,9 +25,11 @@ from control.payouts.routes import room as payouts
 from control.permissions.routes import room as permissions
 from control.plans.routes import room as plans
 from control.projects.routes import room as projects
+from control.promotions.routes import room as promotions
 from control.providers.routes import room as providers
 from control.publishers.routes import room as publishers
 from control.recovery.routes import room as recovery
+from control.referral.routes import room as referral
 from control.sessions.routes import room as sessions
 from control.settlements.routes import room as settlements
 from control.transactions.routes import room as transactions
@@ -38,8 +42,10 @@ ROOMS = (
     audit_logs,
     auth,
     billing,
+    bonus,
     charges,
     consumption,
+    daily,
     deposit,
     earnings,
     facilitator,
@@ -56,9 +62,11 @@ ROOMS = (
     permissions,
     plans,
     projects,
+    promotions,
     providers,
     publishers,
     recovery,
+    referral,
     sessions,
     settlements,
     transactions,

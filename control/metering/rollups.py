@@ -10,7 +10,8 @@ from gateway.ledger import usage
 
 SQL = Statements(__file__)
 
-PATIENCE_SECONDS = 600
+# The first time there may be years of calls.
+PATIENCE_SECONDS = 3600
 # A publisher has a score of routes; callers may ask for any path.
 ROUTES_A_DAY_MAX = 500
 

@@ -11,10 +11,14 @@ FROM accounts LEFT JOIN booked ON account_id = accounts.id
 WHERE posted <> coalesce(booked.amount, 0) LIMIT $1
 
 -- name: held
-WITH held AS (SELECT payer_id, sum(amount) AS amount FROM holds WHERE state = 'open' GROUP BY payer_id)
+WITH parts AS (
+    SELECT payer_id AS account_id, amount - coalesce(promotional_amount, 0) AS amount FROM holds WHERE state = 'open'
+    UNION ALL
+    SELECT promotional_id, promotional_amount FROM holds WHERE state = 'open' AND promotional_id IS NOT NULL
+), held AS (SELECT account_id, sum(amount) AS amount FROM parts GROUP BY account_id)
 SELECT concat('account ', accounts.id, ' (', kind, ' of ', owner_id, ')') AS subject,
     coalesce(held.amount, 0)::text AS expected, accounts.held::text AS found
-FROM accounts LEFT JOIN held ON payer_id = accounts.id
+FROM accounts LEFT JOIN held ON account_id = accounts.id
 WHERE accounts.held <> coalesce(held.amount, 0) LIMIT $1
 
 -- name: sums
@@ -92,6 +96,58 @@ WITH taken AS (
     FROM charges LEFT JOIN taken ON cause_id = id LEFT JOIN changed ON charge_id = id
 )
 SELECT concat('charge ', id) AS subject, expected, found FROM told WHERE expected <> found LIMIT $1
+
+-- name: promotional
+-- A promotional account has what its grants have left, and holds back what they do.
+WITH given AS (
+    SELECT account_id, sum(amount - spent - expired) AS left_over, sum(held) AS held FROM grants GROUP BY account_id
+), kept AS (
+    SELECT id, posted, held FROM accounts WHERE kind = 'promotional'
+)
+SELECT concat('account ', coalesce(id, account_id), ' (promotional)') AS subject,
+    concat(coalesce(left_over, 0), ', of which held: ', coalesce(given.held, 0)) AS expected,
+    concat(coalesce(posted, 0), ', of which held: ', coalesce(kept.held, 0)) AS found
+FROM given FULL JOIN kept ON account_id = id
+WHERE (coalesce(left_over, 0), coalesce(given.held, 0)) <> (coalesce(posted, 0), coalesce(kept.held, 0)) LIMIT $1
+
+-- name: drawn
+-- What grants hold back is drawn for holds that are open, and what was drawn is the promotional part of the hold.
+WITH drawn AS (SELECT call_id, sum(amount) AS amount FROM hold_grants GROUP BY call_id),
+backing AS (
+    SELECT grant_id, sum(hold_grants.amount) AS amount FROM hold_grants JOIN holds USING (call_id)
+    WHERE state = 'open' GROUP BY grant_id
+)
+SELECT concat('grant ', id) AS subject, coalesce(backing.amount, 0)::text AS expected, held::text AS found
+FROM grants LEFT JOIN backing ON grant_id = id WHERE held <> coalesce(backing.amount, 0)
+UNION ALL
+SELECT concat('hold ', coalesce(holds.call_id, drawn.call_id)), coalesce(drawn.amount, 0)::text,
+    coalesce(promotional_amount, 0)::text
+FROM (SELECT call_id, promotional_amount FROM holds WHERE promotional_amount IS NOT NULL) AS holds
+    FULL JOIN drawn ON drawn.call_id = holds.call_id
+WHERE coalesce(drawn.amount, 0) <> coalesce(promotional_amount, 0)
+LIMIT $1
+
+-- name: granted
+-- Each grant, and each expiry in sum, as it was booked.
+WITH booked AS (
+    SELECT cause_id, amount FROM transfers JOIN entries ON transfer_id = transfers.id
+    WHERE kind = 'grant' AND amount > 0
+), gone AS (
+    SELECT account_id, -sum(amount) AS amount FROM transfers JOIN entries ON transfer_id = transfers.id
+    WHERE kind = 'expiry' AND amount < 0 GROUP BY account_id
+), expired AS (
+    SELECT account_id, sum(expired) AS amount FROM grants WHERE expired > 0 GROUP BY account_id
+)
+SELECT concat('grant ', coalesce(grants.cause_id, booked.cause_id)) AS subject, coalesce(grants.amount, 0)::text
+    AS expected, coalesce(booked.amount, 0)::text AS found
+FROM grants FULL JOIN booked ON booked.cause_id = grants.cause_id
+WHERE coalesce(grants.amount, 0) <> coalesce(booked.amount, 0)
+UNION ALL
+SELECT concat('expiries of account ', coalesce(expired.account_id, gone.account_id)), coalesce(expired.amount, 0)::text,
+    coalesce(gone.amount, 0)::text
+FROM expired FULL JOIN gone ON gone.account_id = expired.account_id
+WHERE coalesce(expired.amount, 0) <> coalesce(gone.amount, 0)
+LIMIT $1
 
 -- name: refunds
 WITH booked AS (

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from config.settings import Settings
 from control.api import idempotency
+from control.giving import claims
 from control.identity import links, sessions
 from control.mail import outbox
 from control.oauth import store as oauth
@@ -31,3 +32,4 @@ async def prune(pool: Pool, settings: Settings) -> None:
     await links.prune(pool)
     await outbox.prune(pool)
     await runs.prune(pool)
+    await claims.prune(pool)

@@ -10,18 +10,19 @@ import structlog
 from config.settings import Settings
 from control.invoicing import drafting, monthly
 from control.mail import outbox
-from control.metering import meters, rollups
+from control.metering import rollups
 from control.processors import events as payment_events
 from control.processors import reversals
 from control.quotas import headroom
 from control.reconciling import runs
+from control.referral import jobs as referrals
 from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.charging import clerking
 from control.roles.delivering import delivering
-from control.roles.nightly import nightly
+from control.roles.patient import patiently
 from control.webhooks import store as webhooks
-from gateway.ledger import holds
+from gateway.ledger import grants, holds
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
 from gateway.x402 import payouts as sending
@@ -43,11 +44,11 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
         await stack.enter_async_context(delivering(base.pool, settings))
-        await stack.enter_async_context(nightly(base.pool, settings))
+        await stack.enter_async_context(patiently(base.pool, settings))
         await stack.enter_async_context(clerking(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, pay_out, prune, roll_up, watch, bill, measure):
+            for job in (sweep, promote, reconcile, recheck, pay_out, prune, watch, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -62,6 +63,13 @@ async def sweep(base: Base) -> None:
     abandoned = await payments.abandon(base.pool, base.call_lifetime)
     if voided or abandoned:
         log.info("job.swept", holds=voided, payments=abandoned)
+
+
+async def promote(base: Base) -> None:
+    expired = await grants.expire(base.pool)
+    rewarded = await referrals.reward(base.pool, base.settings)
+    if expired or rewarded:
+        log.info("job.promoted", grants_expired=expired, referrals_rewarded=rewarded)
 
 
 async def reconcile(base: Base) -> None:
@@ -83,11 +91,6 @@ async def prune(base: Base) -> None:
     await pruning.prune(base.pool, base.settings)
 
 
-async def roll_up(base: Base) -> None:
-    await rollups.roll_up(base.pool)
-    await meters.advance(base.pool)
-
-
 async def watch(base: Base) -> None:
     await headroom.watch(base.pool, base.settings.plans)
 
@@ -104,6 +107,7 @@ async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
     await gauges.look_at_payouts(base.pool)
+    await gauges.look_at_promotions(base.pool, base.settings)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
     metrics.PAYMENT_EVENTS_WAITING.set((counted := await payment_events.counts(base.pool))[0])
     metrics.PAYMENT_EVENTS_FAILED.set(counted[1])

@@ -29,7 +29,9 @@ class AssetBalance(BaseModel):
 
 
 class SourceBalance(BaseModel):
-    source: Annotated[str, Field(description="Where it came from: `onchain_deposit` or `admin_grant`.")]
+    source: Annotated[
+        str, Field(description="`onchain_deposit`, `deposit` where cards paid too, or why it was given.")
+    ]
     kind: Literal["funded", "promotional"]
     balance_atomic: int
     balance_usd: str

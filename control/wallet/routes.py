@@ -46,6 +46,7 @@ async def balance(call: Call) -> Data[Balance]:
     found = rules.balance(
         await store.address(call.db, organization_id),
         await store.balances(call.db, organization_id, mode),
+        await store.given(call.db, organization_id, mode),
         await store.purchases(call.db, organization_id, mode),
         has_recovery=await store.is_recoverable(call.db, organization_id),
     )
@@ -64,7 +65,7 @@ async def lookup(call: Call, agent_wallet: Address) -> AgentBalance:
         raise Forbidden("only publishers look up the wallets of others")
     if owner is None:
         raise NotFound(f"no wallet {agent_wallet}")
-    available = rules.balance("", await store.balances(call.db, owner, call.actor.mode)).balance_atomic
+    available = rules.balance("", await store.balances(call.db, owner, call.actor.mode), {}).balance_atomic
     return AgentBalance(serenbucks_atomic=available, total_available_atomic=available)
 
 

@@ -45,6 +45,8 @@ EventType: TypeAlias = Literal[
     "quota.reached",
     "wallet.balance_low",
     "wallet.deposited",
+    "wallet.grant_expired",
+    "wallet.granted",
     "webhook.disabled",
 ]
 
@@ -62,6 +64,7 @@ PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
 MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
+GRANT = {"grant_id": ID, "asset_id": ID, "amount_atomic": "500000", "description": "Daily claim"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
 QUOTA = {"quota": "projects", "used": "8", "limit": "10", "plan": "free", "is_hard": True}
 INVOICE = {"invoice_id": ID, "invoice_number": "INV-000042", "month": "2026-10", "total_usd": "29.00"}
@@ -171,6 +174,15 @@ CATALOGUE: Mapping[EventType, Described] = {
         "A payment on chain or by card was credited to your balance. Of those on chain it is kept only while "
         "a webhook wants it.",
         {**MONEY, "fee_atomic": "0", "description": "Deposit of USDC from 0x9a…"},
+    ),
+    "wallet.grant_expired": Described(
+        "Promotional money expired; `amount_atomic` is what was not spent. A grant that calls still drew on "
+        "expires in several steps.",
+        GRANT,
+    ),
+    "wallet.granted": Described(
+        "You were given promotional money, which pays for your calls first and until it expires.",
+        {**GRANT, "reason": "daily", "expires_at": "2026-12-31T00:00:00+00:00"},
     ),
     "webhook.disabled": Described(
         "A webhook is not called any more: its receiver answered 410 (`gone`), or no attempt has succeeded "

@@ -107,6 +107,14 @@ PAYOUTS_OPEN = Gauge(
 PAYOUTS_OPEN_SECONDS = Gauge(
     "farebox_payouts_open_seconds", "The age of the oldest of them.", ["state"], multiprocess_mode="livemax"
 )
+PROMOTION_BUDGET = Gauge(
+    "farebox_promotion_budget_atomic", "What can still be given away, in atomic units of the asset.",
+    ["asset", "network"], multiprocess_mode="livemax",
+)  # fmt: skip
+PROMOTION_BUDGET_LOW = Gauge(
+    "farebox_promotion_budget_low", "1 while that is little and something is offered.",
+    ["asset", "network"], multiprocess_mode="livemax",
+)  # fmt: skip
 WEBHOOKS_WAITING = Gauge(
     "farebox_webhook_deliveries_waiting", "Deliveries that wait for their first or another attempt.",
     multiprocess_mode="livemax",
