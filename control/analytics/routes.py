@@ -41,7 +41,7 @@ async def revenue(
         period_start=period.start,
         period_end=period.end,
         charged_queries=now.charged,
-        refunded_atomic=0,
+        refunded_atomic=await store.refunded(call.db, sales, period),
         failed_queries=now.failed,
         failed_pct=rules.percent(now.failed, now.calls),
         offers=offers,
