@@ -57,13 +57,14 @@ async def totals(db: Db, sales: Sales, period: Period) -> Totals:
     )
 
 
-async def offers(db: Db, sales: Sales, period: Period) -> int:
-    return int(await db.fetchval(SQL.offers, sales.publisher_id, period.start, period.end))
-
-
 async def refunded(db: Db, sales: Sales, period: Period) -> int:
+    """In millionths of a dollar."""
     rows = await db.fetch(SQL.refunded, sales.publisher_id, period.start, period.end, sales.mode)
     return sum(millionths(row["amount"], row["decimals"]) for row in rows)
+
+
+async def offers(db: Db, sales: Sales, period: Period) -> int:
+    return int(await db.fetchval(SQL.offers, sales.publisher_id, period.start, period.end))
 
 
 async def by_day(db: Db, sales: Sales, period: Period) -> dict[date, DayTotals]:

@@ -11,6 +11,15 @@ FROM usage_days LEFT JOIN assets ON assets.id = asset_id
 WHERE publisher_id = $1 AND day BETWEEN $2 AND $3 AND (asset_id IS NULL OR assets.mode = $4)
 GROUP BY 1
 
+-- name: refunded
+-- On the day it was given back, whenever it was charged.
+SELECT assets.decimals, sum(charge_changes.amount) AS amount
+FROM charge_changes JOIN charges ON charges.id = charge_id JOIN assets ON assets.id = asset_id
+WHERE kind = 'refund' AND publisher_id = $1 AND assets.mode = $4
+    AND charge_changes.created_at >= $2::date::timestamp AT TIME ZONE 'UTC'
+    AND charge_changes.created_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC'
+GROUP BY 1
+
 -- name: agents
 -- A wallet that is somebody's is they.
 SELECT count(DISTINCT coalesce(agent_days.organization_id::text, agent_wallets.organization_id::text, payer))
@@ -19,14 +28,6 @@ WHERE publisher_id = $1 AND day BETWEEN $2 AND $3 AND (asset_id IS NULL OR asset
 
 -- name: offers
 SELECT coalesce(sum(offers), 0)::bigint FROM offer_days WHERE publisher_id = $1 AND day BETWEEN $2 AND $3
-
--- name: refunded
--- Only charges without a call are ever given back.
-SELECT assets.decimals, sum(charge_changes.amount) AS amount
-FROM charges JOIN charge_changes ON charge_id = charges.id JOIN assets ON assets.id = asset_id
-WHERE publisher_id = $1 AND charge_changes.kind = 'refund' AND assets.mode = $4
-    AND (charge_changes.created_at AT TIME ZONE 'UTC')::date BETWEEN $2 AND $3
-GROUP BY 1
 
 -- name: by_day
 SELECT day, coalesce(assets.decimals, 0) AS decimals, coalesce(sum(cost), 0) AS cost, sum(calls)::bigint AS calls

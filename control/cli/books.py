@@ -16,7 +16,7 @@ def reconcile(
     data_dir: DataDir = None,
     config: Config = None,
     days: Annotated[
-        int, typer.Option(min=1, max=3650, help="How far back payments are looked up on their chain.")
+        int, typer.Option(min=1, max=3650, help="How far back payments are looked up where they were made.")
     ] = 30,
     is_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end instead of lines.")
@@ -42,15 +42,16 @@ async def compared(
     from control.cli import installation
     from control.reconciling import runs
     from control.reconciling.checks import Report
+    from control.roles.charging import charging
     from gateway.kit import sql
 
     chosen = installation.load(config, data_dir)
     dsn = installation.dsn_of(chosen)
     await migrate.check(dsn)
     results = []
-    async with sql.create_pool(dsn, size_max=2) as pool:
+    async with sql.create_pool(dsn, size_max=2) as pool, charging(chosen) as processors:
         run_id = await runs.begin(pool)
-        async for result in runs.compare(pool, chosen, lately):
+        async for result in runs.compare(pool, chosen, processors, lately):
             results.append(result)
             if is_json:
                 continue

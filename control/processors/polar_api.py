@@ -7,10 +7,12 @@ knows no idempotency keys: a page that was asked for twice is two pages, and onl
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import structlog
 from polar.base import PolarClientError, PolarError, PolarRateLimitError
 from polar.v2026_10 import PolarAsync
+from polar.v2026_10.outputs import Order
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
@@ -102,7 +104,15 @@ class PolarApi:
 
     async def order_standing(self, order_id: str) -> Standing:
         async with translated():
-            order = await self.client.orders.get(order_id)
+            return self.of_order(await self.client.orders.get(order_id))
+
+    async def taken_since(self, since: datetime) -> list[Standing]:
+        async with translated():
+            begun = self.client.orders.iter_list(created_after=since.isoformat(), limit=PAGE)
+            found = [self.of_order(one) async for one in begun]
+        return [one for one in found if one.state == "paid" and one.our_id is not None]
+
+    def of_order(self, order: Order) -> Standing:
         return Standing(
             state="paid" if order.paid else "canceled" if order.status == "void" else "open",
             our_id=uuid_in(order.metadata.get(OUR_ID)),

@@ -1,7 +1,8 @@
 """What a payment processor is to us, in values of ours: its SDK stays in the one module that speaks to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
@@ -114,6 +115,9 @@ class Checkouts(Protocol):
 
     def read(self, body: bytes) -> Told: ...
     async def checkout(self, asked: Asked) -> Standing: ...
+    async def taken_since(self, since: datetime) -> Sequence[Standing]:
+        """Every payment of ours that it took of what was begun there since."""
+
     async def close(self) -> None: ...
 
 

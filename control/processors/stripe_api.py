@@ -6,6 +6,7 @@ was made before. Parameters are made of the row alone, because Stripe refuses th
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -136,6 +137,14 @@ class StripeApi:
     async def intent_standing(self, intent_id: str) -> Standing:
         async with translated():
             return of_intent(await self.client.v1.payment_intents.retrieve_async(intent_id))
+
+    async def taken_since(self, since: datetime) -> list[Standing]:
+        async with translated():
+            begun = await self.client.v1.payment_intents.list_async(
+                {"created": {"gte": int(since.timestamp())}, "limit": 100}
+            )
+            found = [of_intent(one) async for one in begun.auto_paging_iter()]
+        return [one for one in found if one.state == "paid" and one.our_id is not None]
 
     async def cancel(self, intent_id: str) -> Standing:
         """What was paid meanwhile stays paid."""

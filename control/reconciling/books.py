@@ -22,6 +22,19 @@ CHECKS = {
     "holds": "each hold spent what the ledger charged for its call",
     "days": "sums by the day are those of the calls that they have counted",
     "payments": "what settled on chain is booked, and nothing else is",
+    "promotional": "promotional balances are what is left of grants, and hold back what they do",
+    "drawn": "what is drawn from grants is what holds have of them",
+    "granted": "grants and expiries are booked, and nothing else is",
+    "charges": "charges took, and gave back, what is written beside them",
+    "refunds": "each refund and each penalty is booked as it was decided",
+    "payouts": "each payout moved what its state says",
+    "leaving": "what is on its way out is the sum of the open payouts",
+    "totals": "each invoice comes to the sum of its lines",
+    "numbers": "the numbers of invoices have no gap",
+    "invoiced": "what issued invoices list of calls is the usage of their month",
+    "invoices": "what invoices were paid is booked, and nothing else is",
+    "cards": "what was paid by card is booked, and nothing else is",
+    "reversals": "what was taken back by card is booked, and nothing else is",
 }
 
 

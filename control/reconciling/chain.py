@@ -1,4 +1,4 @@
-"""Settled payments against the chain: each has a transaction that moved exactly what the payer signed."""
+"""Payments and payouts against the chain: each has a transaction that moved exactly what was signed."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -17,7 +17,7 @@ from gateway.x402.token import is_proof
 SQL = Statements(__file__)
 
 NAME = "chain"
-MEANING = "each payment that settled lately is on its chain, as signed"
+MEANING = "each payment that settled and each payout that was sent lately is on its chain, as signed"
 BATCH = 50
 
 
@@ -52,7 +52,7 @@ async def compare(pool: Pool, networks: Sequence[Network], lately: timedelta) ->
 async def look(chain: Chain, rows: Sequence[Record]) -> list[Difference]:
     known = [row for row in rows if row["known_hash"] is not None]
     found = [
-        Difference(f"payment {row['id']}", "a transaction", "none is recorded")
+        Difference(f"{row['noun']} {row['id']}", "a transaction", "none is recorded")
         for row in rows
         if row["known_hash"] is None
     ]
@@ -64,5 +64,7 @@ async def look(chain: Chain, rows: Sequence[Record]) -> list[Difference]:
         if receipt is None or not is_proof(receipt, *transfer):
             expected = f"{row['amount']} from {row['payer']} to {row['pay_to']}"
             said = "is not there" if receipt is None else "did something else"
-            found.append(Difference(f"payment {row['id']}", expected, f"0x{row['known_hash'].hex()} {said}"))
+            found.append(
+                Difference(f"{row['noun']} {row['id']}", expected, f"0x{row['known_hash'].hex()} {said}")
+            )
     return found

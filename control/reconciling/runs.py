@@ -8,7 +8,8 @@ from uuid import UUID
 import structlog
 
 from config.settings import Settings
-from control.reconciling import books, chain
+from control.processors.port import Processors
+from control.reconciling import books, cards, chain
 from control.reconciling.checks import Report, Result
 from gateway.kit import ids
 from gateway.kit.sql import Pool, Statements
@@ -22,10 +23,14 @@ NIGHTLY = timedelta(days=3)
 log = structlog.get_logger(__name__)
 
 
-async def compare(pool: Pool, settings: Settings, lately: timedelta) -> AsyncIterator[Result]:
+async def compare(
+    pool: Pool, settings: Settings, processors: Processors, lately: timedelta
+) -> AsyncIterator[Result]:
     async for result in books.compare(pool):
         yield result
     async for result in chain.compare(pool, settings.networks, lately):
+        yield result
+    async for result in cards.compare(pool, processors, lately):
         yield result
 
 
@@ -41,7 +46,7 @@ async def finish(pool: Pool, run_id: UUID, report: Report) -> None:
     await pool.execute(SQL.finish, run_id, told, report.differences, report.obstacles)
 
 
-async def tonight(pool: Pool, settings: Settings) -> Report | None:
+async def tonight(pool: Pool, settings: Settings, processors: Processors) -> Report | None:
     """Make tonight's run, unless it is too early or somebody makes it or made it: then None."""
     now = datetime.now(UTC)
     if now.hour < settings.reconcile.hour:
@@ -49,7 +54,7 @@ async def tonight(pool: Pool, settings: Settings) -> Report | None:
     run_id = await pool.fetchval(SQL.take, ids.new(), now.date())
     if run_id is None:
         return None
-    report = Report(tuple([one async for one in compare(pool, settings, NIGHTLY)]))
+    report = Report(tuple([one async for one in compare(pool, settings, processors, NIGHTLY)]))
     await finish(pool, run_id, report)
     for result in report.results:
         for one in result.differences:

@@ -10,6 +10,7 @@ import structlog
 from config.settings import Settings
 from control.metering import meters, rollups
 from control.reconciling import runs
+from control.roles.charging import charging
 from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 
@@ -24,12 +25,14 @@ async def patiently(pool: Pool, settings: Settings) -> AsyncIterator[None]:
     """Keep at it while the block runs."""
     crew = Crew()
     crew.start(repeat("roll_up", ADD_SECONDS, partial(roll_up, pool)))
-    # The books once a day, when the hour has come.
-    crew.start(repeat("compare_books", LOOK_SECONDS, partial(runs.tonight, pool, settings)))
-    try:
-        yield
-    finally:
-        await crew.close()
+    async with charging(settings) as processors:
+        # The books once a day, when the hour has come.
+        compare = partial(runs.tonight, pool, settings, processors)
+        crew.start(repeat("compare_books", LOOK_SECONDS, compare))
+        try:
+            yield
+        finally:
+            await crew.close()
 
 
 async def repeat(job: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:

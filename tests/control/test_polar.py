@@ -17,6 +17,7 @@ from control.api.ports import Ports
 from control.processors.jobs import Clerk
 from control.processors.polar_api import PolarApi
 from control.processors.port import Processors
+from control.reconciling import cards
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from tests.control.conftest import TEST_USDC, Client, Member
@@ -171,3 +172,24 @@ async def test_the_other_processor_is_not_there(kiosk: Kiosk) -> None:
     body = {"amount_cents": 1000, "provider": "stripe"}
     response = await kiosk.client.post("/wallet/deposit", json=body)
     assert (response.status, (await response.json())["code"]) == (503, "card-payments-not-configured")
+
+
+async def test_what_polar_took_is_compared_with_what_was_booked(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "SECOND_LOOK_SECONDS", 0)
+
+    async def found() -> list[tuple[str, str]]:
+        compared = cards.compare(kiosk.pool, kiosk.clerk.processors, timedelta(days=3))
+        return [(one.expected, one.found) async for result in compared for one in result.differences]
+
+    order = kiosk.polar.pay(await kiosk.deposit(1000))
+    assert await found() == [("1000 cents", "nothing")]
+    assert await kiosk.tell("order.paid", order) == 200
+    assert await kiosk.clerk.turn() == 1
+    assert await found() == []
+    # Begun long ago, it is asked for by its name.
+    kiosk.polar.orders[order["id"]]["created_at"] = "2020-01-01T00:00:00+00:00"
+    assert await found() == []
+    del kiosk.polar.orders[order["id"]]
+    assert await found() == [("nothing", "1000 cents")]

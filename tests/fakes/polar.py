@@ -1,7 +1,7 @@
 """Polar, as far as this gateway asks it. Its SDK reads every field, so every field is there."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -178,15 +178,21 @@ def admitting(fake: FakePolar) -> Any:
     return admit
 
 
-def listing(known: list[Json]) -> Any:
+def listing(known: Callable[[], Iterable[Json]]) -> Any:
     async def show(request: web.Request) -> web.Response:
         page, limit = int(request.query["page"]), int(request.query["limit"])
-        found = [one for one in reversed(known) if one["order_id"] == request.query["order_id"]]
+        found = [one for one in list(known())[::-1] if is_asked_for(one, request.query)]
         paging = {"total_count": len(found), "max_page": max(1, -(-len(found) // limit))}
         items = found[(page - 1) * limit : page * limit]
         return web.json_response({"items": items, "pagination": paging})
 
     return show
+
+
+def is_asked_for(one: Json, query: Mapping[str, str]) -> bool:
+    since = datetime.fromisoformat(query.get("created_after", "2000-01-01T00:00:00+00:00"))
+    is_of_order = "order_id" not in query or one["order_id"] == query["order_id"]
+    return is_of_order and datetime.fromisoformat(one["created_at"]) >= since
 
 
 async def read(request: web.Request) -> Page:
@@ -213,8 +219,9 @@ def application(fake: FakePolar) -> web.Application:
     app = web.Application(middlewares=[admitting(fake)])
     app.router.add_post("/v1/checkouts/", create)
     app.router.add_get("/v1/orders/{id}", order)
-    app.router.add_get("/v1/refunds/", listing(fake.refunds))
-    app.router.add_get("/v1/disputes/", listing(fake.disputes))
+    app.router.add_get("/v1/refunds/", listing(lambda: fake.refunds))
+    app.router.add_get("/v1/disputes/", listing(lambda: fake.disputes))
+    app.router.add_get("/v1/orders/", listing(fake.orders.values))
     return app
 
 

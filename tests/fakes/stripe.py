@@ -210,7 +210,10 @@ class FakeStripe:
     def page(self, kind: str, given: Json) -> Json:
         """The newest first."""
         found = [one for one in reversed(self.objects.values()) if one["object"] == kind]
-        found = [one for one in found if one["payment_intent"] == given.get("payment_intent")]
+        if kind != "payment_intent":
+            found = [one for one in found if one["payment_intent"] == given.get("payment_intent")]
+        since = given.get("created", {}).get("gte", 0)
+        found = [one for one in found if one["created"] >= since]
         if (after := given.get("starting_after")) is not None:
             found = found[[one["id"] for one in found].index(after) + 1 :]
         limit = given.get("limit", 10)
@@ -258,6 +261,10 @@ def application(fake: FakeStripe) -> web.Application:
         fake.shown("checkout.session", "session"),
     )
     add("POST", "payment_intents", params.PaymentIntentCreateParams, fake.create_intent)
+    add(
+        "GET", "payment_intents", params.PaymentIntentListParams,
+        lambda given: fake.page("payment_intent", given),
+    )  # fmt: skip
     add(
         "GET",
         "payment_intents/{id}",

@@ -13,6 +13,7 @@ import pytest
 from config.money import Reconcile
 from config.settings import Settings
 from control.metering import rollups
+from control.processors.port import Processors
 from control.reconciling import runs
 from gateway.kit.sql import Pool
 from tests.paths.conftest import Farebox
@@ -37,7 +38,7 @@ async def busy(farebox: Farebox) -> Farebox:
 
 async def differences(farebox: Farebox, settings: Settings | None = None) -> dict[str, list[str]]:
     """The subjects by check, of those that found something."""
-    compared = runs.compare(farebox.pool, settings or farebox.settings, LATELY)
+    compared = runs.compare(farebox.pool, settings or farebox.settings, Processors(), LATELY)
     return {
         one.name: [difference.subject.split()[0] for difference in one.differences]
         async for one in compared
@@ -46,7 +47,7 @@ async def differences(farebox: Farebox, settings: Settings | None = None) -> dic
 
 
 async def test_books_that_nobody_touched_agree(busy: Farebox) -> None:
-    results = [one async for one in runs.compare(busy.pool, busy.settings, LATELY)]
+    results = [one async for one in runs.compare(busy.pool, busy.settings, Processors(), LATELY)]
     assert [one for one in results if one.differences or one.obstacle] == []
     assert {one.name for one in results} >= {"usage", "posted", "payments", "chain"}
 
@@ -88,16 +89,16 @@ async def test_a_difference_is_named(busy: Farebox, statement: str, found: set[s
 async def test_a_chain_that_cannot_be_asked_is_no_difference(busy: Farebox) -> None:
     network = busy.settings.networks[0].model_copy(update={"rpc_url": "http://127.0.0.1:9"})
     away = busy.settings.model_copy(update={"networks": (network,)})
-    results = [one async for one in runs.compare(busy.pool, away, LATELY)]
+    results = [one async for one in runs.compare(busy.pool, away, Processors(), LATELY)]
     assert [one.name for one in results if one.obstacle] == ["chain"]
     assert [one.name for one in results if one.differences] == []
 
 
 async def test_a_night_is_one_run_however_many_ask_for_it(busy: Farebox) -> None:
     at_once = busy.settings.model_copy(update={"reconcile": Reconcile(hour=0)})
-    made = await asyncio.gather(*(runs.tonight(busy.pool, at_once) for _ in range(5)))
+    made = await asyncio.gather(*(runs.tonight(busy.pool, at_once, Processors()) for _ in range(5)))
     assert [one is None for one in made].count(False) == 1
-    assert await runs.tonight(busy.pool, at_once) is None
+    assert await runs.tonight(busy.pool, at_once, Processors()) is None
     row = await busy.pool.fetchrow("SELECT day, differences, obstacles FROM reconciliations")
     assert tuple(row or ()) == (datetime.now(UTC).date(), 0, 0)
 
@@ -110,9 +111,9 @@ async def test_a_run_whose_process_died_is_made_again(busy: Farebox) -> None:
         " VALUES (gen_random_uuid(), $1, now() - $2::interval)"
     )
     await busy.pool.execute(begun, today, timedelta(minutes=30))
-    assert await runs.tonight(busy.pool, at_once) is None
+    assert await runs.tonight(busy.pool, at_once, Processors()) is None
     await busy.pool.execute("UPDATE reconciliations SET started_at = now() - interval '3 hours'")
-    assert await runs.tonight(busy.pool, at_once) is not None
+    assert await runs.tonight(busy.pool, at_once, Processors()) is not None
 
 
 Run = Callable[..., Awaitable[tuple[int, str]]]
