@@ -11,12 +11,13 @@ from control.computes.files import Place
 LEVEL = 6
 
 
-def archive(place: Place) -> None:
+def archive(place: Place, bin_dir: Path) -> None:
     """The file is whole before anything is removed; its history stays where it is."""
     if place.is_archived:
         return
     shutil.rmtree(place.tail, ignore_errors=True)
     place.tail.mkdir(mode=0o700)
+    (place.tail / "head").write_text(place.head(bin_dir))
     wal = place.data / "pg_wal"
     for path in (*bases.segments(wal), *wal.glob("*.history")):
         copying.copy_file(path, place.tail / path.name)

@@ -54,13 +54,15 @@ def is_before(base: Base, at: At) -> bool:
     return at.timestamp is None or base.at <= at.timestamp
 
 
-def take_cold(place: Place, bin_dir: Path) -> None:
-    """Of a server that was stopped in good order."""
+def take_cold(place: Place, bin_dir: Path) -> bool:
+    """Of a server that was stopped in good order; False if it was not."""
     lsn, first_wal, state = programs.control_data(bin_dir, place.data)
-    assert state == "shut down", state
+    if state != "shut down":
+        return False
     partial = begin(place, lsn)
     copying.copy_cluster(place.data, partial / "pgdata", with_wal=True)
     publish(partial, lsn, first_wal)
+    return True
 
 
 async def take_hot(place: Place, connection: Connection) -> None:

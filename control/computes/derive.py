@@ -166,7 +166,8 @@ def lay_out(partial: Place, uid: int | None) -> None:
 
 
 def complete(store: Store, partial: Place, record: Record) -> None:
-    bases.take_cold(partial, store.programs)
+    if not bases.take_cold(partial, store.programs):
+        raise StartFailed(f"{partial.root.name} is not in order after it was stopped")
     partial.write(record)
     store.publish(partial, record.id)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from control.computes import copying, settings
+from control.computes import copying, programs, settings
 from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
@@ -72,6 +72,12 @@ class Place:
     @property
     def is_archived(self) -> bool:
         return self.tar.exists()
+
+    def head(self, bin_dir: Path) -> str:
+        """How far it was written when it last stopped, or had its last checkpoint."""
+        if self.is_archived:
+            return (self.tail / "head").read_text()
+        return programs.control_data(bin_dir, self.data)[0]
 
     def record(self) -> Record:
         try:

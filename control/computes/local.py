@@ -7,10 +7,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import ClassVar
+from datetime import timedelta
 
-from control.computes import archives, bases, compute, derive, programs
+from control.computes import archives, bases, compute, derive, describing, programs
 from control.computes.compute import Compute
 from control.computes.files import Place, Record, Store
 from control.computes.provider import (
@@ -43,32 +42,45 @@ EVENTS_MAX = 10_000
 @dataclass(slots=True)
 class LocalProvider:
     store: Store
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        past_lsn=True, past_timestamp=True, instant_copy=False, suspend=True, archive=True, logical=True,
-        ro_replicas=False, autoscale=False, resolve=False,
-    )  # fmt: skip
     computes: dict[str, Compute] = field(default_factory=dict)
     file_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """By project: a branch reads its parent's history, which must stay as it is meanwhile."""
     crew: tasks.Crew = field(default_factory=tasks.Crew)
     queue: "asyncio.Queue[ComputeEvent]" = field(default_factory=lambda: asyncio.Queue(EVENTS_MAX))
 
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            past_lsn=True, past_timestamp=True, instant_copy=self.store.shares_blocks, suspend=True,
+            archive=True, logical=True, ro_replicas=False, autoscale=False, resolve=False,
+        )  # fmt: skip
+
     async def create_timeline(
         self, timeline: str, spec: TimelineSpec, source: tuple[str, At] | None = None
     ) -> TimelineInfo:
+        # To its end even when nobody waits any more: a copy goes on in its thread, and must not be pulled
+        # away from under it.
+        await tasks.finish(self.create_once(timeline, spec, source))
+        return await self.stat(timeline)
+
+    async def create_once(self, timeline: str, spec: TimelineSpec, source: tuple[str, At] | None) -> None:
         place = self.store.place(timeline)
-        if not place.root.is_dir():
+        async with self.computes.setdefault(timeline, Compute(timeline)).lock:
+            if place.root.is_dir():
+                return
             record = Record(
                 timeline, spec.project, self.store.uid_of(spec.project), source[0] if source else None, None,
-                parent_at(source), programs.utc_now().isoformat(), spec.retention_seconds,
+                describing.parent_at(source), programs.utc_now().isoformat(), spec.retention_seconds,
             )  # fmt: skip
             try:
                 await (self.derive(record, *source) if source else self.create_empty(record))
-            except BaseException:
-                # Not the time to wait for it in the caller's stead: a start sweeps what this leaves.
-                shutil.rmtree(place.root.with_name(f"{timeline}.new"), ignore_errors=True)
-                raise
-        return await self.stat(timeline)
+            except OSError as error:
+                log.error("timeline %s could not be made: %s", timeline, error)
+                raise ComputeUnavailable("the data could not be copied; the log says why") from None
+            finally:
+                # Nothing is there any more if it went well.
+                partial = place.root.with_name(f"{timeline}.new")
+                await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
 
     async def create_empty(self, record: Record) -> None:
         partial = await asyncio.to_thread(self.store.begin, record.id)
@@ -99,12 +111,12 @@ class LocalProvider:
         if not place.root.is_dir():
             return
         async with self.still(timeline):
-            await asyncio.to_thread(self.store.discard, timeline)
+            await tasks.finish(asyncio.to_thread(self.store.discard, timeline))
         self.computes.pop(timeline, None)
 
     async def archive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.archive, place))
+            await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
 
     async def unarchive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
@@ -119,7 +131,7 @@ class LocalProvider:
                 head = await connection.fetchval(bases.SQL.head)
             finally:
                 await connection.close()
-        return await asyncio.to_thread(describe, self.store, timeline, head)
+        return await asyncio.to_thread(describing.describe, self.store, timeline, head)
 
     async def set_retention(self, timeline: str, seconds: int) -> None:
         place = self.store.place(timeline)
@@ -253,7 +265,7 @@ class LocalProvider:
         """Keep the way back short and no longer than the window."""
         for timeline in await asyncio.to_thread(self.store.timelines):
             with suppress(TimelineUnknown, TimelineBusy):
-                await self.keep_history(timeline)
+                await tasks.finish(self.keep_history(timeline))
 
     async def keep_history(self, timeline: str) -> None:
         place = self.store.place(timeline)
@@ -275,26 +287,3 @@ class LocalProvider:
         for one in list(self.computes.values()):
             for endpoint in list(one.endpoints):
                 await self.stop(endpoint)
-
-
-def parent_at(source: tuple[str, At] | None) -> str | None:
-    if source is None or source[1].lsn is not None:
-        return None
-    return (source[1].timestamp or programs.utc_now()).isoformat()
-
-
-def describe(store: Store, timeline: str, head: str | None) -> TimelineInfo:
-    place = store.place(timeline)
-    record, oldest = place.record(), bases.all_of(place)[0]
-    if head is None:
-        head = (
-            bases.all_of(place)[-1].lsn if place.is_archived
-            else programs.control_data(store.programs, place.data)[0]
-        )  # fmt: skip
-    return TimelineInfo(
-        record.id, record.project, record.parent, record.parent_lsn,
-        datetime.fromisoformat(record.created_at), oldest.lsn, oldest.at, head,
-        bases.tree_bytes(place.tar if place.is_archived else place.data),
-        bases.tree_bytes(place.bases) + bases.tree_bytes(place.wal),
-        place.is_archived,
-    )  # fmt: skip

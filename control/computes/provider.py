@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Connection
@@ -145,7 +145,8 @@ StopMode = Literal["fast", "immediate"]
 class ComputeProvider(Protocol):
     """Ids are the caller's, calls may be repeated with them, and what a call returned from is durable."""
 
-    capabilities: ClassVar[Capabilities]
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     async def create_timeline(
         self, timeline: str, spec: TimelineSpec, source: tuple[str, At] | None = None

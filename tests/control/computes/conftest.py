@@ -10,8 +10,9 @@ from control.computes.opening import opened
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """Where other users may pass through, unlike under ``tmp_path``; in memory where that is to be had, because
-    making sure of one directory makes sure of all that anybody writes to its disk.
+    """Where other users may pass through, unlike under ``tmp_path``.
+
+    In memory where that is to be had: flushing one directory flushes what everybody writes to its disk.
     """
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="computes-", dir=memory if memory.is_dir() else "/tmp") as name:
@@ -21,6 +22,6 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 async def provider(root: Path) -> AsyncIterator[LocalProvider]:
-    async with opened(root) as provider:
+    async with opened(root, look_seconds=3600) as provider:
         yield provider
         await provider.stop_all()
