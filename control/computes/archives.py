@@ -42,8 +42,10 @@ def unarchive(place: Place) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)
     with tarfile.open(place.tar) as tar:
-        # Our own file, of ordinary files and directories only; the owners are the numbers in it.
-        tar.extractall(partial, numeric_owner=True, filter="fully_trusted")  # noqa: S202
+        # Our own file, of ordinary files and directories only; the owners are the numbers in it. Set, not
+        # given as an argument, which the first versions of Python 3.11 do not know.
+        tar.extraction_filter = as_it_is
+        tar.extractall(partial, numeric_owner=True)  # noqa: S202
     copying.flush(partial)
     (partial / "pgdata").rename(place.data)
     partial.rmdir()
@@ -51,6 +53,10 @@ def unarchive(place: Place) -> None:
     place.tar.unlink()
     copying.flush_names(place.root)
     shutil.rmtree(place.tail)
+
+
+def as_it_is(entry: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
+    return entry
 
 
 def ordinary(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -45,6 +45,9 @@ async def opened(
         finally:
             await provider.crew.close()
             release(provider)
+            # Empty when no server was left, as a name in /tmp should not stay for nothing.
+            with suppress(OSError):
+                provider.store.sockets.rmdir()
 
 
 async def keep(provider: LocalProvider, look_seconds: float) -> None:

@@ -195,6 +195,18 @@ async def test_a_directory_belongs_to_one_process(root: Path, provider: LocalPro
             pass
 
 
+async def test_a_directory_with_a_long_name_will_do(root: Path) -> None:
+    async with opened(root / ("long" * 30)) as provider:
+        await provider.create_timeline("main", PROJECT)
+        address = await provider.start("rw", "main", SPEC)
+        assert address.sockets.parent.parent == Path("/tmp")
+        connection = await provider.admin("rw")
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+        await provider.stop_all()
+    assert not address.sockets.parent.exists()
+
+
 async def test_what_it_cannot_do_is_refused_by_name(provider: LocalProvider, main: str) -> None:
     with pytest.raises(Unsupported, match="does not offer resolve") as refused:
         await provider.resolve(main, At())
