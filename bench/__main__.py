@@ -34,6 +34,7 @@ from tests import anvil
 SIGNER = "0x" + "51" * 32
 PAY_TO = "0x" + "b1" * 20
 PAYMENTS_PER_SECOND = 3000
+REMOTE_CHAIN_ID = 421614
 BASE = "plain aiohttp proxy"
 NGINX = """
 daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log /dev/null;
@@ -71,18 +72,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="turns for each target")
     parser.add_argument("--seconds", type=float, default=1, help="of each turn")
     parser.add_argument("--connections", type=int, default=16, help="at once")
+    parser.add_argument("--only", nargs="+", default=[], help="targets with one of these in their names")
     asked = parser.parse_args()
     try:
-        uvloop.run(bench(asked.rounds, asked.seconds, asked.connections))
+        uvloop.run(bench(asked.rounds, asked.seconds, asked.connections, asked.only))
     except farebox.Failed as error:
         sys.exit(f"bench: {error}")
 
 
-async def bench(rounds: int, seconds: float, connections: int) -> None:
+async def bench(rounds: int, seconds: float, connections: int, only: Sequence[str]) -> None:
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(throw_away()))
         payments = int(rounds * seconds * PAYMENTS_PER_SECOND)
-        targets = await prepare(stack, directory, payments)
+        prepared = await prepare(stack, directory, payments)
+        targets = [one for one in prepared if is_asked(one, only)]
         for target in targets:
             await load(target.port, target.requests, connections=connections, seconds=0.2)
         for number in range(rounds):
@@ -90,6 +93,10 @@ async def bench(rounds: int, seconds: float, connections: int) -> None:
                 turn = await load(target.port, target.requests, connections=connections, seconds=seconds)
                 target.turns.append(turn)
     show(targets, rounds, seconds, connections)
+
+
+def is_asked(target: Target, only: Sequence[str]) -> bool:
+    return not only or target.name == BASE or any(word in target.name for word in only)
 
 
 async def prepare(stack: AsyncExitStack, directory: Path, payments: int) -> list[Target]:
@@ -105,6 +112,7 @@ async def prepare(stack: AsyncExitStack, directory: Path, payments: int) -> list
     port = await stack.enter_async_context(server("plain", target))
     targets.append(Target(BASE, port, itertools.repeat(get)))
     networks = [await stack.enter_async_context(stub_network())]
+    networks.append(await stack.enter_async_context(remote_network()))
     if on_anvil := await anvil_network(stack):
         networks.append(on_anvil)
     targets += await peers(stack, target)
@@ -115,8 +123,9 @@ async def prepare(stack: AsyncExitStack, directory: Path, payments: int) -> list
         Target("Farebox, unpaid 402", shop.port, itertools.repeat(shop.unpaid), b"402"),
         Target("Farebox, prepaid", shop.port, itertools.repeat(shop.prepaid)),
     ]
-    for name, network in zip(("stub chain", "anvil"), networks, strict=False):
-        targets.append(Target(f"Farebox, x402 on {name}", shop.port, iter(shop.payments[network.id])))
+    names = "x402 on stub chain", "x402 by remote facilitator", "x402 on anvil"
+    for name, network in zip(names, networks, strict=False):
+        targets.append(Target(f"Farebox, {name}", shop.port, iter(shop.payments[network.id])))
     return targets
 
 
@@ -124,7 +133,7 @@ async def peers(stack: AsyncExitStack, target: str) -> list[Target]:
     if not all(find_spec(name) for name in ("fastapi", "uvicorn", "httpx", "x402")):
         note("the x402 middleware is not measured: pip install 'x402[fastapi]' uvicorn httptools httpx")
         return []
-    facilitator = await stack.enter_async_context(server("facilitator"))
+    facilitator = await stack.enter_async_context(server("facilitator", servers.NETWORK))
     port = await stack.enter_async_context(server("peer", target, f"http://127.0.0.1:{facilitator}"))
     terms = {
         "scheme": "exact", "network": servers.NETWORK, "asset": servers.ASSET, "amount": "1000",
@@ -157,6 +166,20 @@ async def stub_network() -> AsyncIterator[Network]:
         yield network
 
 
+@asynccontextmanager
+async def remote_network() -> AsyncIterator[Network]:
+    """Paid for as the public middlewares do it: somebody else verifies before the call and settles after."""
+    network = f"eip155:{REMOTE_CHAIN_ID}"
+    async with server("facilitator", network) as port:
+        yield Network(
+            id=network,
+            facilitator_url=f"http://127.0.0.1:{port}",
+            pay_to=PAY_TO,
+            assets=(chain.TOKEN,),
+            mode="test",
+        )
+
+
 async def anvil_network(stack: AsyncExitStack) -> Network | None:
     try:
         await asyncio.to_thread(anvil.install)
@@ -165,6 +188,7 @@ async def anvil_network(stack: AsyncExitStack) -> Network | None:
         note(f"anvil is not measured: {reason}")
         return None
     node = await stack.enter_async_context(anvil.running())
+    await node.deploy_multicall()
     address = await node.deploy_token()
     await node.mint(address, Account.from_key(farebox.PAYER).address, 10**15)
     await node.fund(Account.from_key(SIGNER).address)

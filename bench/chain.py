@@ -7,6 +7,7 @@ import msgspec
 import rlp  # type: ignore[import-untyped]
 from aiohttp import web
 
+from config.networks import MULTICALL3
 from config.settings import AssetSettings, Network
 from gateway.ledger import accounts
 from gateway.types import Asset
@@ -27,7 +28,7 @@ class Stub:
         self.domain = domain
         self.receipts: dict[str, dict[str, Any]] = {}
         self.height = 1
-        self.queued: dict[int, tuple[str, bytes]] = {}
+        self.queued: dict[int, tuple[str, list[bytes]]] = {}
         """Sent with a nonce that is not the next one yet."""
 
     @property
@@ -42,7 +43,7 @@ class Stub:
         if method == "eth_call":
             return self.call(bytes.fromhex(parameters[0]["data"][2:]))
         if method == "eth_getCode":
-            return "0x01" if parameters[0].lower() == TOKEN.address else "0x"
+            return "0x01" if parameters[0].lower() in (TOKEN.address, MULTICALL3.lower()) else "0x"
         return {
             "eth_chainId": hex(CHAIN_ID),
             "eth_blockNumber": hex(self.height),
@@ -60,27 +61,38 @@ class Stub:
         return hex(10**30) if data.startswith(token.BALANCE_OF) else "0x0"
 
     def send(self, raw: bytes) -> str:
-        _, nonce, *_, data, _, _, _, _ = rlp.decode(raw[1:])
+        _, nonce, _, _, _, to, _, data, *_ = rlp.decode(raw[1:])
         sent = "0x" + exact.keccak(raw).hex()
         number = int.from_bytes(nonce, "big")
         if number < self.nonce and sent not in self.receipts:
             raise ValueError("nonce too low")
-        self.queued[number] = sent, data
+        calls = shared(data) if to == bytes.fromhex(MULTICALL3[2:]) else [data]
+        self.queued[number] = sent, calls
         while self.nonce in self.queued:
             self.mine(*self.queued.pop(self.nonce))
         return sent
 
-    def mine(self, sent: str, data: bytes) -> None:
+    def mine(self, sent: str, calls: list[bytes]) -> None:
         self.height += 1
         place = {"blockNumber": hex(self.height), "transactionHash": sent}
-        payer, pay_to, amount = (data[at : at + 32].hex() for at in range(4, 100, 32))
-        log = {
-            "address": TOKEN.address,
-            "topics": [token.TRANSFERRED, "0x" + payer, "0x" + pay_to],
-            "data": "0x" + amount,
-            **place,
-        }
-        self.receipts[sent] = {"status": "0x1", "logs": [log], **place}
+        logs = []
+        for data in calls:
+            payer, pay_to, amount, _, _, nonce = ("0x" + data[at : at + 32].hex() for at in range(4, 196, 32))
+            logs.append({"topics": [token.AUTHORIZATION_USED, payer, nonce], "data": "0x"})
+            logs.append({"topics": [token.TRANSFERRED, payer, pay_to], "data": amount})
+        found = [{"address": TOKEN.address, **log, **place} for log in logs]
+        self.receipts[sent] = {"status": "0x1", "logs": found, **place}
+
+
+def shared(data: bytes) -> list[bytes]:
+    """The calls in one to Multicall3: their number, their places, and each behind its three words."""
+    count = word(data, 36)
+    starts = [68 + word(data, 68 + 32 * number) for number in range(count)]
+    return [data[at + 128 : at + 128 + word(data, at + 96)] for at in starts]
+
+
+def word(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 32], "big")
 
 
 async def chain(port: int, domain: str) -> None:

@@ -64,22 +64,22 @@ async def plain(port: int, target: str) -> None:
     await serve(app, port)
 
 
-async def facilitator(port: int) -> None:
+async def facilitator(port: int, network: str) -> None:
     """Verifies and settles whatever it is sent, at once."""
-    payer = "0x" + "c1" * 20
     answers = {
         "/supported": {
-            "kinds": [{"x402Version": 2, "scheme": "exact", "network": NETWORK}],
+            "kinds": [{"x402Version": 2, "scheme": "exact", "network": network}],
             "extensions": [],
             "signers": {},
         },
-        "/verify": {"isValid": True, "payer": payer},
-        "/settle": {"success": True, "transaction": "0x" + "d" * 64, "network": NETWORK, "payer": payer},
+        "/verify": {"isValid": True},
+        "/settle": {"success": True, "transaction": "0x" + "d" * 64, "network": network},
     }
+    texts = {path: json.dumps(answer).encode() for path, answer in answers.items()}
 
     async def answer(request: web.Request) -> web.Response:
         await request.read()
-        return web.json_response(answers[request.path])
+        return web.Response(body=texts[request.path], content_type="application/json")
 
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", answer)

@@ -1,6 +1,6 @@
 """The chains that payments may arrive on, and who settles them."""
 
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
@@ -22,6 +22,10 @@ V1_NAMES = {
 }  # fmt: skip
 
 
+# Where the contract Multicall3 is on nearly every chain that has it.
+MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
+
+
 class AssetSettings(BaseModel, frozen=True, extra="forbid"):
     """An EIP-3009 token. ``name`` and ``version`` are those of its EIP-712 domain."""
 
@@ -30,6 +34,13 @@ class AssetSettings(BaseModel, frozen=True, extra="forbid"):
     decimals: Annotated[int, Field(ge=0, le=36)]
     name: Annotated[str, Field(min_length=1, max_length=64)]
     version: Annotated[str, Field(min_length=1, max_length=16)]
+    price_min: Annotated[Decimal, Field(ge=0, max_digits=40)] = Decimal(0)
+
+    @property
+    def least(self) -> int:
+        """``price_min`` in atomic units."""
+        scaled = self.price_min.scaleb(self.decimals, Context(prec=120))
+        return int(scaled.to_integral_value(ROUND_CEILING))
 
 
 class Depth(BaseModel, frozen=True, extra="forbid"):
@@ -74,6 +85,9 @@ class Network(BaseModel, frozen=True, extra="forbid"):
     wallet_factories: Annotated[tuple[Address, ...], Field(max_length=32)] = ()
     deployment_gas_limit: Annotated[int, Field(ge=50_000, le=5_000_000)] = 1_000_000
     replace_after_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    multicall_address: Address | Literal[""] = MULTICALL3
+    payer_failures_max: Annotated[int, Field(ge=0, le=1000)] = 5
+    payments_per_transaction_max: Annotated[int, Field(ge=1, le=200)] = 32
 
     @field_validator("facilitator_key")
     @classmethod

@@ -39,6 +39,7 @@ from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
 from config.plans import FREE, Invoicing, Plans
 from config.promotions import Promotions
+from config.proxies import TrustedProxies
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
@@ -58,6 +59,7 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
     body_bytes_per_second_min: Annotated[int, Field(ge=0)] = 256
     connections_max: Annotated[int, Field(ge=1)] = 8192
     connections_per_address_max: Annotated[int, Field(ge=1)] = 1024
+    trusted_proxies: TrustedProxies = ()
 
 
 class Metrics(BaseModel, frozen=True, extra="forbid"):

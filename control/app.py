@@ -10,10 +10,9 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from control.api import audit, openapi, serve
+from control.api import audit, openapi, serve, v1
 from control.api.operation import Room
 from control.api.ports import Ports
-from control.api.v1 import spelled
 from control.rooms import ROOMS
 from gateway.kit import ids
 from gateway.kit.problem import Refusal, Unavailable, problem, respond
@@ -75,13 +74,13 @@ async def problems(
     try:
         response = await handler(request)
     except Refusal as refusal:
-        response = respond(spelled(refusal.problem(), request.path), refusal.headers)
+        response = respond(v1.spelled(refusal.problem(), request.path), refusal.headers)
     except web.HTTPException as error:
         # aiohttp's own refusals: no such path, a method not allowed there, a body too large.
         slug = error.reason.lower().replace(" ", "-")
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         said = problem(error.status, slug, error.reason, f"{request.method} {request.path}")
-        response = respond(spelled(said, request.path), allow)
+        response = respond(v1.spelled(said, request.path), allow)
     except OUTAGES as error:
         # A caller that hangs up in its body raises the same, and says nothing about the database.
         if request.transport is not None:
@@ -92,13 +91,15 @@ async def problems(
         call_id = ids.new()
         log.exception("call_failed", call_id=str(call_id), method=request.method, path=request.path)
         said = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
-        response = respond(spelled(said, request.path), {})
+        response = respond(v1.spelled(said, request.path), {})
     # Answers carry keys and balances, and a browser must not take JSON for anything else.
     response.headers.setdefault("Cache-Control", "no-store")
     # As paid calls say it; the versions of what we are made of are nobody's business.
     response.headers["Server"] = "farebox"
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers[audit.REQUEST_ID] = audit.request_id(request)
+    if request.path.startswith(v1.PREFIX):
+        v1.rated(response.headers, request.get(serve.ALLOWANCE))
     return response
 
 

@@ -7,14 +7,15 @@ the connection or for the gateway.
 from collections.abc import Mapping
 from uuid import UUID
 
-from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from gateway import max_price, upstream_payment
+from gateway.front.arrived import Arrived, Heading
 from gateway.kit import hygiene
-from gateway.kit.addresses import address_of
-from gateway.kit.body import RequestBody
+from gateway.kit.body import NO_BODY, RequestBody
 from gateway.kit.problem import Refusal, Unauthorized, invalid
+from gateway.kit.proxies import Proxies, client_of
+from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
 from gateway.types import Credentials, Inbound
 from gateway.upstream_payment import UpstreamPayment
@@ -31,45 +32,69 @@ class MethodRefused(Refusal):
     headers: Mapping[str, str] = {"Allow": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 
 
-def admit(request: web.BaseRequest, call_id: UUID, origin: str, body_bytes_max: int) -> Inbound:
-    path, headers = request.rel_url.raw_path, request.headers
-    query = request.rel_url.raw_query_string
-    refuse_ambiguous(request.method, query, headers)
-    slug, slash, rest = path.removeprefix(PREFIX).partition("/")
-    is_socket = "Upgrade" in headers and is_websocket(request)
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a request's fields say to the gateway, whatever it is that they come with."""
+
+    headers: CIMultiDictProxy[str]
+    credentials: Credentials
+    idempotency_key: str | None
+    max_price: MaxPrice | None
+    upstream_payment: UpstreamPayment | None
+    is_for_websocket: bool
+
+
+def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, proxies: Proxies) -> Inbound:
+    path, query, method, heading = request.path, request.query, request.method, request.heading
+    refuse_ambiguous(method, query)
+    # The next request that says the same means the same.
+    meaning: Meaning = heading.meaning or read(heading)
+    slug, slash, rest = path[len(PREFIX) :].partition("/")
+    is_socket = meaning.is_for_websocket and method == "GET"
+    peer = request.protocol.address
     return Inbound(
-        call_id=call_id,
-        method=request.method,
-        slug=slug,
-        path=slash + rest,
-        query=query,
-        headers=hygiene.of_request(headers),
-        credentials=credentials(headers),
-        client_address=address_of(request.remote or "0.0.0.0"),  # noqa: S104
-        url=f"{origin}{path}?{query}" if query else origin + path,
-        body=RequestBody(request, body_bytes_max),
-        is_websocket=is_socket,
+        call_id,
+        method,
+        slug,
+        slash + rest,
+        query,
+        meaning.headers,
+        meaning.credentials,
+        client_of(peer, heading.headers, proxies) if proxies else peer,
+        f"{origin}{path}?{query}" if query else origin + path,
+        NO_BODY if request.content_length == 0 else RequestBody(request, body_bytes_max),
+        is_socket,
         # A conversation cannot be had again.
-        idempotency_key=None if is_socket else idempotency_key(headers.get(IDEMPOTENCY_KEY)),
-        max_price=most(headers.get(max_price.HEADER)),
-        upstream_payment=for_upstream(headers.get(upstream_payment.HEADER)),
+        None if is_socket else meaning.idempotency_key,
+        meaning.max_price,
+        meaning.upstream_payment,
+        heading,
     )
 
 
-def refuse_ambiguous(method: str, query: str, headers: CIMultiDictProxy[str]) -> None:
-    """Of the head's framing the connection made sure; this is about what its fields mean."""
+def refuse_ambiguous(method: str, query: str) -> None:
+    """Of the head's framing the connection made sure; this is about what its line means."""
     if method in ("TRACE", "CONNECT"):
         # TRACE would echo the publisher's credentials to the caller.
         raise MethodRefused(f"{method} is not served here")
     if query and hygiene.is_key(query):
         raise invalid("query", "has an API key, which ends up in logs; send it as Authorization: Bearer")
+
+
+def read(heading: Heading) -> Meaning:
+    headers = heading.headers
     for name in ONCE:
         if name in headers and len(headers.getall(name)) > 1:
             raise invalid(f"header/{name}", "was sent more than once")
-
-
-def is_websocket(request: web.BaseRequest) -> bool:
-    return request.headers.get("Upgrade", "").lower() == "websocket" and request.method == "GET"
+    meaning = heading.meaning = Meaning(
+        headers=hygiene.of_request(headers),
+        credentials=credentials(headers),
+        idempotency_key=idempotency_key(headers.get(IDEMPOTENCY_KEY)),
+        max_price=most(headers.get(max_price.HEADER)),
+        upstream_payment=for_upstream(headers.get(upstream_payment.HEADER)),
+        is_for_websocket=headers.get("Upgrade", "").lower() == "websocket",
+    )
+    return meaning
 
 
 def idempotency_key(key: str | None) -> str | None:

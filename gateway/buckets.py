@@ -7,6 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as identity
 from dataclasses import field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
@@ -18,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from config.settings import Limits
+from gateway.advances import KEPT_SECONDS, Advances
 from gateway.kit.addresses import unit_of
 from gateway.kit.groups import Group
 from gateway.kit.problem import Refusal
@@ -63,6 +65,16 @@ class Allowance:
             "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
         }
 
+    @property
+    def lines(self) -> str:
+        """The same as they are written."""
+        kind, remaining, reset = self.kind, self.remaining, math.ceil(self.reset_seconds)
+        return (
+            f"RateLimit-Limit: {self.burst}\r\nRateLimit-Remaining: {remaining}\r\n"
+            f"RateLimit-Reset: {reset}\r\nRateLimit-Policy: {policy(kind, self.burst, self.rate)}\r\n"
+            f'RateLimit: "{kind}";r={remaining};t={reset}\r\n'
+        )
+
 
 @lru_cache(maxsize=1024)
 def policy(kind: str, burst: int, rate: float) -> str:
@@ -80,8 +92,10 @@ class TooManyCalls(Refusal):
         self.headers = {"Retry-After": str(wait), **allowance.headers}
 
 
-@dataclass(frozen=True, slots=True)
+@identity(eq=False, slots=True)
 class Bucket:
+    """Each is one object, by which its callers' advances are found."""
+
     kind: str
     """What the limit is called in RateLimit headers."""
     owner: str
@@ -92,7 +106,7 @@ class Bucket:
 
     def __post_init__(self) -> None:
         # Not in every call: a bucket is kept for as long as its owner calls.
-        object.__setattr__(self, "name", f"{self.kind}:{self.owner}")
+        self.name = f"{self.kind}:{self.owner}"
 
 
 def by_address(limits: Limits, address: IPv4Address | IPv6Address) -> Bucket:
@@ -107,7 +121,7 @@ bucket = lru_cache(maxsize=8192)(Bucket)
 class Asking:
     buckets: tuple[Bucket, ...]
     cost: int
-    """1 takes a token from each, -1 gives it back."""
+    """How many tokens are taken from each; below zero, how many are given back."""
 
 
 class Buckets:
@@ -118,13 +132,39 @@ class Buckets:
         self.script = redis.register_script(SCRIPT) if redis is not None else None
         self.group: Group[Asking, Allowance] = Group(self.take_batch)
         self.crew = Crew()
+        self.advances = Advances()
+        self.sweeper: asyncio.TimerHandle | None = None
         self.local: dict[str, tuple[float, float]] = {}
         self.is_down = False
         metrics.LIMITS_SHARED.set(0 if redis is None else 1)
 
     async def take(self, *buckets: Bucket) -> Allowance:
         """Take a token from each of them, or from none when one has none."""
-        return await self.group.add(Asking(buckets, 1))
+        if self.script is None:
+            return await self.group.add(Asking(buckets, 1))
+        advance = self.advances.take(buckets)
+        if advance is None or 2 * advance.left <= advance.size:
+            self.ask_ahead(buckets)
+        if advance is not None and advance.shared is not None:
+            return with_more(advance.shared, advance.left)
+        allowance = await self.group.add(Asking(buckets, 1))
+        self.advances.told(buckets, allowance)
+        return allowance
+
+    def ask_ahead(self, buckets: tuple[Bucket, ...]) -> None:
+        """In the same round trip as whoever waits, and without waiting for it."""
+        if self.sweeper is None:
+            self.sweeper = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.sweep)
+        if size := self.advances.begin(buckets):
+            asked = self.group.add(Asking(buckets, size))
+            asked.add_done_callback(lambda done: self.advances.granted(buckets, size, said(done)))
+
+    def sweep(self) -> None:
+        self.sweeper = None
+        for buckets, left in self.advances.over():
+            _ = self.group.add(Asking(buckets, -left))
+        if self.advances.by_buckets:
+            self.sweeper = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.sweep)
 
     async def require(self, *buckets: Bucket) -> Allowance:
         """The same, or ``TooManyCalls``."""
@@ -197,9 +237,23 @@ class Buckets:
 
     async def close(self) -> None:
         await self.crew.close()
+        if self.sweeper is not None:
+            self.sweeper.cancel()
         await self.group.close()
         if self.redis is not None:
             await self.redis.aclose()
+
+
+def said(done: "asyncio.Future[Allowance]") -> Allowance | None:
+    return None if done.cancelled() or done.exception() else done.result()
+
+
+def with_more(shared: Allowance, left: int) -> Allowance:
+    """What a caller has when ``left`` calls of its advance are not made yet."""
+    return Allowance(
+        0, shared.kind, shared.burst, shared.rate, shared.remaining + left,
+        max(0.0, shared.reset_seconds - left / shared.rate),
+    )  # fmt: skip
 
 
 def packed(batch: Sequence[Asking]) -> tuple[list[str], bytes]:

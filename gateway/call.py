@@ -16,8 +16,10 @@ from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.connections import Connections
 from gateway.forward import Upstreams, forward
+from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.identify import identify
+from gateway.kit.proxies import Proxies
 from gateway.limit import limit
 from gateway.match import match
 from gateway.metering.report import Reporter
@@ -46,11 +48,12 @@ class Gate:
     upstreams: Upstreams
     reporter: Reporter
     connections: Connections
+    proxies: Proxies
 
 
-async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.StreamResponse | Reply:
+async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max)
+    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
     watch.admitted()
     try:
         return await serve(gate, inbound, request, watch)
@@ -62,9 +65,7 @@ async def call(gate: Gate, request: web.BaseRequest, watch: Watch) -> web.Stream
         inbound.body.close()
 
 
-async def serve(
-    gate: Gate, inbound: Inbound, request: web.BaseRequest, watch: Watch
-) -> web.StreamResponse | Reply:
+async def serve(gate: Gate, inbound: Inbound, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     allowance = watch.limited(await limit(gate.buckets, gate.limits, inbound, matched, caller))
@@ -79,7 +80,7 @@ async def serve(
             return await connect(gate.till, gate.upstreams, conversation, turn)
         async with pay(gate.till, inbound, caller, matched, quote) as hold:
             watch.held(hold)
-            async with forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+            with await forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
                 turn.answered(answer.head)
                 watch.answered(answer.head)
                 async with (

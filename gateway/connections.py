@@ -23,6 +23,7 @@ from gateway.kit.crypto import CannotOpen, Keyring, context
 from gateway.kit.fetch import Ask, FetchFailed, FetchRefused
 from gateway.kit.problem import Problem, Refusal
 from gateway.kit.sql import Db, Pool, Statements
+from gateway.ledger.accounts import PLATFORM
 from gateway.types import Caller, Match
 
 SQL = Statements(__file__)
@@ -176,7 +177,7 @@ async def save(
 ) -> UUID:
     """In place of the connection that there was. ``who`` is the provider, the organization and the user."""
     provider_id, organization_id, user_id = who
-    await db.execute(SQL.delete, organization_id, user_id, None, provider_id)
+    await db.execute(SQL.delete_at, organization_id, user_id, provider_id)
     connection_id = ids.new()
     place = context(organization_id, connection_id)
     refresh = None if tokens.refresh is None else keyring.seal(tokens.refresh.encode(), place)
@@ -187,16 +188,16 @@ async def save(
     return connection_id
 
 
-async def delete(
-    db: Db,
-    organization_id: UUID,
-    user_id: UUID,
-    *,
-    connection_id: UUID | None = None,
-    provider_id: UUID | None = None,
-) -> Record | None:
+async def delete_at(db: Db, organization_id: UUID, user_id: UUID, provider_id: UUID) -> Record | None:
     """What is to be revoked at the provider; None when there is no such connection."""
-    return await db.fetchrow(SQL.delete, organization_id, user_id, connection_id, provider_id)
+    return await db.fetchrow(SQL.delete_at, organization_id, user_id, provider_id)
+
+
+async def delete_named(
+    db: Db, organization_id: UUID, user_id: UUID, connection_id: UUID | None, slug: str
+) -> Record | None:
+    """The same, by the connection's id or by the provider's slug."""
+    return await db.fetchrow(SQL.delete_named, organization_id, user_id, connection_id, slug, PLATFORM)
 
 
 async def forget(db: Db, provider_id: UUID) -> None:

@@ -34,9 +34,22 @@ SELECT organization_id, access_sealed, refresh_sealed FROM oauth_connections WHE
 -- name: replace
 UPDATE oauth_connections SET access_sealed = $2, refresh_sealed = $3 WHERE id = $1
 
--- name: delete
+-- name: delete_at
 DELETE FROM oauth_connections
-WHERE organization_id = $1 AND user_id = $2 AND (id = $3 OR provider_id = $4)
+WHERE organization_id = $1 AND user_id = $2 AND provider_id = $3
+RETURNING id, provider_id, access_sealed, refresh_sealed
+
+-- name: delete_named
+-- By its own id, or by its provider's slug: the organization's own provider goes before others with that slug, as it does
+-- for whoever connects. $5 is the platform.
+DELETE FROM oauth_connections WHERE id = (
+    SELECT made.id
+    FROM oauth_connections AS made JOIN oauth_providers AS provider ON provider.id = made.provider_id
+    WHERE made.organization_id = $1 AND made.user_id = $2 AND (made.id = $3 OR provider.slug = $4)
+    ORDER BY made.id IS NOT DISTINCT FROM $3 DESC, provider.organization_id = $1 DESC,
+        provider.organization_id = $5 DESC, made.id
+    LIMIT 1
+)
 RETURNING id, provider_id, access_sealed, refresh_sealed
 
 -- name: forget

@@ -8,7 +8,6 @@ not of the caller, was dropped on the way; see ``kit/hygiene.py``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
 from urllib.parse import quote, unquote_plus
 
 from multidict import CIMultiDict
@@ -18,9 +17,10 @@ from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.addresses import text_of
 from gateway.kit.trace import Trace
-from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
+from gateway.types import Caller, Fetch, Inbound, Match, Outbound, Route, Vouched
 from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.request import Fields, fields
 from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
@@ -36,43 +36,44 @@ class Upstreams:
     origin: str
 
 
-class Forwarding:
-    """The upstream's answer, for as long as it lasts. It ends by leaving the upstream alone."""
-
-    __slots__ = ("asked", "exchange")
-
-    def __init__(
-        self, upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
-    ) -> None:
-        self.asked = upstreams, inbound, match, caller, trace
-
-    async def __aenter__(self) -> Answer:
-        upstreams, inbound, match, caller, trace = self.asked
-        route = match.route
-        is_known = route.auth is None and route.exchange is None and caller.token is None
-        vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
-        headers = headers_of(upstreams, inbound, match, vouched)
-        carry(headers, trace)
-        self.exchange: Exchange = upstreams.http.send(
-            inbound.method, with_query(match.url, vouched.query), headers, inbound.body,
-            hygiene.of_response if route.passthrough is None else passthrough.of_response,
-        )  # fmt: skip
-        answer = await self.exchange.__aenter__()
-        if answer.head.status == 401 and route.exchange is not None and caller.organization_id is not None:
-            upstreams.exchanger.forget(route.publisher_id, route.exchange, caller.organization_id)
-        return answer
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.exchange.close()
-
-
-def forward(
+async def forward(
     upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
-) -> Forwarding:
-    """To be entered for the upstream's answer, once its head is there; a ``Refusal`` when there is none."""
-    return Forwarding(upstreams, inbound, match, caller, trace)
+) -> Exchange:
+    """To be entered for the upstream's answer, whose head is there; a ``Refusal`` when there is none."""
+    route = match.route
+    is_known = route.auth is None and route.exchange is None and caller.token is None
+    vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
+    exchange = upstreams.http.send(
+        inbound.method, with_query(match.url, vouched.query),
+        fields_of(upstreams, inbound, match, vouched, trace), inbound.body,
+        hygiene.of_response if route.passthrough is None else passthrough.of_response,
+    )  # fmt: skip
+    await exchange.ask()
+    if (
+        exchange.answer.head.status == 401
+        and route.exchange is not None
+        and caller.organization_id is not None
+    ):
+        upstreams.exchanger.forget(route.publisher_id, route.exchange, caller.organization_id)
+    return exchange
+
+
+def fields_of(
+    upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vouched, own_trace: Trace | None
+) -> CIMultiDict[str] | Fields:
+    """What is the same for each call with these headers is remembered beside them."""
+    heading = inbound.heading
+    if heading is None or inbound.body.length != 0 or vouched is not NOBODY or own_trace is not None:
+        headers = headers_of(upstreams, inbound, match, vouched)
+        carry(headers, own_trace)
+        return headers
+    known: tuple[Route, Fields] | None = heading.sent
+    if known is None or known[0] is not match.route:
+        headers = constant_of(upstreams, inbound, match, vouched)
+        carry(headers, None)
+        known = heading.sent = match.route, fields(headers)
+    address = text_of(inbound.client_address)
+    return known[1].and_more(f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n")
 
 
 async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:
@@ -90,6 +91,14 @@ async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Ca
 
 
 def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vouched) -> CIMultiDict[str]:
+    headers = constant_of(upstreams, inbound, match, vouched)
+    headers["X-Forwarded-For"] = text_of(inbound.client_address)
+    headers[hygiene.CALL_ID] = str(inbound.call_id)
+    return headers
+
+
+def constant_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vouched) -> CIMultiDict[str]:
+    """What is the same for every call that brings the same headers."""
     headers = CIMultiDict(inbound.headers)
     if vouched.is_selective:
         headers = CIMultiDict((name, value) for name, value in headers.items() if hygiene.describes(name))
@@ -105,10 +114,11 @@ def headers_of(upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vo
         headers.popall("Range", None)
         headers["Accept-Encoding"] = "identity"
     scheme, host = parts(upstreams.origin)
-    headers["X-Forwarded-For"] = text_of(inbound.client_address)
     headers["X-Forwarded-Proto"] = scheme
     headers["X-Forwarded-Host"] = host
-    headers[hygiene.CALL_ID] = str(inbound.call_id)
+    # In each call another.
+    headers.popall("X-Forwarded-For", None)
+    headers.popall(hygiene.CALL_ID, None)
     return headers
 
 

@@ -34,11 +34,8 @@ def by_publisher(match: Match) -> tuple[Bucket, ...]:
     return (bucket("publisher", str(match.route.publisher_id), calls / 60, calls),)
 
 
-def tell(
-    buckets: Buckets, match: Match, allowance: Allowance, refusal: Refusal, *, is_answered: bool
-) -> None:
-    """Put what is left into a refusal too, and give back what the publisher's API was not asked for."""
-    refusal.headers = {**allowance.headers, **refusal.headers}
+def give_back(buckets: Buckets, match: Match, refusal: Refusal, *, is_answered: bool) -> None:
+    """What the publisher's API was not asked for."""
     is_asked = is_answered or refusal.outcome is not None
     if not is_asked and (asked := by_publisher(match)):
         buckets.give_back(*asked)

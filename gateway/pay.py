@@ -7,7 +7,7 @@ upstream that never answers cannot keep a caller's money; what a dead process le
 sweeper voids it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from gateway.kit import tasks
@@ -18,9 +18,12 @@ from gateway.rails.passthrough import PassthroughRail
 from gateway.rails.prepaid import PrepaidRail, Short
 from gateway.rails.upfront import UpfrontRail
 from gateway.rails.x402 import X402Rail
-from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote
+from gateway.types import Caller, Hold, Inbound, Match, Outcome, Quote, Route
+from gateway.x402.offers import PaymentRequired
 
 EITHER_WAY = "pay with x402, or send the API key of a funded organization"
+# What is remembered of unpaid calls, which strangers make.
+URLS_MAX, URL_CHARACTERS_MAX = 1024, 512
 BY_ANSWER = (
     "what this call costs is known from its answer only, so it is sold from a balance and not for an x402 "
     "payment, which signs the price beforehand: send the API key of a funded organization"
@@ -36,6 +39,8 @@ class Till:
     upfront: UpfrontRail
     recorder: Recorder
     passthrough: PassthroughRail
+    asked: dict[tuple[str, str], tuple[Route, PaymentRequired]] = field(default_factory=dict)
+    """What strangers were told of a method and a URL, as long as the publisher is published so."""
 
 
 class Payment:
@@ -103,13 +108,28 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         rail = till.upfront if match.is_upfront else till.x402
         return await rail.hold(inbound, caller, match, quote)
     if caller.organization_id is None:
-        why = BY_ANSWER if is_by_answer(quote) else EITHER_WAY
-        raise till.x402.challenge(inbound, match, quote).refuse("payment_required", why)
+        raise unpaid(till, inbound, match, quote)
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:
         challenge = till.x402.challenge(inbound, match, quote)
         raise challenge.refuse("insufficient_funds", str(short), None, **short.members) from None
+
+
+def unpaid(till: Till, inbound: Inbound, match: Match, quote: Quote) -> PaymentRequired:
+    """What a stranger is told, which is made once for all who ask the same."""
+    route, asked = match.route, (inbound.method, inbound.url)
+    is_usual = inbound.max_price is None and not inbound.is_websocket and route.passthrough is None
+    known = till.asked.get(asked) if is_usual else None
+    if known is not None and known[0] is route:
+        return known[1].again()
+    why = BY_ANSWER if is_by_answer(quote) else EITHER_WAY
+    refusal = till.x402.challenge(inbound, match, quote).refuse("payment_required", why)
+    if is_usual and len(inbound.url) <= URL_CHARACTERS_MAX:
+        if len(till.asked) >= URLS_MAX:
+            till.asked.clear()
+        till.asked[asked] = route, refusal.kept()
+    return refusal
 
 
 def is_by_answer(quote: Quote) -> bool:

@@ -36,17 +36,28 @@ def price(match: Match, inbound: Inbound) -> Quote:
         return Quote(passthrough_prices(match, inbound), description)
     if inbound.upstream_payment is not None:
         raise invalid(f"header/{upstream_payment.HEADER}", f"the upstream of {route.slug} takes no payments")
+    if inbound.is_websocket:
+        return Quote(prices_of(match, inbound), description)
+    asked = inbound.method, match.position
+    prices = route.quoted.get(asked)
+    if prices is None:
+        prices = route.quoted[asked] = prices_of(match, inbound)
+    return Quote(prices, description)
+
+
+def prices_of(match: Match, inbound: Inbound) -> tuple[Price, ...]:
+    """None at all for a free call."""
     prices = []
-    for pricing in route.pricing:
+    for pricing in match.route.pricing:
         one = offered(pricing, match, inbound)
         if one is None:
             continue
         if one.ceiling == 0:
-            return Quote((), description)
+            return ()
         prices.append(one)
     if not prices:
-        raise NotForSale(f"{route.slug} has no price for {inbound.method}")
-    return Quote(tuple(prices), description)
+        raise NotForSale(f"{match.route.slug} has no price for {inbound.method}")
+    return tuple(prices)
 
 
 def describe(match: Match, inbound: Inbound) -> str:

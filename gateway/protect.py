@@ -52,12 +52,11 @@ class Turn:
         self.is_trial = self.is_decided = self.is_answered = False
 
     def __enter__(self) -> "Turn":
-        load, settings, slug = self.load, self.loads.settings, self.match.route.slug
-        wait_seconds = load.wait_seconds(settings.breaker_failures)
-        if wait_seconds is not None:
-            raise UpstreamResting(slug, wait_seconds)
+        load, settings = self.load, self.loads.settings
+        if load.failures and (wait_seconds := load.wait_seconds(settings.breaker_failures)) is not None:
+            raise UpstreamResting(self.match.route.slug, wait_seconds)
         if load.under_way >= settings.calls_per_publisher:
-            raise UpstreamBusy(slug)
+            raise UpstreamBusy(self.match.route.slug)
         load.under_way += 1
         if settings.breaker_failures and load.failures >= settings.breaker_failures:
             self.is_trial = load.is_tried = True
@@ -70,7 +69,9 @@ class Turn:
             self.failed()
         else:
             self.load.failures = 0
-            self.decided()
+            self.is_decided = True
+            if self.is_trial:
+                self.decided()
 
     def failed(self) -> None:
         before = self.load.rests_until

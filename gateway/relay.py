@@ -2,21 +2,26 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from aiohttp import ClientError, web
+from aiohttp import ClientError
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
-from gateway.front.reply import Reply
+from gateway.front.arrived import Arrived
+from gateway.front.reply import Lines, Reply
 from gateway.kit import hygiene
-from gateway.kit.money import to_text
+from gateway.kit.money import with_symbol
 from gateway.kit.problem import Refusal
 from gateway.metering.watch import Watch
-from gateway.types import Answer, Inbound, Receipt
+from gateway.types import Answer, Head, Inbound, Receipt
 from gateway.upstreams.arriving import Arriving
+
+# In place of the upstream's own, where it has them.
+LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy", "RateLimit")
+WRITTEN = (*LIMITS, hygiene.CALL_ID, hygiene.CHARGED)
 
 
 async def relay(
-    request: web.BaseRequest,
+    request: Arrived,
     inbound: Inbound,
     answer: Answer,
     receipt: Receipt | None,
@@ -24,7 +29,12 @@ async def relay(
     watch: Watch,
 ) -> Reply:
     head = answer.head
-    reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
+    if receipt is None or not receipt.headers:
+        is_free = receipt is None or receipt.rail == "free"
+        lines = head.written.get(is_free) or lines_of(head, is_free=is_free)
+        reply = Reply(request, head.status, head.reason, lines, own_lines(inbound, receipt, allowance))
+    else:
+        reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
     is_whole = False
     try:
         await write(reply, answer.chunks)
@@ -54,32 +64,55 @@ async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
     await reply.end()
 
 
-def is_gone(request: web.BaseRequest) -> bool:
+def is_gone(request: Arrived) -> bool:
     """Whether the caller hung up: aiohttp's errors for its end and the upstream's are the same ones."""
     return request.transport is None or request.transport.is_closing()
 
 
-def cut(request: web.BaseRequest) -> None:
+def cut(request: Arrived) -> None:
     if request.transport is not None:
         request.transport.abort()
 
 
+def lines_of(head: Head, *, is_free: bool) -> Lines:
+    """What of an upstream's head is the same in each answer to a call, where its receipt says no more."""
+    headers = kept_of(head, is_free=is_free)
+    for name in WRITTEN:
+        headers.popall(name, None)
+    lines = head.written[is_free] = Lines(headers)
+    return lines
+
+
+def own_lines(inbound: Inbound, receipt: Receipt | None, allowance: Allowance | None) -> str:
+    """What is different in each: the limits, the call's id, and what it cost."""
+    limits = "" if allowance is None else allowance.lines
+    charged = ""
+    if receipt is not None and receipt.asset is not None and receipt.cost is not None:
+        cost = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
+        charged = f"{hygiene.CHARGED}: {cost}\r\n"
+    return f"{limits}{hygiene.CALL_ID}: {inbound.call_id}\r\n{charged}"
+
+
+def kept_of(head: Head, *, is_free: bool) -> CIMultiDict[str]:
+    headers = CIMultiDict(head.headers)
+    headers.setdefault("Server", "farebox")
+    if not is_free:
+        directives = headers.getall("Cache-Control", ())
+        headers["Cache-Control"] = private(directives) if directives else "private"
+    return headers
+
+
 def headers_of(
-    inbound: Inbound, answer: Answer, receipt: Receipt | None, allowance: Allowance | None
+    inbound: Inbound, answer: Answer, receipt: Receipt, allowance: Allowance | None
 ) -> CIMultiDict[str]:
-    headers = CIMultiDict(answer.head.headers)
+    # A free call that its upstream was paid for is its payer's too.
+    headers = kept_of(answer.head, is_free=False)
     # In place of the upstream's own, which are about the publisher's key and not about the caller's.
     if allowance is not None:
         headers.update(allowance.headers)
     headers[hygiene.CALL_ID] = str(inbound.call_id)
-    headers.setdefault("Server", "farebox")
-    # A free call that its upstream was paid for is its payer's too.
-    if receipt is None or (receipt.rail == "free" and not receipt.headers):
-        return headers
-    directives = headers.getall("Cache-Control", ())
-    headers["Cache-Control"] = private(directives) if directives else "private"
     if receipt.asset is not None and receipt.cost is not None:
-        headers[hygiene.CHARGED] = f"{to_text(receipt.cost, receipt.asset.decimals)} {receipt.asset.symbol}"
+        headers[hygiene.CHARGED] = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
     headers.update(receipt.headers)
     return headers
 

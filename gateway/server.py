@@ -5,6 +5,7 @@ A low-level aiohttp server, so that no router, middleware or access log stands i
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import structlog
@@ -14,13 +15,14 @@ from multidict import CIMultiDict
 from config.logging import CALL_ID
 from config.settings import Listen
 from gateway.call import Gate, call
+from gateway.front.arrived import Arrived, over
 from gateway.front.problems import ExpectationFailed
-from gateway.front.reply import Reply, refuse
+from gateway.front.reply import Reply, refuse, refuse_with, refusing
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
-from gateway.kit.problem import NotFound, Problem, Refusal, Unavailable, problem, respond
+from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
-from gateway.limit import tell
+from gateway.limit import give_back
 from gateway.metering.watch import Watch
 
 PREFIX = "/publishers/"
@@ -40,7 +42,7 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
 
     def dispatch(request: web.BaseRequest) -> Awaitable[web.StreamResponse | Reply]:
         if gate is not None and is_call(request.method, request.rel_url.raw_path):
-            return guarded(gate, request)
+            return guarded(gate, over(request))
         return other(request)
 
     async def other(request: web.BaseRequest) -> web.StreamResponse:
@@ -53,7 +55,8 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
             return await management.request_handler(request)
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
-    return Front(dispatch, listen, None if management is None else management.request_factory)
+    calls = None if gate is None else (is_call, partial(guarded, gate))
+    return Front(dispatch, listen, None if management is None else management.request_factory, calls)
 
 
 def is_unmet(expected: str | None) -> bool:
@@ -61,6 +64,7 @@ def is_unmet(expected: str | None) -> bool:
     return expected is not None and expected.lower() != "100-continue"
 
 
+@lru_cache(maxsize=1024)
 def is_call(method: str, path: str) -> bool:
     """Whether this is a publisher's: the bare slug shows its page in the store to GET, everything else is a
     call.
@@ -84,7 +88,7 @@ async def own_page(gate: Gate | None, check: Check, request: web.BaseRequest) ->
     return web.json_response({"status": "ok"}) if path == "/healthz" else await ready(check)
 
 
-async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | Reply:
+async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
     """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
     call_id = ids.new()
     watch = gate.reporter.begin(call_id, request)
@@ -96,24 +100,30 @@ async def guarded(gate: Gate, request: web.BaseRequest) -> web.StreamResponse | 
         return response
     except Refusal as refusal:
         if watch.match is not None and watch.allowance is not None:
-            tell(gate.buckets, watch.match, watch.allowance, refusal, is_answered=watch.head is not None)
+            give_back(gate.buckets, watch.match, refusal, is_answered=watch.head is not None)
         watch.refusal, watch.status = refusal, refusal.status
-        return told(request, watch, refusal.problem(), refusal.headers)
+        return told(request, watch, refusal)
     except OUTAGES as error:
         log.warning("call.unavailable", reason=repr(error))
         away = Unavailable("the gateway cannot reach its database right now; try again in a moment")
         watch.refusal, watch.status = away, away.status
-        return told(request, watch, away.problem(), away.headers)
+        return told(request, watch, away)
     except Exception as error:
         watch.error, watch.status = error, 500
         bug = problem(500, "internal-error", "Internal error", f"Report it as {call_id}.")
-        return told(request, watch, bug, {})
+        return refuse(request, bug, CIMultiDict({hygiene.CALL_ID: str(call_id)}))
     finally:
         gate.reporter.end(watch)
 
 
-def told(request: web.BaseRequest, watch: Watch, why: Problem, headers: Mapping[str, str]) -> Reply:
-    return refuse(request, why, CIMultiDict({**headers, hygiene.CALL_ID: str(watch.call_id)}))
+def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
+    known = {} if refusal.shared is None else refusal.shared
+    if not known:
+        known["lines"] = refusing(CIMultiDict(refusal.headers))
+        known["body"] = refusal.written()
+    limits = "" if watch.allowance is None else watch.allowance.lines
+    more = f"{limits}{hygiene.CALL_ID}: {watch.call_id}\r\n"
+    return refuse_with(request, refusal.status, known["lines"], known["body"], more)
 
 
 async def ready(check: Check) -> web.Response:

@@ -15,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.fare import Fare
 from gateway.forward import Upstreams, carry, headers_of, vouch, with_query
+from gateway.front.arrived import Arrived
 from gateway.kit import hygiene, ids, tasks
 from gateway.kit.problem import Refusal, invalid
 from gateway.metering.watch import Watch
@@ -35,7 +36,7 @@ REASON_BYTES_MAX = 123
 class Asked:
     """A request for a WebSocket, as far as its price."""
 
-    request: web.BaseRequest
+    request: Arrived
     inbound: Inbound
     caller: Caller
     match: Match
@@ -52,8 +53,8 @@ class Ended(Exception):
 
 
 async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) -> web.StreamResponse:
-    inbound, match, watch = asked.inbound, asked.match, asked.watch
-    if not can_be_accepted(asked.request):
+    inbound, match, watch, request = asked.inbound, asked.match, asked.watch, asked.request.made
+    if request is None or not can_be_accepted(request):
         raise invalid("header/Upgrade", "is not the WebSocket handshake of RFC 6455")
     async with (
         pay(till, inbound, asked.caller, match, asked.quote) as hold,
@@ -64,7 +65,7 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) ->
         watch.answered(head)
         async with paid(till, asked, hold, head) as (fare, receipt):
             near = accepting(inbound, far, receipt)
-            await near.prepare(asked.request)
+            await near.prepare(request)
             watch.settled(receipt)
             ended = Ended(GOING_AWAY, GOING_AWAY)
             try:

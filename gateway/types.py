@@ -15,6 +15,8 @@ from multidict import CIMultiDictProxy
 from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
+from gateway.front.arrived import Heading
+from gateway.heads import Head as Head
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
 from gateway.options import Exchange, Ownership, Passthrough
@@ -79,6 +81,8 @@ class Inbound:
     idempotency_key: str | None = None
     max_price: MaxPrice | None = None
     upstream_payment: UpstreamPayment | None = None
+    heading: Heading | None = None
+    """What the headers were read from, and what was found out from them alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,10 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
+    quoted: dict[tuple[str, int | None], tuple["Price", ...]] = field(
+        init=False, default_factory=dict, compare=False
+    )
+    """What calls of a method and an endpoint were priced at: it stays so for as long as this is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +214,6 @@ class Quote:
     @property
     def is_free(self) -> bool:
         return not self.prices
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of an upstream's answer."""
-
-    status: int
-    reason: str
-    headers: CIMultiDictProxy[str]
-
-    @property
-    def is_success(self) -> bool:
-        return 200 <= self.status < 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from config.networks import MULTICALL3
 from control.demo import token
 
 TYPESCRIPT = Path(__file__).parent / "paths" / "ts"
@@ -54,6 +56,14 @@ def program() -> Path:
     return found
 
 
+def multicall3() -> str:
+    """The code that creates the published contract, as the pinned viem has it."""
+    published = (MODULES / "viem/_cjs/constants/contracts.js").read_text()
+    found = re.search(r"multicall3Bytecode = '(0x[0-9a-f]+)'", published)
+    assert found is not None, "viem names it"
+    return found[1]
+
+
 async def install_or_skip() -> None:
     try:
         await asyncio.to_thread(install)
@@ -72,6 +82,11 @@ class Anvil:
 
     async def deploy_token(self) -> str:
         return str((await self.transact(None, token.BYTECODE))["contractAddress"])
+
+    async def deploy_multicall(self) -> None:
+        """Multicall3 where every chain has it: its runtime code is what its creation returns."""
+        runtime = await self.ask("eth_call", {"data": multicall3()}, "latest")
+        await self.ask("anvil_setCode", MULTICALL3, runtime)
 
     async def mint(self, token_address: str, receiver: str, amount: int) -> None:
         await self.transact(token_address, token.mint(receiver, amount))

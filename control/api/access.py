@@ -137,8 +137,8 @@ async def place_project_key(
     return acting(credential, standing, is_at_home=named is not None)
 
 
-async def elsewhere(db: Db, actor: Actor, organization_id: UUID, permission: str) -> Actor:
-    """The same asker in another organization, which the request's body names."""
+async def elsewhere(db: Db, actor: Actor, organization_id: UUID, permission: str, named: str = "") -> Actor:
+    """The same asker in another organization, which the request's body or query names."""
     if organization_id == actor.organization_id:
         require(actor, permission)
         return actor
@@ -152,7 +152,7 @@ async def elsewhere(db: Db, actor: Actor, organization_id: UUID, permission: str
         # Where they act now may be a project that they were invited to alone, and no member's organization.
         standing = await db.fetchrow(SQL.find_standing, organization_id, actor.user_id)
     if standing is None:
-        raise NotFound(f"no organization {organization_id} of yours")
+        raise NotFound(f"no organization {named or organization_id} of yours")
     there = acting(credential, standing)
     require(there, permission)
     return there

@@ -44,7 +44,7 @@ class Entry:
     resource_type: str
     permission: str | None
     path: str
-    address: str | None
+    address: str
     user_agent: str | None
     request_id: str
     actor: Actor | None = None
@@ -98,6 +98,7 @@ def begin(
     resource_type: str,
     permission: str | None,
     path: str,
+    address: str,
     *,
     is_change: bool,
 ) -> Entry:
@@ -113,7 +114,7 @@ def begin(
         resource_type,
         permission,
         path,
-        request.remote,
+        address,
         None if agent is None else storable(agent),
         request_id(request),
         resource_id=found[-1] if found else None,

@@ -16,13 +16,15 @@ from control.api.inputs import SURROGATE, is_raw, parse, parse_body
 from control.api.operation import Call, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
-from gateway.buckets import Bucket
-from gateway.kit.addresses import unit
+from gateway.buckets import Allowance, Bucket, TooManyCalls
+from gateway.kit.addresses import address_of, text_of, unit
 from gateway.kit.problem import FieldProblem, Invalid, Refusal
+from gateway.kit.proxies import client_of, unmapped
 from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
 PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
+ALLOWANCE = web.RequestKey("allowance", Allowance)
 
 # A page has nothing but its own style: whatever a name in it might turn out to be, it runs and loads nothing.
 PAGE = {
@@ -62,11 +64,14 @@ def name_of(operation: Operation) -> str:
 def endpoint(operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def run(request: web.Request) -> web.Response:
         pool, ports = request.app[POOL], request.app[PORTS]
+        address = address_in(request, ports)
         if ports.buckets is not None:
             # Before the database is asked, so that whoever guesses keys asks it no more often than others.
-            await ports.buckets.require(*rates(operation, ports, request))
+            request[ALLOWANCE] = allowance = await ports.buckets.take(*rates(operation, ports, address))
+            if allowance.wait_seconds:
+                raise TooManyCalls(allowance)
         entry = audit.begin(
-            request, operation.id, operation.room, operation.access, operation.path,
+            request, operation.id, operation.room, operation.access, operation.path, address,
             is_change=operation.is_change,
         )  # fmt: skip
         try:
@@ -90,7 +95,7 @@ async def admitted(
     entry.sent(keywords.get("body"))
     claim = await claimed(operation, request, actor, ports) if operation.is_idempotent else None
     told = entry if operation.is_change else None
-    call = Call(pool, actor, ports, claim, visitor_of(request), told)
+    call = Call(pool, actor, ports, claim, visitor_of(request, entry.address), told)
     work = partial(carry_out, operation, pool, call, positional, keywords)
     return await work() if claim is None else await once(claim, pool, work)
 
@@ -160,9 +165,14 @@ def bytes_of(response: web.Response) -> bytes:
     return response.body or b""
 
 
-def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:
+def address_in(request: web.Request, ports: Ports) -> str:
+    peer = address_of(request.remote or "::")
+    return text_of(unmapped(client_of(peer, request.headers, ports.settings.listen.trusted_proxies)))
+
+
+def rates(operation: Operation, ports: Ports, address: str) -> tuple[Bucket, ...]:
     """Apart from those of paid calls: who has used those up still gets at its wallet and its keys."""
-    limits, owner = ports.settings.limits, unit(request.remote or "::")
+    limits, owner = ports.settings.limits, unit(address)
     management = Bucket("management", owner, limits.address_calls_per_second, limits.address_burst)
     if not operation.is_signup:
         return (management,)
@@ -181,11 +191,11 @@ async def admit(
     return actor
 
 
-def visitor_of(request: web.Request) -> Visitor:
+def visitor_of(request: web.Request, address: str) -> Visitor:
     agent = request.headers.get("User-Agent")
     # Shown to its owner later: what cannot be stored or printed says nothing to them.
     agent = "".join(filter(str.isprintable, SURROGATE.sub("", agent))) if agent else None
-    return Visitor(request.remote or "::", agent or None, request.headers.get("Origin"))
+    return Visitor(address, agent or None, request.headers.get("Origin"))
 
 
 async def read(

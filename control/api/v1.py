@@ -1,11 +1,13 @@
 """How ``/v1`` writes things down: camelCase names, and times in milliseconds."""
 
+from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from gateway.buckets import Allowance
 from gateway.kit.problem import FieldProblem, Problem
 
 PREFIX = "/v1/"
@@ -48,6 +50,15 @@ def spelled(problem: Problem, path: str) -> Problem:
     if problem.errors is not None:
         told["issues"] = [issue(one) for one in problem.errors]
     return problem.model_copy(update=told)
+
+
+def rated(headers: MutableMapping[str, str], allowance: Allowance | None) -> None:
+    """Say in an answer how often its asker may ask, in the fields that its clients know."""
+    # A refusal by another limit says which.
+    told = headers if "RateLimit-Limit" in headers or allowance is None else allowance.headers
+    for name in ("Limit", "Remaining"):
+        if f"RateLimit-{name}" in told:
+            headers[f"X-RateLimit-{name}"] = told[f"RateLimit-{name}"]
 
 
 def issue(field: FieldProblem) -> dict[str, object]:

@@ -221,6 +221,8 @@ async def create_v1(call: Call, project_id: ProjectId, *, body: V1NewKey) -> Cre
     It acts in this project only, as far as its role and your own go, and spends nothing. The key itself is in
     this answer and nowhere else.
     """
+    if None not in (body.role, body.scope) and body.role != body.scope:
+        raise invalid("body/scope", "is another name for role, and says another one")
     role = FROM_V1[body.role or body.scope or "admin"]
     access.may_grant(call.actor, permissions.of_project(role))
     days = body.expires_in_days

@@ -14,8 +14,8 @@ from control.api.credentials import set_cookie
 from control.api.operation import Call
 from control.auth import letters, throttle
 from control.auth.models import PasswordNotSet, check_strength
-from control.identity import links, passwords, people, sessions, tokens
-from control.identity.links import NO_CLAIM, Claim, Kind, Used
+from control.identity import claims, links, passwords, people, sessions, tokens
+from control.identity.links import NO_CLAIM, Kind, Used
 from control.identity.people import Person
 from control.identity.sessions import Opened
 from control.identity.tokens import Bearer
@@ -62,7 +62,7 @@ async def sign_up(call: Call, email: str, password: str, name: str, then: str | 
     """Return the id that the account has, or would have had."""
     check_strength(password, email)
     await limits.require(call, "verify", email)
-    claim = await claimed(call, email, password, name)
+    claim = await claims.make(call.db, call.ports.keyring, email, password, name)
     async with call.transaction() as db:
         new = await people.create_unless_known(db, "person", name, email)
         person = None if new else await people.find_by_email(db, email)
@@ -79,15 +79,6 @@ async def sign_up(call: Call, email: str, password: str, name: str, then: str | 
             url = letters.link(call.ports.origin, "verify", word, then)
             await outbox.post(db, email, letters.verification(name, url), links.LIFETIMES["verify"])
     return new.user_id if new else ids.new()
-
-
-async def claimed(call: Call, email: str, password: str, name: str) -> Claim:
-    """Whoever signs up a second time with the same password claims the same, and nobody else does."""
-    before = (await links.latest_claim(call.db, email)).password_hash
-    is_same = await passwords.matching(password, (before,)) is not None
-    # Made in any case, so that nobody learns from the time it takes what was claimed.
-    new = await passwords.hashed(password)
-    return Claim(name, before if is_same else new)
 
 
 async def log_in(call: Call, email: str, password: str, *, has_cookie: bool) -> SignedIn:

@@ -36,6 +36,17 @@ async def delete(db: Db, organization_id: UUID) -> bool:
     return await db.fetchval(SQL.delete, organization_id) is not None
 
 
+async def why_kept(db: Db, organization_id: UUID) -> str:
+    """What ``delete`` found, in the transaction that it kept the organization in."""
+    row = await db.fetchrow(SQL.why_kept, organization_id)
+    assert row is not None, "it is there, and locked"
+    if row["is_personal"]:
+        return "it is personal"
+    has = [what for what in ("projects", "publishers", "money") if row[what]]
+    has += ["unpaid invoices"] if row["invoices"] else []
+    return f"it still has {' and '.join(has)}" if has else "it is the platform's own"
+
+
 async def lock(db: Db, organization_id: UUID) -> bool:
     """Keep it from being deleted until this transaction ends. False when it was."""
     return await db.fetchval(SQL.share, organization_id) is not None

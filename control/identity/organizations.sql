@@ -32,6 +32,16 @@ WHERE id = $1 AND NOT is_personal AND deleted_at IS NULL AND id <> '00000000-000
     )
 RETURNING id
 
+-- name: why_kept
+SELECT is_personal,
+    EXISTS (SELECT FROM projects WHERE organization_id = $1 AND deleted_at IS NULL) AS projects,
+    EXISTS (SELECT FROM publishers WHERE organization_id = $1 AND deleted_at IS NULL) AS publishers,
+    EXISTS (
+        SELECT FROM accounts WHERE owner_id = $1 AND kind IN ('funded', 'earnings') AND (posted <> 0 OR held <> 0)
+    ) AS money,
+    EXISTS (SELECT FROM invoices WHERE organization_id = $1 AND status = 'issued') AS invoices
+FROM organizations WHERE id = $1
+
 -- name: suspend
 UPDATE organizations
 SET suspended_at = CASE WHEN $2 THEN coalesce(suspended_at, now()) END, updated_at = now()

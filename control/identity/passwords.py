@@ -31,8 +31,9 @@ class Queue:
     length = 0
 
 
-async def hashed(password: str) -> str:
-    return await in_thread(partial(HASHER.hash, normal(password)))
+async def hashed(password: str, salt: bytes | None = None) -> str:
+    """With a salt of the caller's the same password has the same hash."""
+    return await in_thread(partial(HASHER.hash, normal(password), salt=salt))
 
 
 async def matching(password: str, stored: Sequence[str | None]) -> int | None:

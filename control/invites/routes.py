@@ -44,6 +44,10 @@ UNKNOWN_OR_OVER = (
 )
 
 
+class AlreadyMember(Refusal):
+    status, slug, title = 409, "already-member", "Already a member"
+
+
 class InviteOver(Refusal):
     status, slug, title = 400, "invitation-invalid", "The invitation cannot be accepted"
 
@@ -54,7 +58,7 @@ async def index(call: Call, organization_id: OrganizationId) -> Data[list[Invite
     return Data(data=await store.every(call.db, organization_id))
 
 
-@room.post(access="members.write", fails=[PermissionNotHeld], id="create_invite")
+@room.post(access="members.write", fails=[PermissionNotHeld, AlreadyMember], id="create_invite")
 async def create(call: Call, organization_id: OrganizationId, *, body: NewInvite) -> Created[Data[Invite]]:
     """Invite somebody by mail.
 
@@ -106,7 +110,12 @@ async def index_v1(call: Call, organization_id: OrgId) -> V1Invitations:
     return V1Invitations(invitations=await store.every_v1(call.db, organization_id, None))
 
 
-@room.post(at=V1_ORG, access="members.write", fails=[PermissionNotHeld], id="v1_create_org_invitation")
+@room.post(
+    at=V1_ORG,
+    access="members.write",
+    fails=[PermissionNotHeld, AlreadyMember],
+    id="v1_create_org_invitation",
+)
 async def create_v1(call: Call, organization_id: OrgId, *, body: V1NewInvitation) -> V1InvitedShown:
     """Invite somebody to an organization by mail. Nobody is invited as an owner.
 
@@ -154,7 +163,10 @@ async def project_index(call: Call, project_id: ProjectId) -> V1Invitations:
 
 
 @room.post(
-    at=V1_PROJECT, access="members.write", fails=[PermissionNotHeld], id="v1_create_project_invitation"
+    at=V1_PROJECT,
+    access="members.write",
+    fails=[PermissionNotHeld, AlreadyMember],
+    id="v1_create_project_invitation",
 )
 async def project_create(
     call: Call, project_id: ProjectId, *, body: V1NewInvitation
@@ -206,6 +218,7 @@ async def invite(
 ) -> dict[str, Any]:
     """``role`` is what the letter calls it: the name that the inviter used."""
     access.may_grant(call.actor, grant.permissions)
+    await refuse_member(call, email, project_id)
     await limits.require(call, "invitation", email)
     organization_id = call.actor.organization_id
     new = NewInvitation(organization_id, email, grant.role, grant.role_id, call.actor.user_id, project_id)
@@ -218,6 +231,17 @@ async def invite(
     url = link_to(call, callback, token, "project" if project_id else "invite")
     await outbox.post(call.db, email, letters.invitation(inviter, what, role, url), invitations.LIFETIME)
     return dict(row)
+
+
+async def refuse_member(call: Call, email: str, project_id: UUID | None) -> None:
+    """Told to those only who can list the members anyway."""
+    if "members.read" not in call.actor.permissions:
+        return
+    name = await store.member_with(call.db, call.actor.organization_id, project_id, email)
+    if name is not None:
+        raise AlreadyMember(
+            f"{email} is here already, as {name}: give the member another role instead of inviting them"
+        )
 
 
 def link_to(call: Call, callback: str | None, token: str, kind: str) -> str:

@@ -41,3 +41,9 @@ async def names(db: Db, user_id: UUID, organization_id: UUID, project_id: UUID |
     row = await db.fetchrow(SQL.names, user_id, organization_id, project_id)
     assert row is not None, "the actor was admitted there"
     return row["inviter"], row["what"]
+
+
+async def member_with(db: Db, organization_id: UUID, project_id: UUID | None, email: str) -> str | None:
+    """The name of the member with an address: of the project if one is given, else of the organization."""
+    name: str | None = await db.fetchval(SQL.member_with, organization_id, project_id, email)
+    return name

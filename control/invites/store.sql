@@ -21,3 +21,10 @@ LIMIT 500
 SELECT users.name AS inviter, coalesce(projects.name, organizations.name) AS what
 FROM users CROSS JOIN organizations LEFT JOIN projects ON projects.id = $3
 WHERE users.id = $1 AND organizations.id = $2
+
+-- name: member_with
+-- Of the organization, or of the one project. Only a person has proved that an address is theirs.
+SELECT name FROM users
+WHERE kind = 'person' AND lower(email) = $3 AND CASE WHEN $2::uuid IS NULL
+    THEN EXISTS (SELECT FROM members WHERE organization_id = $1 AND user_id = users.id)
+    ELSE EXISTS (SELECT FROM project_members WHERE project_id = $2 AND user_id = users.id) END

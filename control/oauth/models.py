@@ -32,7 +32,7 @@ Cookie = Annotated[str | None, Header("Cookie"), Field(description="A browser's 
 Issuer = Annotated[
     str | None, Field(max_length=2048, description="Who the provider says it is, if it does (RFC 9207).")
 ]
-ConnectionId = Annotated[UUID, Field(description="The connection's id.")]
+Connected = Annotated[str, Field(description="The provider's slug, or the connection's id.")]
 ErrorCode = Annotated[str | None, Field(max_length=200, description="Why the provider sends no code.")]
 
 

@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from control.api import credentials
+from control.api import credentials, wire_ids
 from control.api.answers import Created, Done, Found
 from control.api.operation import Call, Room
 from control.api.paging import Data
@@ -11,8 +11,8 @@ from control.oauth.models import (
     Bearer,
     Code,
     Confirmation,
+    Connected,
     Connection,
-    ConnectionId,
     ConnectionList,
     Cookie,
     ErrorCode,
@@ -269,7 +269,7 @@ async def confirm(call: Call, *, body: Confirmation) -> Created[Data[Connection]
 async def revoke_by_provider(call: Call, provider_id: UUID) -> Done:
     """Disconnect your account at a provider, by the provider's id, and have its tokens revoked there."""
     actor = call.actor
-    gone = await connections.delete(call.db, actor.organization_id, actor.user_id, provider_id=provider_id)
+    gone = await connections.delete_at(call.db, actor.organization_id, actor.user_id, provider_id)
     if gone is None:
         raise NotFound(f"no connection to {provider_id}")
     await exchange.revoke(call, gone)
@@ -283,10 +283,10 @@ async def revoke_by_provider(call: Call, provider_id: UUID) -> Done:
     is_transaction=False,
     id="revoke_connection",
 )
-async def revoke(call: Call, provider: ConnectionId) -> Revoked:
-    """Disconnect an account, by the connection's id, and have its tokens revoked at the provider."""
-    actor = call.actor
-    gone = await connections.delete(call.db, actor.organization_id, actor.user_id, connection_id=provider)
+async def revoke(call: Call, provider: Connected) -> Revoked:
+    """Disconnect your account at a provider, and have its tokens revoked there."""
+    actor, named = call.actor, wire_ids.read(wire_ids.PERSON, provider)
+    gone = await connections.delete_named(call.db, actor.organization_id, actor.user_id, named, provider)
     if gone is None:
         raise NotFound(f"no connection {provider}")
     is_told = await exchange.revoke(call, gone)

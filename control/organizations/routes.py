@@ -118,7 +118,7 @@ async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     One that still has projects, publishers, money or unpaid invoices is kept, and so is a personal one.
     """
     if not await organizations.delete(call.db, organization_id):
-        raise CannotDeleteOrg("it is personal, or still has projects, publishers, money or unpaid invoices")
+        raise CannotDeleteOrg(await organizations.why_kept(call.db, organization_id))
     told = {"organization_id": str(organization_id)}
     await events.emit(call.db, organization_id, "organization.deleted", told)
     return V1Deleted(deleted=organization_id)

@@ -2,12 +2,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from control.api import access, permissions
+from control.api import access, permissions, wire_ids
 from control.api.answers import Created
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
-from control.api.wire_ids import ProjectId, RootProjectId
+from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
 from control.identity import keys, organizations
 from control.projects import store
 from control.projects.models import (
@@ -38,15 +38,24 @@ class ProjectSlugTaken(Refusal):
     status, slug, title = 409, "project-slug-taken", "Project slug already exists"
 
 
-@room.get(access="projects.read", id="list_projects")
+@room.get(access="projects.read", fails=[NotFound], id="list_projects")
 async def index(
-    call: Call, *, limit: Limit = 20, offset: Offset = 0, show_service: bool = False
+    call: Call,
+    *,
+    limit: Limit = 20,
+    offset: Offset = 0,
+    show_service: bool = False,
+    organization_id: RootOrganizationId | None = None,
 ) -> Page[Project]:
-    """List your organization's projects, oldest first.
+    """List the projects of your organization, or of another one of yours, oldest first.
 
     `show_service` adds nothing: there are no service projects.
     """
-    total, rows = await store.page(call.db, call.actor.organization_id, limit, offset)
+    where = call.actor.organization_id
+    if organization_id is not None:
+        there = await access.elsewhere(call.db, call.actor, organization_id, "projects.read")
+        where = there.organization_id
+    total, rows = await store.page(call.db, where, limit, offset)
     return page([store.as_root(row) for row in rows], total, limit, offset)
 
 
@@ -109,7 +118,7 @@ async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown
     """Create a project, in your own organization unless you name another of yours."""
     where = call.actor.organization_id
     if body.org_id is not None:
-        where = (await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")).organization_id
+        where = (await elsewhere(call, body.org_id)).organization_id
     await require_room(call, where)
     project_id = await insert(call, where, body.name, body.slug, body.region)
     call.about(project_id, organization_id=where)
@@ -143,7 +152,7 @@ async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectS
 
     Its own members stay; its keys are revoked, because they act for people of the organization it leaves.
     """
-    there = await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")
+    there = await elsewhere(call, body.org_id)
     await require_organization(call, there.organization_id)
     left = call.actor.organization_id
     if left != there.organization_id:
@@ -173,6 +182,12 @@ async def info(call: Call, project_id: ProjectId) -> V1Info:
     )
 
 
+async def elsewhere(call: Call, organization_id: UUID) -> access.Actor:
+    """Named in a body of ``/v1``, and told in the same spelling if there is none."""
+    named = wire_ids.spell(wire_ids.ORGANIZATION, organization_id)
+    return await access.elsewhere(call.db, call.actor, organization_id, "projects.write", named)
+
+
 async def insert(call: Call, organization_id: UUID, name: str, slug: str | None, region: str) -> UUID:
     await require_organization(call, organization_id)
     try:
@@ -199,7 +214,7 @@ async def tell(call: Call, organization_id: UUID, type: EventType, project_id: U
 async def require_organization(call: Call, organization_id: UUID) -> None:
     """It stays until this transaction ends: nobody deletes an organization under a new project."""
     if not await organizations.lock(call.db, organization_id):
-        raise NotFound(f"no organization {organization_id}")
+        raise NotFound("this organization was deleted just now")
 
 
 def sent(

@@ -12,7 +12,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from control.api.ports import Ports
-from control.publishers import credentials, prices, rules
+from control.publishers import credentials, dust, prices, rules
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.store import Columns, Listed
 from gateway.kit.problem import FieldProblem, Invalid
@@ -68,6 +68,8 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
         pointer = f"body/{'hourly_rate' if body.hourly_rate else 'billing_model'}"
         lists = [one.prices for one in out.listed]
         out.problems += prices.rate_problems(details.get("billing_model"), lists, pointer)
+    said = details.get("endpoints") or []
+    out.problems += dust.problems(ports.settings.networks, out.listed, body, said)
     out.columns = Columns(
         name=body.name or before.name,
         category=category,
@@ -133,7 +135,7 @@ def price_lists(
         after = prices.merged(stored, said, asset["decimals"], problems)
         prices.check_endpoints(endpoints, asset["decimals"], place, problems)
         switches = (known.is_prepaid_enabled, known.is_onchain_enabled) if known else (True, True)
-        out.append(Listed(asset["id"], asset["decimals"], after, *switches))
+        out.append(Listed(asset["id"], asset["decimals"], after, *switches, symbol=asset["symbol"]))
     return out
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from control.api.operation import Call
-from control.publishers import prices, rules, store
+from control.publishers import dust, prices, rules, store
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.plan import Body, Plan, Subject, asset_ids_in, blank, plan
 from control.publishers.prices import Pricing, PricingChange
@@ -73,6 +73,8 @@ async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: P
             raise Invalid([FieldProblem(pointer="body/asset_id", detail=detail)])
         before = subject.listed[position]
         after = repriced(before, body, subject.columns.details.get("billing_model"))
+        if dusty := dust.problems(call.ports.settings.networks, [after], body, ()):
+            raise Invalid(dusty)
         await store.set_pricing(db, publisher_id, position, after)
         said = {name: value for name, value in rules.details(body).items() if name.startswith("token_")}
         details = rules.overlaid(subject.columns.details, said)

@@ -76,7 +76,10 @@ async def gated(
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings, recorder.offered))
         await stack.enter_async_context(looking([pool, base.ledger], http, recorder, loads))
-        yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own)
+        yield Gate(
+            base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own,
+            settings.listen.trusted_proxies,
+        )  # fmt: skip
 
 
 def adoption(pool: Pool) -> Adopt:

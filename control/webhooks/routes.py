@@ -43,10 +43,6 @@ class WebhookDisabled(Refusal):
     status, slug, title = 409, "webhook-disabled", "The webhook is disabled"
 
 
-class DeliveryWaiting(Refusal):
-    status, slug, title = 409, "webhook-delivery-waiting", "The event is on its way"
-
-
 @room.get(access="webhooks.read", id="list_webhooks")
 async def index(call: Call, organization_id: OrganizationId) -> Data[list[Webhook]]:
     """List an organization's webhooks, oldest first."""
@@ -187,7 +183,7 @@ async def show_delivery(
 @room.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
     access="webhooks.write",
-    fails=[NotFound, WebhookDisabled, DeliveryWaiting],
+    fails=[NotFound, WebhookDisabled],
     id="replay_webhook_delivery",
 )
 async def replay(
@@ -195,19 +191,14 @@ async def replay(
 ) -> Created[Data[DeliveryInFull]]:
     """Deliver an event once more, at once.
 
-    The answer is a delivery of its own, under the same `webhook-id`. Refused while the event waits for an
-    attempt at this webhook anyway.
+    The answer is a delivery of its own, under the same `webhook-id`; or, while the event waits for another
+    attempt at this webhook anyway, the delivery that waits, whose attempt is due now.
     """
     await require_enabled(call, organization_id, webhook_id)
-    made = await store.replay(call.db, webhook_id, delivery_id)
-    delivery = await store.delivery(call.db, webhook_id, made or delivery_id)
+    queued = await store.replay(call.db, webhook_id, delivery_id)
+    delivery = None if queued is None else await store.delivery(call.db, webhook_id, queued)
     if delivery is None:
         raise NotFound(f"no delivery {delivery_id}")
-    if made is None:
-        raise DeliveryWaiting(
-            "this event waits for an attempt at this webhook already, at its delivery's next_retry_at; to "
-            "have it now, disable the webhook, enable it again, and replay"
-        )
     return Created(Data(data=delivery))
 
 

@@ -131,8 +131,15 @@ def shown(row: Record) -> dict[str, Any]:
 
 
 async def replay(db: Db, webhook_id: UUID, delivery_id: UUID) -> UUID | None:
-    made: UUID | None = await db.fetchval(SQL.replay, webhook_id, delivery_id)
-    return made
+    """Return the delivery that the event goes out with now: the one that waits for it, or else a new one."""
+    if await db.fetchval(SQL.lock_delivery, webhook_id, delivery_id) is None:
+        return None
+    # The first again, for what a replay of another delivery of this event queued between the two.
+    for statement in (SQL.hasten, SQL.replay, SQL.hasten):
+        found: UUID | None = await db.fetchval(statement, webhook_id, delivery_id)
+        if found is not None:
+            return found
+    return None
 
 
 async def replay_since(

@@ -81,6 +81,16 @@ SELECT number, started_at, milliseconds, response_status, response_body, error_m
 FROM webhook_attempts WHERE delivery_id = $1
 ORDER BY number
 
+-- name: lock_delivery
+-- Of all who replay it at once, each sees what the one before has queued.
+SELECT id FROM webhook_deliveries WHERE webhook_id = $1 AND id = $2 FOR UPDATE
+
+-- name: hasten
+UPDATE webhook_deliveries SET due_at = least(due_at, now())
+WHERE webhook_id = $1 AND state = 'waiting'
+    AND event_id = (SELECT event_id FROM webhook_deliveries WHERE webhook_id = $1 AND id = $2)
+RETURNING id
+
 -- name: replay
 -- Beside the delivery it repeats, which stays as it was. Not while the event is on its way: whoever asks a thousand times
 -- has the receiver told once.

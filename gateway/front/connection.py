@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from gateway.front.arrived import END, AnyRequest, Arrived
 from gateway.front.problems import (
     FULL,
     LATE,
@@ -21,6 +22,7 @@ from gateway.front.problems import (
     printable,
 )
 from gateway.front.serving import Serving
+from gateway.kit.addresses import address_of
 from gateway.kit.body import RequestBroken
 from gateway.kit.problem import problem, respond
 from gateway.metering import metrics
@@ -36,11 +38,21 @@ log = structlog.get_logger(__name__)
 
 
 class Connection(Serving):
-    __slots__ = ("body", "body_bytes", "body_timer", "front", "place", "stall_timer", "strikes")
+    __slots__ = (
+        "address",
+        "body",
+        "body_bytes",
+        "body_timer",
+        "is_between",
+        "place",
+        "stall_timer",
+        "strikes",
+    )
 
     def __init__(self, front: "Front", **settings: Any) -> None:
         super().__init__(front, **settings)
-        self.front = front
+        self.is_between = True
+        """Whether the parser has nothing of a request that it waits for the rest of."""
         self.place: str | None = None
         self.body: StreamReader | None = None
         self.body_bytes = self.strikes = 0
@@ -48,7 +60,8 @@ class Connection(Serving):
         self.stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.place = self.front.take_place(transport.get_extra_info("peername"))
+        peer = transport.get_extra_info("peername")
+        self.place = self.front.take_place(peer)
         if self.place is None:
             metrics.CONNECTIONS_REFUSED.inc()
             self._force_close = True
@@ -56,6 +69,7 @@ class Connection(Serving):
             refused.write(FULL)
             refused.close()
             return
+        self.address = address_of(peer[0] if isinstance(peer, tuple) else "0.0.0.0")  # noqa: S104
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -68,13 +82,21 @@ class Connection(Serving):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        count = self._request_count
+        was_between, self.is_between = self.is_between, False
+        if was_between and self._task_handler is None and not self.is_closing and self.recognise(data):
+            self.is_between = True
+            return
+        count, was_empty = self._request_count, not self._messages
         super().data_received(data)
         if self._request_count != count:
+            is_one = was_empty and self._request_count == count + 1 and data.endswith(END)
+            self.is_between = is_one and self._messages[-1][1] is EMPTY_PAYLOAD and not self._upgraded
             self.begin(data)
-        elif data and not (self._close or self._force_close or self._upgraded):
-            self.go_on(len(data))
-        self.take_if_idle()
+            self.take_if_idle(data if was_between and self.is_between else None)
+        else:
+            if data and not (self._close or self._force_close or self._upgraded):
+                self.go_on(len(data))
+            self.take_if_idle()
 
     def begin(self, data: bytes) -> None:
         """A head is complete."""
@@ -193,6 +215,9 @@ class Connection(Serving):
         return answer
 
 
-def close_after(request: web.BaseRequest) -> None:
+def close_after(request: AnyRequest) -> None:
     """Let the answer say that this connection ends with it."""
-    request._message = request._message._replace(should_close=True)
+    if isinstance(request, Arrived):
+        request.keep_alive = False
+    else:
+        request._message = request._message._replace(should_close=True)

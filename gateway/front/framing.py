@@ -10,7 +10,9 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11
+
+from gateway.front.arrived import AnyRequest, Arrived
 
 # RFC 3986 section 3.2.2: a name, an IPv4 address or a bracketed IPv6 address, and a port.
 HOST = re.compile(
@@ -20,11 +22,11 @@ TARGET = re.compile(r"/[!-~]*", re.ASCII)
 VERSIONS = (HttpVersion10, HttpVersion11)
 
 
-def flaw(request: web.BaseRequest) -> str | None:
+def flaw(request: AnyRequest) -> str | None:
     """Why nobody may act on this request, or None."""
     headers, target = request.headers, request.raw_path
     # Not the property: that would be kept, and the answer to a version that does not exist be in it.
-    version = request._version
+    version = request.version if isinstance(request, Arrived) else request._version
     if version not in VERSIONS:
         return "the version of HTTP must be 1.0 or 1.1"
     if "#" in target or not TARGET.fullmatch(target):
@@ -36,7 +38,7 @@ def flaw(request: web.BaseRequest) -> str | None:
     return None
 
 
-def flaw_of_encoding(request: web.BaseRequest) -> str | None:
+def flaw_of_encoding(request: AnyRequest) -> str | None:
     headers = request.headers
     if request.version != HttpVersion11:
         return "Transfer-Encoding has no meaning in HTTP/1.0"

@@ -15,6 +15,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from multidict import CIMultiDict
 
+from gateway.front.arrived import AnyRequest, Arrived
 from gateway.kit.problem import Problem
 
 if TYPE_CHECKING:
@@ -25,11 +26,42 @@ JOINED_BYTES_MAX = 1 << 16
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
-class Reply:
-    __slots__ = ("connection", "fields", "has_body", "is_chunked", "keep_alive", "left", "request", "status")
+class Lines:
+    """The fields of an answer as they are written, without what the gateway writes for itself."""
 
-    def __init__(self, request: web.BaseRequest, status: int, reason: str, headers: CIMultiDict[str]) -> None:
-        """``headers`` are the reply's from here on."""
+    __slots__ = ("has_date", "length", "text")
+
+    def __init__(self, headers: CIMultiDict[str]) -> None:
+        """``headers`` are its own from here on."""
+        self.length = headers.get("Content-Length")
+        for name in OWN:
+            headers.popall(name, None)
+        self.has_date = "Date" in headers
+        fields = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        self.text = "".join(fields)
+        # As many line ends as were put there: no value brought one of its own.
+        if self.text.count("\n") != len(fields) or self.text.count("\r") != len(fields):
+            raise ValueError("a header has a line end in it")
+
+
+class Reply:
+    __slots__ = (
+        "connection",
+        "has_body",
+        "is_chunked",
+        "keep_alive",
+        "left",
+        "length",
+        "request",
+        "status",
+        "text",
+    )
+
+    def __init__(
+        self, request: AnyRequest, status: int, reason: str, headers: CIMultiDict[str] | Lines, more: str = ""
+    ) -> None:
+        """``more`` are further fields, with their line ends, of which the gateway knows what is in them."""
+        lines = headers if isinstance(headers, Lines) else Lines(headers)
         self.request = request
         self.connection = cast("Connection", request.protocol)
         self.status = status
@@ -38,43 +70,40 @@ class Reply:
         self.left: int | None = None
         """Bytes that the head promised and that were not written yet; None where it promised none."""
         self.keep_alive = request.keep_alive and not self.connection.is_closing
-        length = headers.get("Content-Length")
-        for name in OWN:
-            headers.popall(name, None)
-        self.fields = [f"HTTP/1.1 {status} {reason}", *map(": ".join, headers.items())]
-        if "Date" not in headers:
-            self.fields.append(date(int(time.time())))
-        self.frame(length)
+        day = "" if lines.has_date else date(int(time.time()))
+        self.text = f"HTTP/1.1 {status} {reason}\r\n{lines.text}{more}{day}"
+        if "\r" in reason or "\n" in reason:
+            raise ValueError("a reason has a line end in it")
+        self.length = lines.length
+        if self.has_body and lines.length is not None:
+            self.left = int(lines.length)
+        else:
+            self.frame()
 
-    def frame(self, length: str | None) -> None:
+    def frame(self) -> None:
+        """Where the head does not say how long the body is."""
         if not self.has_body:
             self.left = 0
-            if length is not None and self.status != 204:
-                # What a GET would have had.
-                self.fields.append(f"Content-Length: {length}")
-        elif length is not None:
-            self.left = int(length)
         elif self.request.version >= HttpVersion11:
             self.is_chunked = True
         else:
             self.keep_alive = False
 
     def head(self) -> bytes:
-        fields = self.fields
         if self.has_body and self.left is not None:
-            fields.append(f"Content-Length: {self.left}")
+            framing = f"Content-Length: {self.left}\r\n"
         elif self.is_chunked:
-            fields.append("Transfer-Encoding: chunked")
+            framing = "Transfer-Encoding: chunked\r\n"
+        elif not self.has_body and self.length is not None and self.status != 204:
+            # What a GET would have had.
+            framing = f"Content-Length: {self.length}\r\n"
+        else:
+            framing = ""
         if not self.keep_alive:
-            fields.append("Connection: close")
-        elif self.request.version < HttpVersion11:
-            fields.append("Connection: keep-alive")
-        fields.append("\r\n")
-        text = "\r\n".join(fields)
-        # As many line ends as were put between the fields: no value brought one of its own.
-        if text.count("\n") != len(fields) or text.count("\r") != len(fields):
-            raise ValueError("a header has a line end in it")
-        return text.encode(errors="surrogateescape")
+            framing += "Connection: close\r\n"
+        elif self.request.version is not HttpVersion11 and self.request.version < HttpVersion11:
+            framing += "Connection: keep-alive\r\n"
+        return f"{self.text}{framing}\r\n".encode(errors="surrogateescape")
 
     def send_whole(self, body: bytes) -> None:
         """All of it at once. What the caller does not take at once waits in the connection."""
@@ -139,20 +168,31 @@ OWN = ("Content-Length", "Transfer-Encoding", "Connection")
 
 @lru_cache(maxsize=2)
 def date(second: int) -> str:
-    return f"Date: {formatdate(second, usegmt=True)}"
+    return f"Date: {formatdate(second, usegmt=True)}\r\n"
 
 
-def refuse(request: web.BaseRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
+def refuse(request: AnyRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
     """Answer with a problem. Where an answer has begun there is no other: then its connection ends."""
+    body = problem.model_dump_json(exclude_none=True).encode()
+    return refuse_with(request, problem.status, refusing(headers), body)
+
+
+def refusing(headers: CIMultiDict[str]) -> Lines:
     headers["Content-Type"] = "application/problem+json"
     headers.setdefault("Server", "farebox")
-    reply = Reply(request, problem.status, REASONS.get(problem.status, ""), headers)
-    if reply.connection.has_answered or request.writer.output_size:
+    return Lines(headers)
+
+
+def refuse_with(request: AnyRequest, status: int, lines: Lines, body: bytes, more: str = "") -> Reply:
+    """As ``refuse``, with what is written already. ``more`` are fields that the gateway adds."""
+    reply = Reply(request, status, REASONS.get(status, ""), lines, more)
+    has_begun = request.has_begun if isinstance(request, Arrived) else request.writer.output_size > 0
+    if reply.connection.has_answered or has_begun:
         reply.keep_alive = False
         if request.transport is not None:
             request.transport.abort()
         return reply
     # Who does not wait for its refusal is no error.
     with suppress(ConnectionError):
-        reply.send_whole(problem.model_dump_json(exclude_none=True).encode())
+        reply.send_whole(body)
     return reply

@@ -11,12 +11,14 @@ import structlog
 from aiohttp import HttpVersion10, web
 
 from config.settings import Listen
+from gateway.front.arrived import Arrived, Headings
 from gateway.front.connection import Connection, close_after
 from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
 from gateway.front.reply import Reply
-from gateway.kit.addresses import unit
+from gateway.kit.addresses import address_of, unit
 from gateway.kit.problem import respond
+from gateway.kit.proxies import is_trusted
 from gateway.metering import metrics
 
 HEADER_BYTES_MAX = 1 << 16
@@ -28,6 +30,9 @@ PARTING_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Reply]]
+IsCall = Callable[[str, str], bool]
+"""Whether a method and a path are a call's."""
+Call = Callable[[Arrived], Awaitable[web.StreamResponse | Reply]]
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +44,14 @@ QUIET.setLevel(logging.CRITICAL)
 class Front(web.Server):
     """Give it to ``loop.create_server``; it answers what cannot be read and hands the rest to ``handler``."""
 
-    def __init__(self, handler: Handler, listen: Listen, request_factory: Any = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        listen: Listen,
+        request_factory: Any = None,
+        calls: tuple[IsCall, Call] | None = None,
+    ) -> None:
+        """``calls`` are served without making aiohttp's kind of request of them, but for WebSockets."""
         super().__init__(
             # aiohttp passes on what it is given, and the connection knows both kinds of answer.
             cast(Any, self.answer),
@@ -52,6 +64,8 @@ class Front(web.Server):
             max_line_size=HEADER_BYTES_MAX,
         )
         self.handler = handler
+        self.is_call, self.call = calls or (never, nobody)
+        self.headings = Headings()
         self.listen = listen
         self.places: dict[str, int] = {}
         self.taken = 0
@@ -76,11 +90,16 @@ class Front(web.Server):
         """Whose place it is, to be given back; None when there is none."""
         whose = unit(peer[0]) if isinstance(peer, tuple) else "?"
         own = self.places.get(whose, 0)
-        if self.taken >= self.listen.connections_max or own >= self.listen.connections_per_address_max:
+        is_one_too_many = own >= self.listen.connections_per_address_max and not self.is_proxy(peer)
+        if self.taken >= self.listen.connections_max or is_one_too_many:
             return None
         self.places[whose] = own + 1
         self.taken += 1
         return whose
+
+    def is_proxy(self, peer: Any) -> bool:
+        """Its connections are many callers'."""
+        return isinstance(peer, tuple) and is_trusted(address_of(peer[0]), self.listen.trusted_proxies)
 
     def give_place(self, whose: str) -> None:
         self.taken -= 1
@@ -135,3 +154,12 @@ class Front(web.Server):
 
 async def at_once(answer: web.StreamResponse) -> web.StreamResponse:
     return answer
+
+
+def never(method: str, path: str) -> bool:
+    """There are no calls here."""
+    return False
+
+
+async def nobody(arrived: Arrived) -> web.StreamResponse | Reply:
+    raise AssertionError("asked only for calls")

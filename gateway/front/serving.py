@@ -5,16 +5,23 @@ answer costs. Its parser, its connection and its responses are used as they are.
 """
 
 import asyncio
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, _ErrInfo
 
+from gateway.front.arrived import Arrived, Heading
+from gateway.front.framing import flaw
 from gateway.front.reply import Reply
 from gateway.kit.problem import Refusal
+
+if TYPE_CHECKING:
+    from gateway.front.connection import Connection
+    from gateway.front.server import Front
 
 LINGER_SECONDS = 10.0
 
@@ -22,10 +29,11 @@ log = structlog.get_logger(__name__)
 
 
 class Serving(RequestHandler):
-    __slots__ = ("has_answered", "head_timer")
+    __slots__ = ("front", "has_answered", "head_timer")
 
-    def __init__(self, manager: web.Server, **settings: Any) -> None:
-        super().__init__(manager, **settings)
+    def __init__(self, front: "Front", **settings: Any) -> None:
+        super().__init__(front, **settings)
+        self.front = front
         self.has_answered = False
         """Whether the answer to the request that is served has begun."""
         self.head_timer: asyncio.TimerHandle | None = None
@@ -38,19 +46,76 @@ class Serving(RequestHandler):
     async def start(self) -> None:
         """Called by aiohttp for each connection. Nothing waits here: see ``take``."""
 
-    def take_if_idle(self) -> None:
-        if self._messages and self._task_handler is None:
-            self.take()
+    def recognise(self, data: bytes) -> bool:
+        """Serve a call whose fields are known, where nothing is under way and ``data`` is all of it."""
+        found = self.front.headings.recognise(data)
+        if found is None:
+            return False
+        method, target, heading = found
+        arrived = Arrived(cast("Connection", self), method, target, HttpVersion11, heading)
+        if not self.front.is_call(method, arrived.path):
+            return False
+        self._request_count += 1
+        self._task_handler = self._loop.create_task(self.answer(arrived))
+        return True
 
-    def take(self) -> None:
-        """Serve the next request."""
+    def take_if_idle(self, data: bytes | None = None) -> None:
+        if self._messages and self._task_handler is None:
+            self.take(data)
+
+    def take(self, data: bytes | None) -> None:
+        """Serve the next request. ``data`` is all that came of it, where that is certain."""
         message, body = self._messages.popleft()
-        self._task_handler = self._loop.create_task(self.serve(message, body))
+        arrived = None if isinstance(message, _ErrInfo) else self.call_of(message, body)
+        if arrived is None:
+            self._task_handler = self._loop.create_task(self.serve(message, body))
+        else:
+            if data is not None:
+                self.front.headings.learn(data, arrived)
+            self._task_handler = self._loop.create_task(self.answer(arrived))
         # Room for one more that was sent ahead.
         if self._parser is not None:
             self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
             self._resume_reading_if_drained()
+
+    def call_of(self, message: RawRequestMessage, body: StreamReader) -> Arrived | None:
+        """None for what aiohttp's kind of request is needed for, and for what nobody may act on."""
+        if message.upgrade or not self.front.is_call(message.method, message.path.partition("?")[0]):
+            return None
+        arrived = Arrived(
+            cast("Connection", self), message.method, message.path, message.version, Heading(message.headers),
+            body,
+        )  # fmt: skip
+        arrived.keep_alive = not message.should_close
+        return None if flaw(arrived) else arrived
+
+    async def answer(self, arrived: Arrived) -> None:
+        """Serve a call, whose answer is written when it returns."""
+        front = self.front
+        is_kept = self.has_answered = False
+        # aiohttp ends these when the connection is lost, or the process is to end.
+        self._current_request, self._request_in_progress = cast(Any, arrived), True
+        if front.is_draining:
+            arrived.keep_alive = False
+        try:
+            is_kept = bool((await front.call(arrived)).keep_alive)
+            if not arrived.content.is_eof():
+                await self.linger(arrived.content)
+        except ConnectionError:
+            # The caller is gone, or got half of an answer.
+            is_kept = False
+        except asyncio.CancelledError:
+            self.force_close()
+            raise
+        except Exception:
+            log.exception("connection.failed")
+            is_kept = False
+        finally:
+            self._current_request, self._request_in_progress, self._task_handler = None, False, None
+            if self._handler_waiter is not None:
+                self._handler_waiter.set_result(None)
+        self.go_on_or_end(is_kept=is_kept)
 
     async def serve(self, message: Any, body: StreamReader) -> None:
         own = self._task_handler

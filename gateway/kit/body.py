@@ -7,6 +7,7 @@ from typing import IO
 
 from aiohttp import HttpVersion11, web
 
+from gateway.front.arrived import Arrived
 from gateway.kit.problem import Refusal
 
 # Kept in memory up to here; a larger body that must be hashed first goes to disk.
@@ -25,7 +26,7 @@ class RequestBroken(Refusal):
 class RequestBody:
     """Implements ``gateway.types.Body`` on aiohttp's stream. Close it when the call is over."""
 
-    def __init__(self, request: web.BaseRequest, bytes_max: int) -> None:
+    def __init__(self, request: Arrived, bytes_max: int) -> None:
         self.request = request
         self.bytes_max = bytes_max
         self.kept: IO[bytes] | None = None
@@ -85,3 +86,25 @@ class RequestBody:
     def close(self) -> None:
         if self.kept is not None:
             self.kept.close()
+
+
+class NoBody:
+    """Of a request that has none, and so of all of them."""
+
+    length = 0
+    is_whole = True
+    sha256 = hashlib.sha256().digest()
+
+    async def digest(self) -> bytes:
+        return self.sha256
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        none: tuple[bytes, ...] = ()
+        for chunk in none:
+            yield chunk
+
+    def close(self) -> None:
+        """Nothing was kept."""
+
+
+NO_BODY = NoBody()

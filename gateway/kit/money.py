@@ -31,6 +31,11 @@ def to_atomic_down(text: str, decimals: int) -> int:
 
 
 @lru_cache(maxsize=4096)
+def with_symbol(atomic: int, decimals: int, symbol: str) -> str:
+    return f"{to_text(atomic, decimals)} {symbol}"
+
+
+@lru_cache(maxsize=4096)
 def to_text(atomic: int, decimals: int) -> str:
     """``to_text(490000, 6)`` is "0.49"; the inverse of ``to_atomic``, and it shows negative amounts too."""
     sign, digits = ("-" if atomic < 0 else ""), str(abs(atomic)).rjust(decimals + 1, "0")

@@ -59,8 +59,23 @@ class Impatient(Connection):
 class Bounded(Pool):
     """A pool whose every wait has an end."""
 
+    # asyncpg's own.
+    _queue: Any
+    _generation: int
+    _closing: bool
+
     def acquire(self, *, timeout: float | None = None) -> "PoolAcquireContext[Any]":
         return super().acquire(timeout=ACQUIRE_SECONDS if timeout is None else timeout)
+
+    async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's signature
+        # asyncpg's own makes a timer and a task for it, which cost more than a statement's way to the server.
+        if not self._closing and not self._queue.empty():
+            holder = self._queue.get_nowait()
+            if holder.is_connected() and holder._generation == self._generation:
+                holder._timeout = timeout
+                return await holder.acquire()
+            self._queue.put_nowait(holder)
+        return await super()._acquire(timeout)  # type: ignore[misc]
 
     async def release(
         self,
@@ -68,12 +83,28 @@ class Bounded(Pool):
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - asyncpg's signature
     ) -> None:
+        if self.is_fit(connection):
+            holder = connection._holder
+            connection._con._on_release()
+            holder._release()
+            holder._setup_inactive_callback()
+            return
         try:
             await super().release(connection, timeout=RELEASE_SECONDS if timeout is None else timeout)
         except TimeoutError:
             # It is closed, and what its statement said stands. The others may be as dead, and each would take
             # its time to find out.
             await self.expire_connections()
+
+    def is_fit(self, connection: Any) -> bool:
+        """Whether a connection can be used again as it is: nothing runs on it or is to be undone."""
+        inner = getattr(connection, "_con", None)
+        if inner is None or inner.is_closed() or connection._holder._pool is not self:
+            return False
+        holder, protocol = connection._holder, inner._protocol
+        is_idle = not (protocol._is_cancelling() or inner.is_in_transaction())
+        is_young = holder._generation == self._generation and protocol.queries_count < holder._max_queries
+        return is_idle and is_young and not inner.get_reset_query()
 
     async def close(self) -> None:
         # When time is up, asyncpg cuts what is left.

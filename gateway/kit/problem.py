@@ -35,6 +35,8 @@ class Refusal(Exception):
     headers: Mapping[str, str] = {}
     outcome: ClassVar[Outcome | None] = None
     """What the usage row of a call says that ended this way."""
+    shared: dict[str, Any] | None = None
+    """What was worked out for all who are told the same."""
 
     @classmethod
     def type_uri(cls) -> str:
@@ -42,6 +44,10 @@ class Refusal(Exception):
 
     def problem(self) -> Problem:
         return problem(self.status, self.slug, self.title, str(self))
+
+    def written(self) -> bytes:
+        """The body of the answer."""
+        return self.problem().model_dump_json(exclude_none=True).encode()
 
 
 class NotFound(Refusal):

@@ -3,6 +3,7 @@
 import json
 import operator
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +30,7 @@ OUTAGES = (
 PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
 SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off"
 
+SEPARATOR = "\x1f"
 NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -75,6 +77,23 @@ async def speak_python(connection: Connection) -> None:
     )
     await connection.execute(pools.SESSION)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+def listed(values: Iterable[object]) -> str:
+    """Ids or numbers, None among them, for ``$1::text::uuid[]``: asyncpg asks of each in a list whether it is
+    one itself, and that takes longer than the statement.
+    """
+    return "{" + ",".join(["NULL" if one is None else str(one) for one in values]) + "}"
+
+
+def joined(values: Sequence[str]) -> str:
+    """Texts for ``string_to_array($1, chr(31))``. Nothing that a caller sends has got a control character so
+    far.
+    """
+    text = SEPARATOR.join(values)
+    if text.count(SEPARATOR) != len(values) - 1:
+        raise ValueError("a text has the character in it that is to stand between them")
+    return text
 
 
 def digits(amount: int) -> str:

@@ -49,6 +49,8 @@ def of(headers: CIMultiDictProxy[str], call_id: UUID, sampler: Sampler | None) -
     Without a sampler nothing is recorded here, and a call that brings no trace gets none: a flag that says
     "not sampled" would keep its upstream from sampling for itself.
     """
+    if sampler is None and PARENT not in headers:
+        return None
     given = headers.getall(PARENT, ())
     # No other call has these bits, and the variant among them keeps them from being all zero.
     span_id = call_id.hex[16:]

@@ -38,6 +38,16 @@ def of_networks(networks: Sequence[Network]) -> Mapping[UUID, Asset]:
     return {asset.id: asset for asset in assets}
 
 
+def price_minimums(networks: Sequence[Network]) -> Mapping[UUID, int]:
+    """The least that is paid on chain, in atomic units of the assets that have such a bound."""
+    return {
+        asset_id(network.id, one.address): one.least
+        for network in networks
+        for one in network.assets
+        if one.least
+    }
+
+
 class AssetChanged(Exception):
     """The settings contradict what money was booked in; the text is a sentence for the operator."""
 

@@ -18,8 +18,20 @@ from asyncpg import Record
 from gateway.kit.groups import Group
 from gateway.kit.sql import OUTAGES, Db, Pool, Statements
 from gateway.kit.tasks import Crew
-from gateway.kit.values import dataclass
 from gateway.ledger import promoted, telling
+from gateway.ledger.batches import (
+    OPEN,
+    PROMOTED,
+    SHORT,
+    Opening,
+    Posting,
+    Verdict,
+    bonds,
+    columns_of,
+    flat,
+    texts_of,
+    verdict,
+)
 from gateway.ledger.promoted import Promoted
 
 SQL = Statements(__file__)
@@ -27,78 +39,6 @@ SQL = Statements(__file__)
 # A PostgreSQL that crashed is back sooner.
 PATIENCE_SECONDS = 5
 
-Obstacle: TypeAlias = Literal["short", "repeated", "per_call", "per_day", "total", "promoted"]
-"""Too little money, a key that another call has, or the cap that was reached. Of ``promoted`` nobody hears
-but ``Holds``: such a call goes another way.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A hold to be opened: at most ``amount`` from what the owner has to spend, to the payee."""
-
-    call_id: UUID
-    owner_id: UUID
-    payee_id: UUID
-    asset_id: UUID
-    amount: int
-    key_id: UUID | None = None
-    """The API key, if it has caps."""
-    name: str | None = None
-    """The idempotency key, if it has one: no two calls of an owner are open or charged under the same."""
-    digest: bytes | None = None
-    """SHA-256 of the request that ``name`` stands for."""
-
-    @property
-    def is_bound(self) -> bool:
-        return self.key_id is not None or self.name is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a hold was opened. ``cap`` and ``remaining`` are millionths, of the cap that was reached."""
-
-    obstacle: Obstacle | None = None
-    cap: int = 0
-    remaining: int = 0
-
-    @property
-    def is_open(self) -> bool:
-        return self.obstacle is None
-
-
-OPEN = Verdict()
-SHORT = Verdict("short")
-PROMOTED = Verdict("promoted")
-
-
-@dataclass(frozen=True, slots=True)
-class Posting:
-    """What a call did cost, and what its usage row says."""
-
-    call_id: UUID
-    spent: int
-    fee: int
-    """The part of ``spent`` that is the platform's."""
-    description: str
-    publisher_id: UUID
-    method: str
-    path: str
-    status: int
-    is_partial: bool = False
-    """Whether it is less than what was counted against the caps of an API key."""
-    alert_below: int = 0
-    """Write an event when this charge takes the owner's balance below it."""
-
-    @property
-    def columns(self) -> tuple[object, ...]:
-        return (
-            self.call_id, self.spent, self.fee, self.description, self.publisher_id, self.method,
-            self.path, self.status,
-        )  # fmt: skip
-
-
-Columns: TypeAlias = tuple[list[UUID], list[UUID], list[UUID], list[UUID], list[int], timedelta]
 Ask: TypeAlias = Callable[[Sequence[Opening]], Awaitable[dict[UUID, Verdict]]]
 
 
@@ -169,12 +109,13 @@ class Holds:
         return {row["call_id"]: OPEN for row in await self.pool.fetch(SQL.opened, call_ids)}
 
     async def try_open(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
+        columns = columns_of(batch)
         if any(one.is_bound for one in batch):
-            rows = await self.pool.fetch(SQL.open_bound, *columns(batch, self.lifetime), *bonds(batch))
+            rows = await self.pool.fetch(SQL.open_bound, *flat(columns), self.lifetime, *bonds(batch))
             verdicts = {row["call_id"]: verdict(row) for row in rows}
             await self.tell_reached(batch, rows)
         else:
-            rows = await self.pool.fetch(SQL.open, *columns(batch, self.lifetime))
+            rows = await self.pool.fetch(SQL.open, *flat(columns), self.lifetime)
             verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
             verdicts |= {row["call_id"]: PROMOTED if row["is_promoted"] else OPEN for row in rows}
         if others := [one for one in batch if verdicts[one.call_id] == PROMOTED]:
@@ -183,7 +124,7 @@ class Holds:
         return verdicts
 
     async def try_open_promoted(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
-        rows = await self.promoted.open(*columns(batch, self.lifetime), *bonds(batch))
+        rows = await self.promoted.open(*columns_of(batch), self.lifetime, *bonds(batch))
         await self.tell_reached(batch, rows)
         return {row["call_id"]: verdict(row) for row in rows}
 
@@ -202,12 +143,12 @@ class Holds:
         posted = set(closed)
         if late := [one for one in batch if one.call_id not in closed]:
             # Void, or posted by a commit that nobody heard of.
-            asked = [one.call_id for one in late], [one.spent for one in late]
+            asked = texts_of(late)[:2]
             posted |= {row["call_id"] for row in await self.pool.fetch(SQL.posted, *asked)}
         return [one.call_id in posted for one in batch]
 
     async def charge(self, statement: str, batch: Sequence[Posting]) -> Sequence[Record]:
-        values = tuple(zip(*[one.columns for one in batch], strict=True))
+        values = texts_of(batch)
         if not any(one.is_partial for one in batch):
             return await self.pool.fetch(statement, *values)
         async with self.pool.acquire() as connection, connection.transaction():
@@ -229,25 +170,6 @@ class Holds:
             self.postings, self.partial_postings, self.promoted_postings, self.voidings,
         ):  # fmt: skip
             await group.close()
-
-
-def columns(batch: Sequence[Opening], lifetime: timedelta) -> Columns:
-    return (
-        [one.call_id for one in batch],
-        [one.owner_id for one in batch],
-        [one.payee_id for one in batch],
-        [one.asset_id for one in batch],
-        [one.amount for one in batch],
-        lifetime,
-    )
-
-
-def bonds(batch: Sequence[Opening]) -> tuple[list[UUID | None], list[str | None], list[bytes | None]]:
-    return [one.key_id for one in batch], [one.name for one in batch], [one.digest for one in batch]
-
-
-def verdict(row: Record) -> Verdict:
-    return OPEN if row["is_open"] else Verdict(row["obstacle"], row["cap"] or 0, row["remaining"] or 0)
 
 
 def unsure(

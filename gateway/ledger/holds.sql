@@ -4,7 +4,7 @@ WITH asked AS (
         SELECT id FROM accounts
         WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'funded'
     ) AS payer_id
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[])
+    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::numeric[])
         WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, place)
 ), locked AS (
     -- In id order, so that two batches never wait in a circle; NO KEY, so that rows which refer to an account
@@ -40,7 +40,7 @@ WITH asked AS (
         SELECT id FROM accounts
         WHERE accounts.owner_id = asked.owner_id AND accounts.asset_id = asked.asset_id AND kind = 'funded'
     ) AS payer_id
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::numeric[], $7::uuid[], $8::text[], $9::bytea[])
+    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::numeric[], $7::uuid[], $8::text[], $9::bytea[])
         WITH ORDINALITY AS asked (call_id, owner_id, payee_id, asset_id, amount, key_id, name, digest, place)
 ), repeated AS (
     SELECT asked.call_id FROM asked JOIN idempotency_keys AS known
@@ -163,8 +163,8 @@ DELETE FROM idempotency_keys WHERE call_id IN (
 -- An open hold is one that is neither posted nor void: said like this, it is looked up by its call and not among all
 -- that are open, which an index for the sweeper has.
 WITH asked AS (
-    SELECT * FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::text[], $5::uuid[], $6::text[], $7::text[],
-        $8::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
+    SELECT * FROM unnest($1::text::uuid[], $2::text::numeric[], $3::text::numeric[], string_to_array($4, chr(31)),
+        $5::text::uuid[], string_to_array($6, chr(31)), string_to_array($7, chr(31)), $8::text::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
 ), closed AS (
     UPDATE holds SET state = 'posted', spent = asked.spent
     FROM asked
@@ -207,14 +207,14 @@ FROM closed JOIN changed ON changed.id = closed.payer_id
 
 -- name: posted
 -- Asked again after a commit that nobody heard of: what it did.
-SELECT asked.call_id FROM unnest($1::uuid[], $2::numeric[]) AS asked (call_id, spent)
+SELECT asked.call_id FROM unnest($1::text::uuid[], $2::text::numeric[]) AS asked (call_id, spent)
     JOIN holds ON holds.call_id = asked.call_id AND holds.spent = asked.spent
 
 -- name: give_back
 -- In the transaction of ``post`` and before it, what calls of capped keys did not spend after all.
 WITH closing AS (
     SELECT holds.key_id, counted_on, holds.counted - counted_millionths(asked.spent, decimals) AS counted
-    FROM unnest($1::uuid[], $2::numeric[]) AS asked (call_id, spent)
+    FROM unnest($1::text::uuid[], $2::text::numeric[]) AS asked (call_id, spent)
         JOIN holds ON holds.call_id = asked.call_id AND state NOT IN ('posted', 'void') AND key_id IS NOT NULL
         JOIN assets ON assets.id = holds.asset_id
     FOR NO KEY UPDATE OF holds

@@ -170,8 +170,9 @@ FROM asked
 -- As ``post`` of ``holds``, for holds that draw on promotional money: it pays first, and what it does not pay the funded
 -- account does.
 WITH asked AS (
-    SELECT * FROM unnest($1::uuid[], $2::numeric[], $3::numeric[], $4::text[], $5::uuid[], $6::text[], $7::text[],
-        $8::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
+    SELECT * FROM unnest($1::text::uuid[], $2::text::numeric[], $3::text::numeric[], string_to_array($4, chr(31)),
+        $5::text::uuid[], string_to_array($6, chr(31)), string_to_array($7, chr(31)), $8::text::integer[])
+        AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
 ), closed AS (
     UPDATE holds SET state = 'posted', spent = asked.spent
     FROM asked

@@ -4,10 +4,10 @@ A charge of a prepaid call writes its own; see ``holds.sql``.
 """
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from operator import index
 from uuid import UUID
 
-from gateway.kit.sql import Db, Statements
+from gateway.kit.sql import Db, Statements, joined, listed
 from gateway.kit.values import dataclass
 from gateway.types import Outcome, Rail
 
@@ -29,11 +29,21 @@ class Usage:
     cost: int = 0
 
 
-COLUMNS = attrgetter(*Usage.__slots__)
-
-
 async def record(db: Db, events: Sequence[Usage]) -> None:
-    await db.execute(SQL.record, *zip(*map(COLUMNS, events), strict=True))
+    await db.execute(
+        SQL.record,
+        listed([one.call_id for one in events]),
+        listed([one.publisher_id for one in events]),
+        listed([one.organization_id for one in events]),
+        joined([one.payer or "" for one in events]),
+        joined([one.rail for one in events]),
+        joined([one.method for one in events]),
+        joined([one.path for one in events]),
+        joined([one.outcome for one in events]),
+        listed([one.status for one in events]),
+        listed([one.asset_id for one in events]),
+        listed([index(one.cost) for one in events]),
+    )
 
 
 async def add_offers(db: Db, offers: Mapping[UUID, int]) -> None:

@@ -13,11 +13,11 @@ from time import perf_counter_ns
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
-from aiohttp import web
 from prometheus_client import Counter
 
+from gateway.front.arrived import Arrived
 from gateway.kit import trace
-from gateway.kit.money import to_text
+from gateway.kit.money import with_symbol
 from gateway.kit.trace import Sampler
 from gateway.metering import metrics
 from gateway.metering.tallies import Tallies
@@ -30,6 +30,7 @@ PATH_CHARACTERS_MAX = 512
 NAMES_MAX = 10_000
 
 THOUSAND = repeat(1000)
+CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
 Line: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[Mapping[str, Any]], None]
@@ -69,22 +70,22 @@ class Reporter:
         self.calls: dict[tuple[str, str, str, str], Any] = {}
         self.tallies = Tallies()
 
-    def begin(self, call_id: UUID, request: web.BaseRequest) -> Watch:
+    def begin(self, call_id: UUID, request: Arrived) -> Watch:
         sampler = None if self.spans is None else self.spans.sampler
         own_trace = trace.of(request.headers, call_id, sampler)
         self.tallies.begun()
-        return Watch(call_id, request.method, request.rel_url.raw_path, own_trace, self.tallies.count)
+        return Watch(call_id, request.method, request.path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
         ended = perf_counter_ns()
-        spent = watch.durations(ended)
-        self.count(watch)
+        spent, outcome = watch.durations(ended), watch.outcome
+        self.count(watch, outcome)
         self.tallies.time(watch.stages, spent, is_socket=watch.is_socket)
         self.tallies.ended()
         is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
         if self.write is None and not is_traced and watch.error is None:
             return
-        line = line_of(watch, spent)
+        line = line_of(watch, spent, outcome)
         if watch.error is not None:
             self.failed(line)
         elif self.write is not None:
@@ -92,9 +93,9 @@ class Reporter:
         if self.spans is not None and is_traced:
             self.spans.export(watch, sum(spent) / 1e9, line)
 
-    def count(self, watch: Watch) -> None:
-        status = "none" if watch.status is None else f"{watch.status // 100}xx"
-        key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
+    def count(self, watch: Watch, outcome: str) -> None:
+        status = CLASSES.get(watch.status) or "none"
+        key = (self.label_of(watch), watch.rail or "none", outcome, status)
         counter = self.calls.get(key)
         if counter is None:
             counter = self.calls[key] = metrics.CALLS.labels(*key)
@@ -124,7 +125,7 @@ class Reporter:
         self.tallies.flush()
 
 
-def line_of(watch: Watch, spent: Sequence[int]) -> Line:
+def line_of(watch: Watch, spent: Sequence[int], outcome: str | None = None) -> Line:
     """What there is to say; what is not known of the call is left out. ``spent`` is its ``durations``."""
     line: Line = {
         "timestamp": datetime.now(UTC),
@@ -133,7 +134,7 @@ def line_of(watch: Watch, spent: Sequence[int]) -> Line:
         "call_id": watch.call_id,
         "method": watch.method,
         "path": plain(watch.path[:PATH_CHARACTERS_MAX]),
-        "outcome": watch.outcome,
+        "outcome": outcome or watch.outcome,
     }
     if watch.first_call_id is not None:
         line["first_call_id"] = watch.first_call_id
@@ -180,7 +181,7 @@ def add_money(line: Line, receipt: Receipt) -> None:
     asset = receipt.asset
     if asset is None or receipt.cost is None:
         return
-    line["charged"] = f"{to_text(receipt.cost, asset.decimals)} {asset.symbol}"
+    line["charged"] = with_symbol(receipt.cost, asset.decimals, asset.symbol)
     # As text: many readers of JSON take a number of more than 53 bits for another one.
     line["charged_atomic"] = str(receipt.cost)
     line["network"] = asset.network

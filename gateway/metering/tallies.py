@@ -40,7 +40,8 @@ class Tallies:
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         self.counted[counter] = self.counted.get(counter, 0) + amount
-        self.flush_soon()
+        if self.timer is None:
+            self.flush_soon()
 
     def time(self, stages: tuple[str, ...], spent: Sequence[int], *, is_socket: bool) -> None:
         """What each stage took. A conversation's last one has no latency."""
@@ -53,7 +54,6 @@ class Tallies:
         if rows is None:
             rows = self.rows[stages] = []
         rows.append(spent)
-        self.flush_soon()
 
     def flush_soon(self) -> None:
         if self.timer is None:

@@ -5,11 +5,10 @@ far it came, whose it was and what it cost.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import chain
+from dataclasses import replace
 from operator import sub
 from time import perf_counter_ns
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -34,21 +33,8 @@ COUNTERS: dict[tuple[str, str, str], Counter] = {}
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
-def begun() -> list[int]:
-    return [perf_counter_ns()]
-
-
-@dataclass(slots=True)
 class Watch:
-    call_id: UUID
-    method: str
-    path: str
-    """As the client sent it, from the root and without the query."""
-    trace: Trace | None
-    count: Callable[[Counter, int], None] = Counter.inc
-    """Where counts are added up before Prometheus is told."""
-    entered: list[int] = field(default_factory=begun)
-    """When each stage began, in nanoseconds. A stage ends when the next one begins."""
+    # A call that comes far sets half of these, so what is not set is not written either.
     order: tuple[Stage, ...] = STAGES
     """What the stages are that were entered, and those that would follow."""
     match: Match | None = None
@@ -64,6 +50,24 @@ class Watch:
     broken: Literal["hung_up", "cut_short"] | None = None
     first_call_id: UUID | None = None
     """Of the call that was made and charged before, whose answer this one is given."""
+
+    def __init__(
+        self,
+        call_id: UUID,
+        method: str,
+        path: str,
+        trace: Trace | None,
+        count: Callable[[Counter, int], None] = Counter.inc,
+        **known: Any,
+    ) -> None:
+        """``path`` is as the client sent it, from the root and without the query. ``count`` is where counts
+        are added up before Prometheus is told.
+        """
+        self.call_id, self.method, self.path, self.trace, self.count = call_id, method, path, trace, count
+        self.entered = [perf_counter_ns()]
+        """When each stage began, in nanoseconds. A stage ends when the next one begins."""
+        if known:
+            vars(self).update(known)
 
     def admitted(self) -> None:
         self.entered.append(perf_counter_ns())
@@ -115,7 +119,7 @@ class Watch:
 
     def durations(self, ended: int) -> tuple[int, ...]:
         """Of each of them, in nanoseconds."""
-        return tuple(map(sub, chain(self.entered[1:], (ended,)), self.entered))
+        return tuple(map(sub, (*self.entered[1:], ended), self.entered))
 
     def settle(self, receipt: Receipt | None) -> None:
         """What the head says that the call cost; nothing yet for one whose body decides."""

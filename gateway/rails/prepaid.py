@@ -17,7 +17,8 @@ from gateway.kit.money import to_atomic_down, to_text
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
-from gateway.ledger.holds import SHORT, Holds, Opening, Posting, Verdict
+from gateway.ledger.batches import SHORT, Opening, Posting, Verdict
+from gateway.ledger.holds import Holds
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun, ended
 from gateway.rails.repeats import give_again
@@ -73,8 +74,10 @@ class LowBalance:
         return cls({asset.id: to_atomic_down(text, asset.decimals) for asset in assets})
 
     def of(self, match: Match, asset: Asset) -> int:
-        own = next((one.prices for one in match.route.pricing if one.asset.id == asset.id), {})
-        return own.get("low_balance_threshold") or self.defaults.get(asset.id, 0)
+        for one in match.route.pricing:
+            if one.asset is asset and (own := one.prices.get("low_balance_threshold")):
+                return own
+        return self.defaults.get(asset.id, 0)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from gateway.kit.money import to_text
 from gateway.kit.problem import Problem, Refusal
 from gateway.ledger import caps
-from gateway.ledger.holds import Verdict
+from gateway.ledger.batches import Verdict
 from gateway.types import Price
 
 NAMES = {"per_call": "one call", "per_day": "one day", "total": "all its calls"}

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 
+from gateway.answers import again
 from gateway.kit import ids, tasks
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES
@@ -21,7 +22,7 @@ from gateway.rails.x402 import X402Rail
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Keeper, Match, Metering, Mode, Outcome, Quote, Receipt
 from gateway.x402 import deposits, intake
-from gateway.x402.intake import Challenge, Intake, PaymentInProgress, SettlementPending
+from gateway.x402.intake import Challenge, Intake, SettlementPending
 from gateway.x402.payments import Claim
 from gateway.x402.settlement import Checked
 
@@ -108,7 +109,11 @@ class UpfrontRail:
         owner_id = await deposits.whose(pool, payer, caller.organization_id, adopt)
         payment_id = ids.new()
         try:
-            transaction = await self.settle(payment_id, inbound, owner_id, taken, digest, challenge, checked)
+            claim = await self.claim(payment_id, owner_id, taken, digest)
+            if await self.x402.claims.claim(claim, None) != "claimed":
+                await self.x402.recall(inbound, match, taken, challenge, again.senders(inbound, caller))
+                raise await intake.unclaimed(pool, claim)
+            transaction = await self.settle(claim, inbound, taken, challenge, checked)
             # What was just paid in is the payer's: no cap of a key is on it, and no other key than its nonce.
             owner = replace(
                 caller, organization_id=owner_id, mode=taken.authorization.asset.mode, is_capped=False
@@ -127,23 +132,22 @@ class UpfrontRail:
         keeper = self.x402.keeping(payment_id, inbound, caller)
         return UpfrontHold(inner, keeper, taken, transaction, issued)
 
-    async def settle(
-        self,
-        payment_id: UUID,
-        inbound: Inbound,
-        owner_id: UUID,
-        taken: Intake,
-        digest: bytes,
-        challenge: Challenge,
-        checked: Checked,
-    ) -> str:
-        """Put the payment into the owner's balance and return its transaction."""
-        pool, paid, name = self.x402.pool, taken.authorization, taken.presented.identifier
-        credit_id = await accounts.ensure(pool, owner_id, paid.asset.id, "funded")
+    async def claim(self, payment_id: UUID, owner_id: UUID, taken: Intake, digest: bytes) -> Claim:
+        """A deposit into the owner's balance."""
+        paid, name = taken.authorization, taken.presented.identifier
+        credit_id = await accounts.ensure(self.x402.pool, owner_id, paid.asset.id, "funded")
         # Not the call's id: the deposit and the charge are two transfers.
-        claim = Claim(payment_id, "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name)
-        if await self.x402.claims.claim(claim, None) != "claimed":
-            raise PaymentInProgress("this payment is being used by another request")
+        failures_max = self.x402.offers.failures_max(paid.asset.network)
+        return Claim(
+            payment_id, "deposit", paid, digest, credit_id, is_owed=True, fee=0, identifier=name,
+            failures_max=failures_max,
+        )  # fmt: skip
+
+    async def settle(
+        self, claim: Claim, inbound: Inbound, taken: Intake, challenge: Challenge, checked: Checked
+    ) -> str:
+        """Put the payment into the balance and return its transaction."""
+        paid = taken.authorization
         event = {
             "description": f"Payment by {paid.payer} ahead of {challenge.resource.description}",
             # For whoever sends the payment again: the answer is this call's.

@@ -30,7 +30,7 @@ from gateway.x402 import intake, payments
 from gateway.x402.claims import Claimed, Claims
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable, SettlementPending
-from gateway.x402.offers import Offers
+from gateway.x402.offers import Offers, PaymentRequired
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Checked, Settlements
 from gateway.x402.wire import Resource, identifier_extension
@@ -106,9 +106,9 @@ class X402Rail:
             quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
         )
         is_required = route.requires_payment_identifier
-        return Challenge(
-            Resource(inbound.url, quote.description), requirements, IDENTIFIERS[is_required], is_required
-        )
+        note = self.offers.too_small(quote.prices) if self.offers.minimums else ""
+        resource = Resource(inbound.url, quote.description)
+        return Challenge(resource, requirements, IDENTIFIERS[is_required], is_required, note)
 
     async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> X402Hold:
         challenge = self.challenge(inbound, match, quote)
@@ -118,8 +118,9 @@ class X402Rail:
         is_owed = self.offers.is_owed(paid.asset.network)
         fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
         claim = Claim(
-            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier
-        )
+            inbound.call_id, "call", paid, digest, payee_id, is_owed, fee, taken.presented.identifier,
+            self.offers.failures_max(paid.asset.network),
+        )  # fmt: skip
         event = begun(inbound, caller, match, "x402", paid.payer)
         claiming = self.claims.claim(claim, checked.funds)
         try:
@@ -130,8 +131,8 @@ class X402Rail:
                 await tasks.finish(self.give_up(event, claiming.result()))
             raise
         if claimed == "taken":
-            # Another request claimed it, or its name, since it was looked for.
-            raise PaymentInProgress("this payment is being used by another request")
+            await self.recall(inbound, match, taken, challenge, again.senders(inbound, caller))
+            raise await intake.unclaimed(self.pool, claim)
         if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
         return X402Hold(
@@ -149,10 +150,40 @@ class X402Rail:
     async def take(
         self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge
     ) -> tuple[Intake, bytes, Checked]:
-        """A new payment that would settle now, what it is bound to, and what the chain said of it."""
+        """A payment that would settle now, what it is bound to, and what the chain said of it.
+
+        Whether it is new, its claim finds out: to look for it first would cost every new one a statement.
+        """
         taken = intake.read(inbound.credentials, challenge)
-        paid, senders = taken.authorization, again.senders(inbound, caller)
-        if known := await self.claims.find(paid):
+        senders = again.senders(inbound, caller)
+        try:
+            if taken.presented.identifier is not None:
+                await self.recall(inbound, match, taken, challenge, senders)
+            checked = await self.checked(taken, challenge)
+        except (PaymentRequired, PaymentsUnavailable):
+            # It stands as it stands, also when it was spent, has expired, or the price has changed since.
+            await self.recall(inbound, match, taken, challenge, senders)
+            raise
+        if known := await intake.named_before(self.pool, taken, is_proven=True):
+            digest = await again.fingerprint(inbound, match)
+            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
+        # Read only now: somebody without money must not make the gateway keep a large body.
+        return taken, await again.fingerprint(inbound, match), checked
+
+    async def checked(self, taken: Intake, challenge: Challenge) -> Checked:
+        intake.check(taken, challenge)
+        try:
+            return await self.settlements.check(taken.authorization)
+        except PaymentInvalid as error:
+            raise challenge.refuse(error.code, error.message) from None
+        except FacilitatorUnavailable as error:
+            raise PaymentsUnavailable(f"{error}; nothing was charged") from None
+
+    async def recall(
+        self, inbound: Inbound, match: Match, taken: Intake, challenge: Challenge, senders: frozenset[str]
+    ) -> None:
+        """Raise how a payment stands that was taken before, or one of the same name."""
+        if known := await payments.find(self.pool, taken.authorization):
             intake.recognise(known, taken, challenge)
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders)
@@ -160,18 +191,6 @@ class X402Rail:
             # Signed anew, by a payer that lost the first answer: it must not pay twice.
             digest = await again.fingerprint(inbound, match)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
-        intake.check(taken, challenge)
-        try:
-            checked = await self.settlements.check(paid)
-        except PaymentInvalid as error:
-            raise challenge.refuse(error.code, error.message) from None
-        except FacilitatorUnavailable as error:
-            raise PaymentsUnavailable(f"{error}; nothing was charged") from None
-        if known := await intake.named_before(self.pool, taken, is_proven=True):
-            digest = await again.fingerprint(inbound, match)
-            raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
-        # Read only now: somebody without money must not make the gateway keep a large body.
-        return taken, await again.fingerprint(inbound, match), checked
 
     async def stands(
         self,

@@ -7,50 +7,29 @@ and the connection ends with it.
 """
 
 import re
-from enum import Enum, auto
-from functools import lru_cache
-from typing import TypeAlias
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
+
+from gateway.upstreams.said import FIELDS, NOTHING, Part, Said, read
+from gateway.upstreams.said import Improper as Improper
 
 HEAD_BYTES_MAX = 1 << 16
-FIELDS_MAX = 128
 INTERIM_MAX = 8
 # Of one chunk's size with what is said beside it, and of all trailers.
 LINE_BYTES_MAX = 1 << 12
 TRAILER_BYTES_MAX = 1 << 14
-REMEMBERED_BYTES_MAX = 1 << 11
 
-# RFC 9112 sections 4 and 5, RFC 9110 section 5.6.2. Whoever leaves the reason out may leave its space out.
-STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*)*")
-LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?")
 # The same line with its end. Without what may be said beside a size, which nobody does.
 PLAIN_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
-
-
-class Improper(Exception):
-    """The answer cannot be read in one way only, or not at all."""
-
-
-class Part(Enum):
-    HEAD = auto()
-    LENGTH = auto()
-    CHUNK_SIZE = auto()
-    CHUNK = auto()
-    CHUNK_END = auto()
-    TRAILERS = auto()
-    UNTIL_CLOSE = auto()
-    DONE = auto()
 
 
 class Reading:
     """One answer to one request. After an ``Improper`` it is not to be used any more."""
 
     __slots__ = (
-        "buffer", "headers", "interim_count", "is_answer_to_head", "is_kept", "is_surplus", "left", "part",
-        "reason", "status",
+        "buffer", "interim_count", "is_answer_to_head", "is_kept", "is_surplus", "left", "part", "said",
+        "status",
     )  # fmt: skip
 
     def __init__(self, method: str) -> None:
@@ -60,12 +39,19 @@ class Reading:
         self.left = self.interim_count = 0
         self.status = 0
         """0 until the head is there."""
-        self.reason = ""
-        self.headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+        self.said = NOTHING
         self.is_kept = False
         """Whether the upstream keeps the connection for another request."""
         self.is_surplus = False
         """Whether there came more than the answer."""
+
+    @property
+    def reason(self) -> str:
+        return self.said.reason
+
+    @property
+    def headers(self) -> CIMultiDictProxy[str]:
+        return self.said.headers
 
     @property
     def is_done(self) -> bool:
@@ -102,44 +88,21 @@ class Reading:
             if end < 0:
                 self.buffer = data
                 return b""
-            is_minor_one, status = self.read_lines(data[:end])
+            said = read(data[:end])
             data = data[end + 4 :]
-            if status >= 200:
-                self.status = status
-                self.frame(is_minor_one=is_minor_one)
+            if said.status >= 200:
+                self.begin(said)
                 return data
             self.interim_count += 1
-            if status == 101 or self.interim_count > INTERIM_MAX:
+            if said.status == 101 or self.interim_count > INTERIM_MAX:
                 raise Improper("it wants to change protocols, or says too often that it will answer")
 
-    def read_lines(self, head: bytes) -> tuple[bool, int]:
-        is_minor_one, status, self.reason, self.headers = read(head)
-        return is_minor_one, status
-
-    def frame(self, *, is_minor_one: bool) -> None:
-        """Where the body ends: RFC 9112 section 6.3."""
-        headers = self.headers
-        lengths = headers.getall("Content-Length") if "Content-Length" in headers else ()
-        encodings = headers.getall("Transfer-Encoding") if "Transfer-Encoding" in headers else ()
-        if (lengths and encodings) or len(lengths) > 1 or (encodings and not is_minor_one):
-            raise Improper("its length is given in more than one way")
-        if lengths and not LENGTH.fullmatch(lengths[0]):
-            raise Improper("its length is not a number")
-        if encodings and [one.lower() for one in encodings] != ["chunked"]:
-            raise Improper("its transfer encoding is not chunked, once")
-        self.is_kept = is_minor_one
-        if self.is_kept and "Connection" in headers:
-            options = ",".join(headers.getall("Connection")).lower().split(",")
-            self.is_kept = "close" not in (one.strip() for one in options)
-        if self.is_answer_to_head or self.status in (204, 304):
-            self.part = Part.DONE
-        elif encodings:
-            self.part = Part.CHUNK_SIZE
-        elif lengths:
-            self.left = int(lengths[0])
-            self.part = Part.LENGTH if self.left else Part.DONE
-        else:
-            self.part, self.is_kept = Part.UNTIL_CLOSE, False
+    def begin(self, said: Said) -> None:
+        self.said, self.status = said, said.status
+        self.is_kept, self.left, self.part = said.is_kept, said.length, said.part
+        if self.is_answer_to_head or said.is_bodiless:
+            self.is_kept = said.is_kept_without_body
+            self.left, self.part = 0, Part.DONE
 
     def read_length(self, data: bytes) -> bytes:
         size = len(data)
@@ -203,36 +166,6 @@ class Reading:
         else:
             self.left = 0
             self.part = Part.DONE
-
-
-Lines: TypeAlias = tuple[bool, int, str, CIMultiDictProxy[str]]
-
-
-def read(head: bytes) -> Lines:
-    # An upstream says the same again and again, within a second to the letter. What is remembered must not be
-    # as large as one can make it.
-    return read_again(head) if len(head) <= REMEMBERED_BYTES_MAX else read_lines(head)
-
-
-def read_lines(head: bytes) -> Lines:
-    """Whether the version is HTTP/1.1, the status, the reason and the fields."""
-    line_end = head.find(b"\r\n")
-    line, fields = (head, b"") if line_end < 0 else (head[:line_end], head[line_end:])
-    match = STATUS.fullmatch(line)
-    if match is None or not FIELDS.fullmatch(fields):
-        raise Improper("the head is not one")
-    lines = fields.decode(errors="surrogateescape").split("\r\n")
-    if len(lines) > FIELDS_MAX + 1:
-        raise Improper("there are too many fields")
-    headers: CIMultiDict[str] = CIMultiDict()
-    for text in lines[1:]:
-        name, _, value = text.partition(":")
-        headers.add(name, value.strip(" \t"))
-    reason = (match[3] or b"").decode(errors="replace")
-    return match[1] == b"1", int(match[2]), reason, CIMultiDictProxy(headers)
-
-
-read_again = lru_cache(maxsize=512)(read_lines)
 
 
 def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:

@@ -32,6 +32,11 @@ class Arriving(AsyncIterator[bytes]):
             self.is_paused = True
             self.source.pause()
 
+    def complete(self, data: bytes) -> None:
+        """All of it at once, before anybody could have begun to wait for it."""
+        self.parts, self.is_ended = [data] if data else [], True
+        self.size = len(data)
+
     def end(self, failure: Exception | None = None) -> None:
         """There is no more. What is here is still read, and then the failure."""
         if not self.is_ended:
@@ -50,6 +55,9 @@ class Arriving(AsyncIterator[bytes]):
         """All of it, where nothing of it is still to come and nobody has begun to read it."""
         if not self.is_ended or self.is_touched or self.failure is not None:
             return None
+        if len(self.parts) == 1 and not self.is_paused:
+            self.is_touched, self.size = True, 0
+            return self.parts.pop()
         return self.take()
 
     def seen(self) -> bytes | None:

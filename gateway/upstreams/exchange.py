@@ -3,24 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeAlias
-
-from multidict import CIMultiDictProxy
 
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
 from gateway.types import Answer, Body, Head
-from gateway.upstreams.answer import Improper, Part, Reading
+from gateway.upstreams.answer import Reading
 from gateway.upstreams.arriving import Arriving
 from gateway.upstreams.connection import Connection
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.pool import Lane
+from gateway.upstreams.said import Improper, Part, Pass, whole
 
 # A body of up to this size that is here already is written with the head.
 AT_ONCE_BYTES_MAX = 1 << 16
-
-Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
-"""Which of an upstream's headers its caller may see."""
 
 
 class UpstreamUnreachable(Refusal):
@@ -57,8 +52,8 @@ class Exchange:
     """``async with`` it for the answer, once its head is there. Leaving it ends what is not complete."""
 
     __slots__ = (
-        "answered", "arriving", "body", "connection", "crew", "deadlines", "head", "is_sent", "lane",
-        "passed", "reading", "stop_sending",
+        "answer", "answered", "arriving", "body", "connection", "crew", "deadlines", "head", "is_sent",
+        "lane", "method", "passed", "reading", "stop_sending",
     )  # fmt: skip
 
     def __init__(
@@ -67,12 +62,21 @@ class Exchange:
         self.lane, self.deadlines, self.crew = lane, deadlines, crew
         self.head, self.body, self.passed = head, body, passed
         self.connection: Connection | None = None
-        self.reading = Reading(method)
+        self.method = method
+        self.reading: Reading | None = None
+        """None while nothing has come, and for an answer that came in one piece."""
         self.answered: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
         self.stop_sending: Callable[[], object] = nothing
         self.is_sent = False
 
     async def __aenter__(self) -> Answer:
+        return (await self.ask()).answer
+
+    def __enter__(self) -> Answer:
+        return self.answer
+
+    async def ask(self) -> "Exchange":
+        """Wait for the answer's head; whoever asks closes it, or enters it."""
         # Waiting for a connection included: how long a hold lasts, and a claim, is reckoned with it.
         self.deadlines.start(self)
         try:
@@ -81,8 +85,13 @@ class Exchange:
             self.arriving = Arriving(connection)
             if self.answered.cancelled():
                 raise late()
-            await self.send(connection)
-            return Answer(await self.answered, self.arriving)
+            if self.body.length == 0:
+                connection.write(self.head)
+                self.is_sent = True
+            else:
+                await self.send(connection)
+            self.answer = Answer(await self.answered, self.arriving)
+            return self
         except BaseException:
             self.deadlines.stop(self)
             self.close()
@@ -102,12 +111,14 @@ class Exchange:
     ) -> None:
         self.close()
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     async def send(self, connection: Connection) -> None:
         length = self.body.length
-        if length == 0:
-            connection.write(self.head)
-            self.is_sent = True
-        elif length is not None and length <= AT_ONCE_BYTES_MAX and self.body.is_whole:
+        if length is not None and length <= AT_ONCE_BYTES_MAX and self.body.is_whole:
             parts = [self.head]
             async for chunk in self.body.chunks():
                 parts.append(chunk)
@@ -141,8 +152,19 @@ class Exchange:
 
     def received(self, data: bytes) -> None:
         """The connection's: bytes of the answer."""
-        reading = self.reading
-        had_head = bool(reading.status)
+        if self.reading is not None:
+            self.read(self.reading, data)
+        elif self.is_sent and self.method != "HEAD" and (said := whole(data)) is not None:
+            self.arriving.complete(data[-said.length :])
+            if not self.answered.done():
+                self.answered.set_result(said.head(self.passed))
+            self.give_back(is_kept=said.is_kept)
+        else:
+            self.reading = Reading(self.method)
+            self.read(self.reading, data)
+
+    def read(self, reading: Reading, data: bytes) -> None:
+        had_head = reading.status
         try:
             body = reading.feed(data)
             if reading.is_surplus and not had_head:
@@ -152,20 +174,22 @@ class Exchange:
             return
         if body:
             self.arriving.feed(body)
-        if reading.part is Part.DONE:
+        is_done = reading.part is Part.DONE
+        if is_done:
             self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
-            self.answered.set_result(Head(reading.status, reading.reason, self.passed(reading.headers)))
-        if reading.part is Part.DONE:
+            self.answered.set_result(reading.said.head(self.passed))
+        if is_done:
             self.release()
 
     def ended(self) -> None:
         """The connection's: the upstream says no more."""
-        if not self.reading.status:
+        reading = self.reading
+        if reading is None or not reading.status:
             self.fail(unreachable())
             return
         try:
-            self.reading.feed_eof()
+            reading.feed_eof()
         except Improper:
             self.fail(improper())
         else:
@@ -197,10 +221,15 @@ class Exchange:
 
     def release(self) -> None:
         """Give the connection back once both sides have said all of it, and it is certain what comes next."""
-        connection, reading = self.connection, self.reading
-        if connection is None or not (self.is_sent and reading.is_done):
+        reading = self.reading
+        if self.is_sent and reading is not None and reading.is_done:
+            self.give_back(is_kept=reading.is_kept and not reading.is_surplus)
+
+    def give_back(self, *, is_kept: bool) -> None:
+        connection = self.connection
+        if connection is None:
             return
-        if not (reading.is_kept and connection.is_open) or reading.is_surplus:
+        if not (is_kept and connection.is_open):
             self.close()
             return
         self.connection = connection.exchange = None

@@ -14,8 +14,10 @@ from gateway.types import Body
 from gateway.upstreams import request
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.dial import Dialler
-from gateway.upstreams.exchange import Exchange, Pass, improper
+from gateway.upstreams.exchange import Exchange, improper
 from gateway.upstreams.pool import Pool
+from gateway.upstreams.request import Fields
+from gateway.upstreams.said import Pass
 
 
 class HttpUpstreams:
@@ -31,15 +33,16 @@ class HttpUpstreams:
         self,
         method: str,
         url: str,
-        headers: Mapping[str, str],
+        headers: Mapping[str, str] | Fields,
         body: Body,
         passed: Pass = hygiene.of_response,
     ) -> Exchange:
-        """To be entered with ``async with``, for the answer as soon as its head is there."""
+        """To be asked, or entered with ``async with``, for the answer as soon as its head is there."""
         try:
             base, target = request.split(url)
             lane = self.pool.lane(base)
-            head = request.head(method, target, lane.origin.authority, headers, body)
+            fields = headers if isinstance(headers, Fields) else request.fields(headers)
+            head = request.head(method, target, lane.origin.authority, fields, body)
         except ValueError:
             raise improper() from None
         return Exchange(lane, self.deadlines, self.crew, method, head, body, passed)

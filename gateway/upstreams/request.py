@@ -2,40 +2,61 @@
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from gateway.types import Body
 
-# What a URL may have behind its origin; a fragment is for browsers.
-TARGET = re.compile(r"/[!-\"$-~]*", re.ASCII)
+# Scheme and authority, and behind them a target; a fragment is for browsers.
+URL = re.compile(r"([a-z]+://[^/?#]+)(/[!-\"$-~]*)", re.ASCII)
 # RFC 9110 section 8.6: these say that they have no body.
 EXPECTED_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 def split(url: str) -> tuple[str, str]:
-    """Scheme and authority, and the target in the form of RFC 9112 section 3.2.1."""
-    begin = url.find("://") + 3
-    slash, query = url.find("/", begin), url.find("?", begin)
-    if slash < 0 or 0 <= query < slash:
-        return (url, "/") if query < 0 else (url[:query], f"/{url[query:]}")
-    return url[:slash], url[slash:]
+    """Scheme and authority, and the target in the form of RFC 9112 section 3.2.1; ValueError if there is none
+    that could be said in a request.
+    """
+    found = URL.fullmatch(url)
+    if found is None:
+        # Without a path, as some are published.
+        begin = url.find("://") + 3
+        query = url.find("?", begin)
+        found = URL.fullmatch(f"{url}/" if query < 0 else f"{url[:query]}/{url[query:]}")
+    if found is None:
+        raise ValueError("the request has a target that is none")
+    return found[1], found[2]
 
 
-def head(method: str, target: str, authority: str, headers: Mapping[str, str], body: Body) -> bytes:
+class Fields(NamedTuple):
+    """Fields of a request as they are written."""
+
+    text: bytes
+    has_host: bool
+
+    def and_more(self, more: str) -> "Fields":
+        """With fields whose values are the gateway's own, and their line ends."""
+        return Fields(self.text + more.encode(), self.has_host)
+
+
+def fields(headers: Mapping[str, str]) -> Fields:
     """ValueError for what cannot be said in a request without becoming another one."""
-    if not TARGET.fullmatch(target) or "Content-Length" in headers or "Transfer-Encoding" in headers:
-        raise ValueError("the request has a target that is none, or a framing that is not its own")
-    lines = [f"{method} {target} HTTP/1.1"]
-    if "Host" not in headers:
-        lines.append(f"Host: {authority}")
-    lines += map(": ".join, headers.items())
-    if body.length is None:
-        lines.append("Transfer-Encoding: chunked")
-    elif body.length or method in EXPECTED_WITH_BODY:
-        lines.append(f"Content-Length: {body.length}")
-    lines.append("\r\n")
-    text = "\r\n".join(lines)
-    # As many line ends as were put between the lines: no value brought one of its own.
+    if "Content-Length" in headers or "Transfer-Encoding" in headers:
+        raise ValueError("the request has a framing that is not its own")
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    text = "".join(lines)
+    # As many line ends as were put there: no value brought one of its own.
     if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
         raise ValueError("a header has a line end in it")
     # Bytes that are not UTF-8 leave as they came.
-    return text.encode(errors="surrogateescape")
+    return Fields(text.encode(errors="surrogateescape"), "Host" in headers)
+
+
+def head(method: str, target: str, authority: str, fields: Fields, body: Body) -> bytes:
+    host = "" if fields.has_host else f"Host: {authority}\r\n"
+    begin = f"{method} {target} HTTP/1.1\r\n{host}".encode()
+    length = body.length
+    if length is None:
+        return b"%b%bTransfer-Encoding: chunked\r\n\r\n" % (begin, fields.text)
+    if length or method in EXPECTED_WITH_BODY:
+        return b"%b%bContent-Length: %d\r\n\r\n" % (begin, fields.text, length)
+    return b"%b%b\r\n" % (begin, fields.text)

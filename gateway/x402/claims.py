@@ -1,11 +1,12 @@
-"""Claims of the payments of many calls: looked up and made together, each for itself.
+"""Claims of the payments of many calls: made together, each for itself.
 
 A claim is committed before its call goes upstream. Of payments that one payer cannot have money for all at
 once, the first ones stand.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -13,8 +14,11 @@ from uuid import UUID
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool
 from gateway.x402 import payments
-from gateway.x402.facilitator import Authorization
-from gateway.x402.payments import Claim, Payment
+from gateway.x402.payments import Claim
+
+# Who has so many times what it has signed away is not looked at again: other processes cannot have claimed as
+# much in the same moment, and if they have, a transfer reverts as when a payer moves its money.
+AMPLE = 100
 
 Claimed: TypeAlias = Literal["claimed", "taken", "promised"]
 """Whether the payment is this call's now, was another's before, or promises what its payer has not got."""
@@ -39,40 +43,35 @@ class Claims:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.finding = Group(self.find_batch)
-        self.claiming = Group(self.claim_batch)
+        self.group = Group(self.claim_batch)
 
     async def close(self) -> None:
-        await self.finding.close()
-        await self.claiming.close()
-
-    async def find(self, authorization: Authorization) -> Payment | None:
-        """The payment that claimed this authorization's nonce, whatever else it said."""
-        return await self.finding.add(authorization)
+        await self.group.close()
 
     def claim(self, claim: Claim, funds: int | None) -> "asyncio.Future[Claimed]":
         """Decided also for somebody who is cancelled meanwhile: see ``groups.Outcome``."""
-        return self.claiming.add(Asked(claim, funds))
-
-    async def find_batch(self, batch: Sequence[Authorization]) -> Sequence[Payment | None]:
-        return await payments.find_all(self.pool, batch)
+        return self.group.add(Asked(claim, funds))
 
     async def claim_batch(self, batch: Sequence[Asked]) -> Sequence[Claimed]:
-        made = await payments.claim_all(self.pool, [one.claim for one in batch])
+        promised = await payments.claim_all(self.pool, [one.claim for one in batch])
+        made = set(promised)
         if len(made) < len(batch):
             # It may have been made a moment ago, in a commit that nobody heard of.
             states = await payments.states(self.pool, [one.claim.id for one in batch])
             made = {payment_id for payment_id, state in states.items() if state == "claimed"}
-        refused = await self.refused([one for one in batch if one.claim.id in made])
+        refused = await self.refused([one for one in batch if one.claim.id in made], promised)
         return [verdict(one, made, refused) for one in batch]
 
-    async def refused(self, made: Sequence[Asked]) -> set[UUID]:
+    async def refused(self, made: Sequence[Asked], before: Mapping[UUID, int]) -> set[UUID]:
         """Void what goes beyond its payer's money, and return it.
 
         Asked once the claims are there, so that of two that are made at once, one sees the other: what an
         upstream has done cannot be taken back, and each transfer that reverts costs gas.
         """
-        payers = {one.payer for one in made if one.funds is not None}
+        batch: Counter[Payer] = Counter()
+        for one in made:
+            batch[one.payer] += one.claim.authorization.amount
+        payers = {one.payer for one in made if not is_ample(one, batch, before.get(one.claim.id))}
         if not payers:
             return set()
         promised = await payments.promised(self.pool, list(payers))
@@ -84,6 +83,13 @@ class Claims:
                 promised[one.payer] -= one.claim.authorization.amount
                 refused.add(one.claim.id)
         return refused
+
+
+def is_ample(one: Asked, batch: Mapping[Payer, int], before: int | None) -> bool:
+    """Whether its payer has far more than this batch and what was claimed ``before`` it promise."""
+    if one.funds is None:
+        return True
+    return before is not None and one.funds >= (before + batch[one.payer]) * AMPLE
 
 
 def verdict(one: Asked, made: set[UUID], refused: set[UUID]) -> Claimed:

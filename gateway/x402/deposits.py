@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.kit import ids, tasks
-from gateway.kit.problem import Refusal
+from gateway.kit.problem import Refusal, invalid
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import accounts
 from gateway.types import Asset, Credentials, Price
 from gateway.x402 import intake, payments
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
-from gateway.x402.intake import Challenge, Intake, PaymentInProgress, PaymentsUnavailable
+from gateway.x402.intake import Challenge, Intake, PaymentsUnavailable
 from gateway.x402.offers import Offers
 from gateway.x402.payments import Claim, Payment
 from gateway.x402.settlement import Checked, Settlements
@@ -80,14 +80,19 @@ class Deposits:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
         owner_id = await whose(self.pool, paid.payer, organization_id, adopt)
         credit_id = await accounts.ensure(self.pool, owner_id, asset.id, "funded")
-        claim = Claim(ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0)
+        failures_max = self.offers.failures_max(asset.network)
+        claim = Claim(
+            ids.new(), "deposit", paid, digest, credit_id, is_owed=True, fee=0, failures_max=failures_max
+        )
         if not await payments.claim(self.pool, claim):
-            raise PaymentInProgress("this payment is being used by another request")
+            raise await intake.unclaimed(self.pool, claim)
         return await tasks.finish(self.settle(claim, taken, challenge, checked))
 
     def challenge(self, asset: Asset, amount: int) -> Challenge:
         # A deposit has no publisher, so it can only go to the platform's own wallet.
         price = Price(asset, amount, UUID(int=0), is_prepaid_enabled=False, is_onchain_enabled=True)
+        if self.offers.is_dust(asset, amount):
+            raise invalid("body/amount", f"deposits on chain are taken from {self.offers.least(asset)} on")
         requirements = self.offers.requirements([price], None, None)
         if not requirements:
             raise DepositsNotOffered(f"this gateway has no wallet of its own on {asset.network}")

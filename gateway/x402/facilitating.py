@@ -78,6 +78,7 @@ class FacilitatorForOthers:
         self.pool, self.settlements, self.limits = pool, settlements, limits
         self.networks = {network.id: network for network in networks}
         self.assets = tuple(accounts.of_networks(networks).values())
+        self.minimums = accounts.price_minimums(networks)
 
     async def verify(self, mode: Mode, version: wire.Version, payload: Any, terms: Any) -> Verdict:
         """Whether the payment would settle now; commits nothing."""
@@ -130,7 +131,10 @@ class FacilitatorForOthers:
             raise PaymentInvalid("invalid_network", "no asset like this is settled here for this key")
         name = self.networks[asset.network].v1_name
         pay_to = wire.form(wire.ADDRESS, offer.pay_to, "payTo").lower()
-        return Requirement(asset, wire.number(offer.amount, "amount"), pay_to, wire.TIMEOUT_SECONDS, name)
+        amount = wire.number(offer.amount, "amount")
+        if amount < self.minimums.get(asset.id, 0):
+            raise PaymentInvalid("invalid_payment_requirements", "so small a payment is not settled here")
+        return Requirement(asset, amount, pay_to, wire.TIMEOUT_SECONDS, name)
 
     def is_of(self, asset: Asset, offer: OfferV2 | OfferV1) -> bool:
         names = (asset.network, self.networks[asset.network].v1_name)

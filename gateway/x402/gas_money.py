@@ -32,12 +32,14 @@ class GasMoney:
         balances = await self.chain.ask_all(
             *(("eth_getBalance", [signer.address, "latest"]) for signer in self.signers)
         )
-        needed = undeployed.gas_limit(self.network) * (await self.gas.fees()).per_gas
+        per_gas = (await self.gas.fees()).per_gas
+        needed = undeployed.gas_limit(self.network) * per_gas
         for signer, answer in zip(self.signers, balances, strict=True):
             balance = number(answer)
             if signer.has_gas_money and balance < needed:
                 log.error("facilitator.out_of_gas_money", network=self.network.id, signer=signer.address)
             signer.has_gas_money = balance >= needed
+            signer.transfers_affordable = balance // max(self.network.gas_limit * per_gas, 1)
         if not any(signer.has_gas_money for signer in self.signers):
             raise FacilitatorUnavailable("the facilitator's account is out of gas money")
         self.known_until = time.monotonic() + FEES_SECONDS

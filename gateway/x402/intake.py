@@ -15,7 +15,7 @@ from gateway.types import Credentials
 from gateway.x402 import exact, payments, wire
 from gateway.x402.facilitator import Authorization, PaymentInvalid, Settlement
 from gateway.x402.offers import PaymentRequired
-from gateway.x402.payments import Payment
+from gateway.x402.payments import Claim, Payment
 from gateway.x402.wire import Presented, Requirement, Resource
 
 
@@ -42,6 +42,11 @@ class IdentifierTaken(Refusal):
 class PaymentInProgress(Refusal):
     status, slug, title = 409, "payment-in-progress", "The payment is being used"
     headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+class PayerFailing(Refusal):
+    status, slug, title = 429, "payer-failing", "The payer's payments do not settle"
+    headers: Mapping[str, str] = {"Retry-After": "3600"}
 
 
 class PaymentUsed(Refusal):
@@ -75,12 +80,14 @@ class Challenge:
     requirements: Sequence[Requirement]
     extensions: Mapping[str, Any] | None = None
     requires_identifier: bool = False
+    note: str = ""
+    """Why there is no more to pay with, where somebody may wonder."""
 
     def refuse(
         self, error: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
     ) -> PaymentRequired:
         return PaymentRequired(
-            detail,
+            f"{detail}; {self.note}" if self.note else detail,
             self.resource,
             self.requirements,
             error=error,
@@ -139,7 +146,8 @@ def check(intake: Intake, challenge: Challenge) -> None:
         exact.check_terms(intake.authorization, requirement, now())
         resource = challenge.resource
         # A long query is not repeated in the offer; the request is what the payment is bound to.
-        if presented.resource_url not in (None, resource.url, resource.without_query.url):
+        url = presented.resource_url
+        if url is not None and url != resource.url and url != resource.without_query.url:
             raise PaymentInvalid("resource_mismatch", f"the payment is for {presented.resource_url}")
     except PaymentInvalid as error:
         raise challenge.refuse(error.code, error.message) from None
@@ -197,6 +205,16 @@ def stands(known: Payment, digest: bytes, intake: Intake, challenge: Challenge) 
     if known.state == "settled":
         return spent(known, transaction, intake)
     return unused(known.failure or "void", transaction, intake, challenge)
+
+
+async def unclaimed(pool: Pool, claim: Claim) -> Refusal:
+    """Why a payment could not be claimed that nobody else has claimed for good."""
+    if await payments.is_failing(pool, claim):
+        return PayerFailing(
+            f"the last payments of {claim.authorization.payer} did not settle when due; its payments"
+            " are taken again an hour after the last of these, and nothing was charged"
+        )
+    return PaymentInProgress("this payment is being used by another request")
 
 
 def spent(known: Payment, transaction: str, intake: Intake) -> Refusal:

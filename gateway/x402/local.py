@@ -18,20 +18,22 @@ from config.settings import Network
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.x402 import finality, payments, receipts, token, transactions
-from gateway.x402.chain import Chain, NodeRefused, number
+from gateway.x402.chain import Chain, NodeRefused, number, text
 from gateway.x402.checks import Checks
 from gateway.x402.contradictions import compare
 from gateway.x402.facilitator import (
     Authorization,
     ChainMismatch,
     FacilitatorUnavailable,
+    PaymentInvalid,
     PaymentNotClaimed,
     Settlement,
 )
 from gateway.x402.gas import GasPrices
 from gateway.x402.gas_money import GasMoney
-from gateway.x402.mined import Mined
+from gateway.x402.mined import Mined, Receipt
 from gateway.x402.receipts import Watch
+from gateway.x402.sending import Sending
 from gateway.x402.signers import Signer
 from gateway.x402.submissions import Submission, Submissions
 from gateway.x402.transactions import Signed, Stored
@@ -45,11 +47,13 @@ POLL_SECONDS_MAX = 1.0
 REPLACEMENTS_MAX = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Sent:
     signer: Signer
     authorization: Authorization
     signed: Signed
+    receipt: Receipt | None = None
+    """What the node said of it with the answer to sending it, if it was mined by then."""
 
 
 class LocalFacilitator:
@@ -66,6 +70,7 @@ class LocalFacilitator:
         self.gas_money = GasMoney(self.chain, network, self.signers, self.gas)
         self.checks = Checks(self.chain, network, self.gas_money, self.signers[0].address)
         self.submissions = {one.address: Submissions(pool, network, one) for one in self.signers}
+        self.sending = Sending(self.chain, self.refused, asks_for_receipts=network.confirmations == 1)
         self.mined = Mined(self.chain)
         self.sent: dict[UUID, Sent] = {}
         """Submitted here, and not waited for yet."""
@@ -88,6 +93,7 @@ class LocalFacilitator:
     async def close(self) -> None:
         for submissions in self.submissions.values():
             await submissions.close()
+        await self.sending.close()
         await self.mined.close()
         await self.chain.close()
 
@@ -103,25 +109,18 @@ class LocalFacilitator:
         await self.prepare()
         sent = await self.store(payment_id, authorization, usage)
         try:
-            await self.send(sent.signed.raw)
-        except (NodeRefused, FacilitatorUnavailable) as error:
-            # Stored is as good as sent: whoever asks for the outcome sends it again.
-            log.warning("transaction.not_sent", payment_id=str(payment_id), reason=str(error))
+            sent.receipt = await self.sending.send(sent.signed)
         except BaseException:
             # Its caller does not wait for it, so nobody else would say that the signer has less to do.
             del self.sent[payment_id]
             sent.signer.busy -= 1
             raise
 
-    async def send(self, raw: bytes) -> None:
-        try:
-            await self.chain.ask("eth_sendRawTransaction", "0x" + raw.hex())
-        except NodeRefused as error:
-            if error.says("nonce too low"):
-                await self.catch_up()
-            if error.says("insufficient funds"):
-                self.gas_money.forget()
-            raise
+    async def refused(self, error: NodeRefused) -> None:
+        if error.says("nonce too low"):
+            await self.catch_up()
+        if error.says("insufficient funds"):
+            self.gas_money.forget()
 
     async def store(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> Sent:
         """Sign the transfer and commit it with the payment's new state; return what there is to send."""
@@ -159,9 +158,12 @@ class LocalFacilitator:
     async def proven(self, sent: Sent, wait_seconds: float) -> Settlement | None:
         one, name = sent.authorization, "0x" + sent.signed.hash.hex()
         depth = self.network.depth(one.amount, one.asset.decimals)
-        receipt = await self.mined.receipt([name], depth, min(wait_seconds, receipts.RESEND_SECONDS))
+        receipt = sent.receipt if depth == 1 else None
+        if receipt is None:
+            seconds = min(wait_seconds, receipts.RESEND_SECONDS)
+            receipt = await self.mined.receipt([name], depth, seconds)
         if receipt is None or not token.is_proof(
-            receipt, one.asset.address, one.payer, one.pay_to, one.amount
+            receipt, one.asset.address, one.payer, one.pay_to, one.amount, one.nonce
         ):
             return None
         return Settlement("settled", name)
@@ -190,7 +192,7 @@ class LocalFacilitator:
 
     def watch(self, stored: Stored) -> Watch:
         depth = self.network.depth(stored.amount, stored.decimals)
-        return Watch(self.chain, self.pool, stored, depth, self.unstick)
+        return Watch(self.chain, self.pool, stored, depth, self.unstick, self.alone)
 
     async def recheck(self, settled: Sequence[Stored]) -> tuple[Sequence[Stored], Sequence[Stored]]:
         await self.prepare()
@@ -209,6 +211,23 @@ class LocalFacilitator:
         except (FacilitatorUnavailable, NodeRefused) as error:
             log.warning("outcome.unknown", transaction=watch.stored.hash_text, reason=str(error))
             return None
+
+    async def alone(self, stored: Stored) -> bool:
+        """See ``receipts.Alone``."""
+        asset = next((one for one in self.assets if one.id == stored.asset_id), None)
+        if asset is None:
+            return False
+        authorization = transactions.authorized(stored, asset)
+        try:
+            await self.checks.check_again(authorization)
+        except PaymentInvalid as error:
+            # If it was spent meanwhile, the chain has to say so at the depth that counts.
+            return error.code == "invalid_exact_evm_nonce_already_used"
+        submission = Submission(stored.id, authorization, {}, await self.gas.fees())
+        if signed := await self.submissions[self.least_busy().address].alone(submission):
+            log.warning("transaction.not_shared", payment_id=str(stored.id), failed=stored.hash_text)
+            await self.sending.send(signed)
+        return True
 
     async def unstick(self, address: str, nonce: int) -> None:
         """Send the transaction that a signer's later ones wait for again, with a higher fee, if it is due."""
@@ -237,11 +256,19 @@ class LocalFacilitator:
                 raise type(self.trouble)(*self.trouble.args)
             try:
                 await compare(self.chain, self.network, self.assets)
+                await self.find_multicall()
                 await self.catch_up()
             except FacilitatorUnavailable as error:
                 self.trouble, self.retry_at = error, time.monotonic() + RETRY_SECONDS
                 raise
             self.is_ready = True
+
+    async def find_multicall(self) -> None:
+        address = self.network.multicall_address
+        if not address or text(await self.chain.ask("eth_getCode", address.lower(), "latest")) == "0x":
+            return
+        for submissions in self.submissions.values():
+            submissions.multicall = bytes.fromhex(address[2:])
 
     async def catch_up(self) -> None:
         """Never sign with a nonce that the chain has seen: a key may have been used elsewhere."""

@@ -6,15 +6,16 @@ Version 2 clients read the ``PAYMENT-REQUIRED`` header, version 1 clients the bo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
 from config.settings import Network
+from gateway.kit.money import to_text
 from gateway.kit.problem import Problem, Refusal
 from gateway.kit.problem import problem as make_problem
 from gateway.ledger import accounts
-from gateway.types import Price
+from gateway.types import Asset, Price
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
 
@@ -47,6 +48,17 @@ class PaymentRequired(Refusal):
             "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
             **(headers or {}),
         }
+
+    def kept(self) -> Self:
+        """Itself, to be said ``again``."""
+        self.shared = {}
+        return self
+
+    def again(self) -> Self:
+        """The same for another call: an exception is raised once."""
+        other = type(self).__new__(type(self), *self.args)
+        vars(other).update(vars(self))
+        return other
 
     def problem(self) -> Problem:
         return make_problem(
@@ -100,7 +112,9 @@ class Offers:
             )
             for network in networks
         }
+        self.payer_failures_max = {network.id: network.payer_failures_max for network in networks}
         self.assets = accounts.of_networks(networks)
+        self.minimums = accounts.price_minimums(networks)
 
     def requirements(
         self,
@@ -118,7 +132,7 @@ class Offers:
         found = []
         for price in prices:
             offering = self.networks.get(price.asset.network)
-            if offering is None or not price.is_onchain_enabled:
+            if offering is None or not price.is_onchain_enabled or self.is_dust(price.asset, price.ceiling):
                 continue
             own = wallet if wallet_network == price.asset.network and not is_upfront else None
             if pay_to := offering.pay_to or own:
@@ -128,6 +142,27 @@ class Offers:
                     )
                 )
         return found
+
+    def failures_max(self, network: str) -> int:
+        return self.payer_failures_max[network]
+
+    def is_dust(self, asset: Asset, amount: int) -> bool:
+        """Whether the gas of settling it would cost more than it brings."""
+        return amount < self.minimums.get(asset.id, 0)
+
+    def least(self, asset: Asset) -> str:
+        return f"{to_text(self.minimums.get(asset.id, 0), asset.decimals)} {asset.symbol}"
+
+    def too_small(self, prices: Sequence[Price]) -> str:
+        """What is to be said to somebody who wants to pay these on chain."""
+        found = [
+            self.least(one.asset)
+            for one in prices
+            if one.is_onchain_enabled and self.is_dust(one.asset, one.ceiling)
+        ]
+        if not found:
+            return ""
+        return f"payments on chain are taken from {' or '.join(found)} on: pay smaller prices from a balance"
 
     def is_owed(self, network: str) -> bool:
         """Whether the platform receives this network's payments, and so owes the publisher its share."""

@@ -11,10 +11,15 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+from gateway.kit import ids
 from gateway.kit.sql import Db, Statements
+from gateway.ledger import transfers
 from gateway.x402.facilitator import Authorization
 
 SQL = Statements(__file__)
+SETTLE = transfers.booking(SQL.settle, SQL.forgive)
+# Not the payer's doing: nobody mined its payment in time.
+UNTIMELY = "invalid_exact_evm_payload_authorization_valid_before"
 
 Purpose: TypeAlias = Literal["call", "deposit", "facilitated"]
 State: TypeAlias = Literal["claimed", "void", "submitted", "settled", "failed"]
@@ -39,6 +44,8 @@ class Claim:
     fee: int
     identifier: str | None = None
     """What its payer calls it."""
+    failures_max: int = 0
+    """After so many payments in a row that did not settle, its payer's are not claimed; 0 claims all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +70,23 @@ class Payment:
     identifier: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    id: UUID
-    is_paid_out: bool
-    """To the publisher itself: what this call earned is not owed."""
-
-
 async def claim(db: Db, new: Claim) -> bool:
     """False when this authorization, or its payer's name for it, was claimed before by whatever request."""
     return new.id in await claim_all(db, [new])
 
 
-async def claim_all(db: Db, batch: Sequence[Claim]) -> set[UUID]:
-    """Those that were claimed; of two with the same nonce or name, the first."""
+async def claim_all(db: Db, batch: Sequence[Claim]) -> dict[UUID, int]:
+    """Those that were claimed, of two with the same nonce or name the first, each with what its payer had
+    signed away before, in the same asset, to requests that are running.
+    """
     signed = [one.authorization for one in batch]
     columns = (
         *([getattr(one, name) for one in batch] for name in CLAIMED),
         [one.asset.id for one in signed],
         *([getattr(one, name) for one in signed] for name in SIGNED),
+        [one.failures_max for one in batch],
     )
-    return {row["id"] for row in await db.fetch(SQL.claim, *columns)}
+    return {row["id"]: row["promised"] for row in await db.fetch(SQL.claim, *columns)}
 
 
 async def states(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, State]:
@@ -99,14 +102,8 @@ async def promised(db: Db, payers: Sequence[tuple[UUID, str]]) -> dict[tuple[UUI
 
 async def find(db: Db, authorization: Authorization) -> Payment | None:
     """The payment that claimed this authorization's nonce, whatever else it said."""
-    [found] = await find_all(db, [authorization])
-    return found
-
-
-async def find_all(db: Db, batch: Sequence[Authorization]) -> Sequence[Payment | None]:
-    columns = ([one.asset.id for one in batch], [one.payer for one in batch], [one.nonce for one in batch])
-    found = {row["place"]: stored(row) for row in await db.fetch(SQL.find, *columns)}
-    return [found.get(place) for place in range(1, len(batch) + 1)]
+    one = authorization
+    return stored(await db.fetchrow(SQL.find, one.asset.id, one.payer, one.nonce))
 
 
 async def find_identified(db: Db, payer: str, identifier: str) -> Payment | None:
@@ -118,8 +115,15 @@ async def get(db: Db, payment_id: UUID) -> Payment | None:
     return stored(await db.fetchrow(SQL.get, payment_id))
 
 
-async def void(db: Db, payment_id: UUID, reason: str) -> bool:
-    return await db.fetchval(SQL.void, payment_id, reason) is not None
+async def is_failing(db: Db, claim: Claim) -> bool:
+    """Whether it was not claimed because its payer's payments do not settle."""
+    failures = await db.fetchval(SQL.failures, claim.authorization.payer) or 0
+    return 0 < claim.failures_max <= failures
+
+
+async def void(db: Db, payment_id: UUID, reason: str, *, is_blamed: bool = False) -> bool:
+    """``is_blamed`` counts it against its payer, for whom an upstream was called."""
+    return await db.fetchval(SQL.void, payment_id, reason, is_blamed) is not None
 
 
 async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
@@ -127,10 +131,10 @@ async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
     return {row["id"] for row in await db.fetch(SQL.submit, list(usage), list(usage.values()))}
 
 
-async def settle(db: Db, transactions: Mapping[UUID, str]) -> Sequence[Settled]:
-    """Return payments to the one who settled them, and none of them to anybody after."""
+async def settle(db: Db, transactions: Mapping[UUID, str]) -> None:
+    """Settle payments and book them, unless somebody has: by one statement, never one without the other."""
     hashes = [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
-    return [Settled(*row) for row in await db.fetch(SQL.settle, list(transactions), hashes)]
+    await db.execute(SETTLE, list(transactions), [ids.new() for _ in transactions], hashes)
 
 
 async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:
@@ -139,7 +143,7 @@ async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:
 
 
 async def fail(db: Db, payment_id: UUID, failure: str) -> bool:
-    return await db.fetchval(SQL.fail, payment_id, failure) is not None
+    return await db.fetchval(SQL.fail, payment_id, failure, failure != UNTIMELY) is not None
 
 
 async def take_submitted(db: Db, network: str, age: timedelta, limit: int) -> Sequence[UUID]:

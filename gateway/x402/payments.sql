@@ -1,64 +1,111 @@
 -- name: claim
-INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
-    pay_to, amount, valid_after, valid_before, signature)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
-    $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[])
--- Its nonce was claimed, or what it calls itself.
-ON CONFLICT DO NOTHING
-RETURNING id
+WITH asked AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
+        $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[],
+        $16::integer[])
+        AS asked (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+            pay_to, amount, valid_after, valid_before, signature, failures_max)
+), made AS (
+    INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+        pay_to, amount, valid_after, valid_before, signature)
+    SELECT id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+        pay_to, amount, valid_after, valid_before, signature
+    FROM asked
+    WHERE NOT EXISTS (
+        SELECT FROM payer_failures
+        WHERE payer_failures.payer = asked.payer AND failures >= failures_max AND failures_max > 0
+            AND failed_at > now() - interval '1 hour'
+    )
+    -- Its nonce was claimed, or what it calls itself.
+    ON CONFLICT DO NOTHING
+    RETURNING id, asset_id, payer
+)
+SELECT made.id, coalesce(before.promised, 0) AS promised FROM made LEFT JOIN (
+    SELECT asset_id, payer, promised FROM (SELECT DISTINCT asset_id, payer FROM asked) AS one CROSS JOIN LATERAL (
+        -- Without those that are being made, which this statement does not see.
+        SELECT sum(amount) AS promised FROM payments
+        WHERE asset_id = one.asset_id AND payer = one.payer AND state = 'claimed'
+    ) AS sums
+) AS before USING (asset_id, payer)
 
 -- name: states
 SELECT id, state FROM payments WHERE id = ANY ($1::uuid[])
 
 -- name: promised
-SELECT asset_id, payer, sum(amount) AS promised
-FROM unnest($1::uuid[], $2::text[]) AS asked (asset_id, payer) JOIN payments USING (asset_id, payer)
-WHERE state = 'claimed' GROUP BY asset_id, payer
+SELECT asset_id, payer, promised FROM unnest($1::uuid[], $2::text[]) AS asked (asset_id, payer) CROSS JOIN LATERAL (
+    SELECT sum(amount) AS promised FROM payments
+    WHERE asset_id = asked.asset_id AND payer = asked.payer AND state = 'claimed'
+) AS sums
+WHERE promised > 0
 
 -- name: find
-SELECT place, known.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = known.id ORDER BY created_at DESC LIMIT 1
+SELECT payments.*, coalesce(known_hash, (
+    SELECT hash FROM chain_transactions
+    WHERE payment_id = coalesce(carrier_id, payments.id) AND is_shared = (carrier_id IS NOT NULL)
+    ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
-FROM unnest($1::uuid[], $2::text[], $3::bytea[]) WITH ORDINALITY AS asked (asset_id, payer, nonce, place)
--- Looked up one by one: a plan that was made while the table was small would go on to read all of it.
-CROSS JOIN LATERAL (
-    SELECT * FROM payments
-    WHERE asset_id = asked.asset_id AND payer = asked.payer AND nonce = asked.nonce LIMIT 1
-) AS known
+FROM payments WHERE asset_id = $1 AND payer = $2 AND nonce = $3
 
 -- name: find_identified
 SELECT payments.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+    SELECT hash FROM chain_transactions
+    WHERE payment_id = coalesce(carrier_id, payments.id) AND is_shared = (carrier_id IS NOT NULL)
+    ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
 FROM payments WHERE payer = $1 AND identifier = $2 AND state IN ('claimed', 'submitted', 'settled')
 
 -- name: get
 SELECT payments.*, coalesce(known_hash, (
-    SELECT hash FROM chain_transactions WHERE payment_id = payments.id ORDER BY created_at DESC LIMIT 1
+    SELECT hash FROM chain_transactions
+    WHERE payment_id = coalesce(carrier_id, payments.id) AND is_shared = (carrier_id IS NOT NULL)
+    ORDER BY created_at DESC LIMIT 1
 )) AS transaction_hash
 FROM payments WHERE id = $1
 
+-- name: failures
+SELECT failures FROM payer_failures WHERE payer = $1 AND failed_at > now() - interval '1 hour'
+
+-- name: forgive
+DELETE FROM payer_failures WHERE payer IN (SELECT payer FROM payments WHERE id = ANY ($1::uuid[]))
+
 -- name: void
-UPDATE payments SET state = 'void', failure = $2, closed_at = now()
-WHERE id = $1 AND state = 'claimed'
-RETURNING id
+WITH ended AS (
+    UPDATE payments SET state = 'void', failure = $2, closed_at = now()
+    WHERE id = $1 AND state NOT IN ('void', 'submitted', 'settled', 'failed')
+    RETURNING id, payer
+), blamed AS (
+    INSERT INTO payer_failures (payer, failures) SELECT payer, 1 FROM ended WHERE $3::boolean
+    ON CONFLICT (payer) DO UPDATE SET failed_at = now(), failures =
+        CASE WHEN payer_failures.failed_at < now() - interval '1 hour' THEN 1 ELSE payer_failures.failures + 1 END
+)
+SELECT id FROM ended
 
 -- name: submit
 UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now()
 FROM unnest($1::uuid[], $2::jsonb[]) AS asked (id, usage)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'claimed'
+WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[])
+    -- Claimed, in words that do not lead through the index of all that are, and of all that were.
+    AND state NOT IN ('void', 'submitted', 'settled', 'failed')
 RETURNING payments.id
 
 -- name: settle
+-- Each is settled once, and what it earned is paid out already where the payer paid the publisher's own wallet.
 UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash)
-FROM unnest($1::uuid[], $2::bytea[]) AS asked (id, hash)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state = 'submitted'
-RETURNING payments.id, purpose = 'call' AND NOT is_owed AS is_paid_out
+FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS asked (id, payout_id, hash)
+WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state NOT IN ('claimed', 'void', 'settled', 'failed')
+RETURNING payments.id, CASE WHEN purpose = 'call' AND NOT is_owed THEN asked.payout_id END AS payout_id
 
 -- name: fail
-UPDATE payments SET state = 'failed', failure = $2, closed_at = now()
-WHERE id = $1 AND state IN ('claimed', 'submitted')
-RETURNING id
+WITH ended AS (
+    UPDATE payments SET state = 'failed', failure = $2, closed_at = now()
+    WHERE id = $1 AND state NOT IN ('void', 'settled', 'failed')
+    RETURNING id, payer
+), blamed AS (
+    INSERT INTO payer_failures (payer, failures) SELECT payer, 1 FROM ended WHERE $3::boolean
+    ON CONFLICT (payer) DO UPDATE SET failed_at = now(), failures =
+        CASE WHEN payer_failures.failed_at < now() - interval '1 hour' THEN 1 ELSE payer_failures.failures + 1 END
+)
+SELECT id FROM ended
 
 -- name: name_transaction
 UPDATE payments SET known_hash = $2 WHERE id = $1 AND state = 'submitted' AND known_hash IS DISTINCT FROM $2

@@ -20,6 +20,7 @@ from gateway.x402.facilitator import Facilitator, FacilitatorUnavailable
 from gateway.x402.local import LocalFacilitator
 from gateway.x402.signers import Fields, Signer
 from gateway.x402.token import selector, word
+from gateway.x402.transactions import Signed, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -91,12 +92,12 @@ async def send(pool: Pool, facilitator: LocalFacilitator, one: Payout) -> None:
             if locked is not None and locked.state == "requested":
                 await payouts.failed(connection, locked, "the token refuses the transfer to this wallet")
         return
-    raw = await sign(pool, facilitator, one, purse)
-    if raw is not None:
-        await facilitator.send(raw)
+    signed = await sign(pool, facilitator, one, purse)
+    if signed is not None:
+        await facilitator.sending.send(signed)
 
 
-async def sign(pool: Pool, facilitator: LocalFacilitator, one: Payout, purse: Purse) -> bytes | None:
+async def sign(pool: Pool, facilitator: LocalFacilitator, one: Payout, purse: Purse) -> Signed | None:
     """Signed, stored and submitted in one commit; None when somebody else has decided it."""
     network, signer = facilitator.network, purse.signer
     fees = await facilitator.gas.fees()
@@ -107,9 +108,11 @@ async def sign(pool: Pool, facilitator: LocalFacilitator, one: Payout, purse: Pu
         to = bytes.fromhex(one.asset[2:])
         fields = Fields(network.chain_id, nonce, network.gas_limit, to, purse.data(one))
         signed = signer.sign(fields, fees)
-        await transactions.store(connection, network.id, signer.address, nonce, [one.id], [signed])
+        await transactions.store(
+            connection, network.id, signer.address, nonce, [Transaction(signed, [one.id])]
+        )
     log.info("payout.submitted", payout_id=str(one.id), transaction="0x" + signed.hash.hex())
-    return signed.raw
+    return signed
 
 
 async def purse_for(pool: Pool, facilitator: LocalFacilitator, one: Payout) -> Purse | None:

@@ -31,6 +31,9 @@ EVENT_MISMATCH = "invalid_exact_evm_transfer_event_mismatch"
 Unstick: TypeAlias = Callable[[str, int], Awaitable[None]]
 """Told of a signer's next nonce, whose transaction is known to the node and not mined."""
 
+Alone: TypeAlias = Callable[[Stored], Awaitable[bool]]
+"""Send a payment alone that its shared transaction did not settle; False when it cannot settle."""
+
 
 class Evidence:
     """What the chain can say of one payment, whoever sent the transaction."""
@@ -53,6 +56,8 @@ class Evidence:
         asked: list[Request] = [("eth_getTransactionReceipt", [one]) for one in self.stored.candidates]
         height, *receipts = await self.chain.ask_all(("eth_blockNumber", []), *asked)
         mined = [found for one in receipts if (found := entry(one)) is not None]
+        # Of several that are mined, which can be after a reorganization, the one that moved the money.
+        mined.sort(key=self.proves, reverse=True)
         return next(iter(mined), None), number(height) - self.confirmations + 1
 
     async def judge(self, receipt: Mapping[str, Any], confirmed: int) -> Settlement | None:
@@ -68,7 +73,8 @@ class Evidence:
         )
         if is_true(spent):
             return await self.spent_by(confirmed)
-        if number(receipt.get("status")) != 0:
+        # A shared transaction succeeds without those of its payments that cannot be made.
+        if number(receipt.get("status")) != 0 and not one.is_shared:
             return Settlement("failed", mined, EVENT_MISMATCH)
         is_drained = not isinstance(balance, NodeRefused) and number(balance) < one.amount
         return Settlement("failed", mined, "insufficient_funds" if is_drained else "transaction_failed")
@@ -136,7 +142,7 @@ class Evidence:
 
     def proves(self, receipt: Mapping[str, Any]) -> bool:
         one = self.stored
-        return token.is_proof(receipt, one.asset, one.payer, one.pay_to, one.amount)
+        return token.is_proof(receipt, one.asset, one.payer, one.pay_to, one.amount, one.nonce)
 
     def failed(self, code: str) -> Settlement:
         return Settlement("failed", self.stored.hash_text, code)
@@ -150,18 +156,26 @@ class Watch(Evidence):
     """One payment's transaction of our own, from stored to proven."""
 
     def __init__(
-        self, chain: Chain, pool: Pool, stored: Stored, confirmations: int, unstick: Unstick
+        self, chain: Chain, pool: Pool, stored: Stored, confirmations: int, unstick: Unstick, alone: Alone
     ) -> None:
         super().__init__(chain, stored, confirmations)
         self.pool = pool
         self.unstick = unstick
+        self.alone = alone
         self.resend_at = 0.0
 
     async def look(self) -> Settlement | None:
         """Return the outcome once it is proven; send the transaction again when the node lost it."""
         receipt, confirmed = await self.receipt()
         if receipt is not None:
-            return await self.judge(receipt, confirmed)
+            found = await self.judge(receipt, confirmed)
+            is_failed = found is not None and found.outcome == "failed"
+            # What it was mined with may be to blame, which used up the gas: only alone does a payment fail.
+            if is_failed and self.stored.is_shared and await self.alone(self.stored):
+                self.stored = await transactions.of_payment(self.pool, self.stored.id) or self.stored
+                self.resend_at = time.monotonic() + RESEND_SECONDS
+                return None
+            return found
         is_dead = await self.send_again()
         if is_dead or time.time() > self.stored.valid_before:
             return await self.without_us(confirmed)

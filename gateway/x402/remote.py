@@ -9,23 +9,24 @@ settled a payment says so again. With a node as well, the chain has the last wor
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-import aiohttp
+import msgspec
 import structlog
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
+from gateway.kit.groups import Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.types import Asset
 from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.contradictions import compare
+from gateway.x402.endpoint import Endpoint, Unanswered, Unsent
 from gateway.x402.facilitator import (
     Authorization,
     ChainMismatch,
@@ -40,9 +41,10 @@ from gateway.x402.wire import Requirement
 log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 10
-CONNECT_SECONDS = 3
 # What a settlement is given when nobody waits for it.
 SETTLE_SECONDS_MIN = 10.0
+# Less than how old a payment is before the background jobs ask for it.
+UNASKED_SECONDS = 5.0
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 5.0
 ANSWER_BYTES_MAX = 64 * 1024
@@ -52,6 +54,21 @@ NOT_ASKED = Told("pending")
 
 class Unreached(FacilitatorUnavailable):
     """There was no connection, so nothing was sent."""
+
+
+@dataclass(slots=True, eq=False)
+class Submitting:
+    payment_id: UUID
+    usage: dict[str, Any]
+    is_tried: bool = False
+    """Given to the database before: by a commit that nobody heard of, perhaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    authorization: Authorization
+    known_at: float
+    """When it was submitted, by the monotonic clock."""
 
 
 class RemoteFacilitator:
@@ -64,8 +81,13 @@ class RemoteFacilitator:
         self.url = network.facilitator_url.rstrip("/")
         self.assets = accounts.of_networks([network])
         self.chain = Chain(network.rpc_url) if network.rpc_url else None
-        self.session: ClientSession | None = None
-        self.unasked: set[UUID] = set()
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if network.facilitator_authorization is not None:
+            headers["Authorization"] = network.facilitator_authorization.get_secret_value()
+        seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
+        self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
+        self.submitting = Group(self.submit_batch)
+        self.unasked: dict[UUID, Unasked] = {}
         """Submitted here, and never sent to the facilitator by anybody."""
 
     async def start(self) -> None:
@@ -80,8 +102,8 @@ class RemoteFacilitator:
             log.warning("facilitator.unavailable", network=self.network.id, reason=str(error))
 
     async def close(self) -> None:
-        if self.session is not None:
-            await self.session.close()
+        await self.submitting.close()
+        await self.endpoint.close()
         if self.chain is not None:
             await self.chain.close()
 
@@ -102,32 +124,45 @@ class RemoteFacilitator:
         return
 
     async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
-        if not await payments.submit(self.pool, {payment_id: usage}):
+        if not await self.submitting.add(Submitting(payment_id, usage)):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
-        self.unasked.add(payment_id)
+        self.unasked[payment_id] = Unasked(authorization, time.monotonic())
+
+    async def submit_batch(self, batch: Sequence[Submitting]) -> Sequence[bool]:
+        tried = [one.payment_id for one in batch if one.is_tried]
+        for one in batch:
+            one.is_tried = True
+        submitted = await payments.submit(self.pool, {one.payment_id: one.usage for one in batch})
+        if tried:
+            states = await payments.states(self.pool, tried)
+            submitted |= {payment_id for payment_id, state in states.items() if state == "submitted"}
+        return [one.payment_id in submitted for one in batch]
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
+        deadline, least = time.monotonic() + wait_seconds, 0.0 if wait_seconds else SETTLE_SECONDS_MIN
+        pause = RETRY_SECONDS_MIN
         # Only the first answer to a payment may say that it failed: to a second question, a transfer that the
         # first one made looks like a nonce that is used or a balance that is gone.
-        is_first = payment_id in self.unasked
-        self.unasked.discard(payment_id)
+        unasked = self.unasked.pop(payment_id, None)
+        is_first = unasked is not None
+        told = await self.first_answer(payment_id, unasked, wait_seconds or least)
+        if told is not None and told.outcome == "settled" and self.chain is None:
+            # Whoever books it writes down what it is called.
+            return Settlement("settled", told.transaction)
         stored = await transactions.of_payment(self.pool, payment_id)
         if stored is None or stored.state in ("claimed", "void"):
             raise LookupError(f"payment {payment_id} has nothing to ask about")
         if stored.state == "settled" or stored.state == "failed":
             return Settlement(stored.state, stored.hash_text, stored.failure)
-        deadline = time.monotonic() + wait_seconds
-        pause = RETRY_SECONDS_MIN
         while True:
-            remaining = max(deadline - time.monotonic(), 0 if wait_seconds else SETTLE_SECONDS_MIN)
-            told = await self.settle(stored, remaining)
+            if told is None:
+                told = await self.settle_stored(stored, max(deadline - time.monotonic(), least))
             stored = await self.named(stored, told)
             settlement = await self.weigh(stored, told, is_first=is_first)
-            is_first = is_first and told is NOT_ASKED
-            remaining = deadline - time.monotonic()
+            is_first, told = is_first and told is NOT_ASKED, None
             if settlement is not None:
                 return settlement
-            if remaining <= pause:
+            if deadline - time.monotonic() <= pause:
                 return Settlement("pending", stored.hash_text)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_SECONDS_MAX)
@@ -140,7 +175,7 @@ class RemoteFacilitator:
 
     async def again(self, vanished: Stored) -> Settlement | None:
         assert self.chain is not None, "only a chain can tell that something vanished"
-        await self.settle(vanished, SETTLE_SECONDS_MIN)
+        await self.settle_stored(vanished, SETTLE_SECONDS_MIN)
         found = await self.proven(self.chain, vanished)
         if found is not None and found.outcome == "settled":
             await payments.rename(self.pool, vanished.id, found.transaction)
@@ -166,18 +201,27 @@ class RemoteFacilitator:
             return Settlement(told.outcome, told.transaction, told.failure)
         return None
 
-    async def settle(self, stored: Stored, seconds: float) -> Told:
-        authorization = authorized(stored, self.assets[stored.asset_id])
+    async def first_answer(self, payment_id: UUID, unasked: Unasked | None, seconds: float) -> Told | None:
+        """Nobody else asks for what was submitted a moment ago: how it stands is known without a look."""
+        if unasked is None or time.monotonic() > unasked.known_at + UNASKED_SECONDS:
+            return None
+        return await self.settle(payment_id, unasked.authorization, seconds)
+
+    async def settle_stored(self, stored: Stored, seconds: float) -> Told:
+        authorization = transactions.authorized(stored, self.assets[stored.asset_id])
+        return await self.settle(stored.id, authorization, seconds)
+
+    async def settle(self, payment_id: UUID, authorization: Authorization, seconds: float) -> Told:
         try:
             answer = await self.ask("POST", "settle", request(authorization, self.network), seconds)
             return answers.read_settlement(answer, authorization)
         except Unreached as error:
-            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+            log.warning("outcome.unknown", payment_id=str(payment_id), reason=str(error))
             return NOT_ASKED
         except FacilitatorUnavailable as error:
-            log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
+            log.warning("outcome.unknown", payment_id=str(payment_id), reason=str(error))
         except Nonsense as error:
-            log.error("facilitator.nonsense", payment_id=str(stored.id), reason=str(error))
+            log.error("facilitator.nonsense", payment_id=str(payment_id), reason=str(error))
         return answers.UNKNOWN
 
     async def proven(self, chain: Chain, stored: Stored) -> Settlement | None:
@@ -191,44 +235,17 @@ class RemoteFacilitator:
 
     async def ask(self, method: str, path: str, question: Any, seconds: float) -> Any:
         """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
+        body = b"" if question is None else msgspec.json.encode(question)
         try:
-            async with self.opened().request(
-                method, f"{self.url}/{path}", json=question, allow_redirects=False,
-                timeout=ClientTimeout(total=max(seconds, 1.0), sock_connect=CONNECT_SECONDS),
-            ) as response:  # fmt: skip
-                if response.status != 200:
-                    raise FacilitatorUnavailable(f"the facilitator answered {response.status}")
-                return answers.parse(await read(response))
-        except aiohttp.ClientConnectorError as error:
-            raise Unreached(f"the facilitator cannot be reached: {type(error).__name__}") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # Not its text: the URL may have a key in it.
-            raise FacilitatorUnavailable(f"the facilitator does not answer: {type(error).__name__}") from None
-
-    def opened(self) -> ClientSession:
-        if self.session is None or self.session.closed:
-            headers = {"Accept": "application/json"}
-            if self.network.facilitator_authorization is not None:
-                headers["Authorization"] = self.network.facilitator_authorization.get_secret_value()
-            self.session = ClientSession(headers=headers, cookie_jar=DummyCookieJar())
-        return self.session
-
-
-async def read(response: aiohttp.ClientResponse) -> bytes:
-    answer = bytearray()
-    async for chunk in response.content.iter_any():
-        answer += chunk
-        if len(answer) > ANSWER_BYTES_MAX:
-            raise FacilitatorUnavailable("the facilitator's answer is too large")
-    return bytes(answer)
-
-
-def authorized(stored: Stored, asset: Asset) -> Authorization:
-    """What the payer signed, as it was claimed."""
-    return Authorization(
-        asset, stored.payer, stored.pay_to, int(stored.amount), int(stored.valid_after),
-        int(stored.valid_before), stored.nonce, stored.signature,
-    )  # fmt: skip
+            async with asyncio.timeout(max(seconds, 1.0)):
+                status, text = await self.endpoint.ask(method, body, f"/{path}")
+        except Unsent as error:
+            raise Unreached(f"the facilitator cannot be reached: {error}") from None
+        except (Unanswered, TimeoutError) as error:
+            raise FacilitatorUnavailable(f"the facilitator does not answer: {error}") from None
+        if status != 200:
+            raise FacilitatorUnavailable(f"the facilitator answered {status}")
+        return answers.parse(text)
 
 
 def request(authorization: Authorization, network: Network) -> dict[str, Any]:
@@ -248,4 +265,9 @@ def request(authorization: Authorization, network: Network) -> dict[str, Any]:
 
 def with_checksum(fields: dict[str, Any], *names: str) -> None:
     for name in names:
-        fields[name] = to_checksum_address(fields[name])
+        fields[name] = checksummed(fields[name])
+
+
+@lru_cache(maxsize=4096)
+def checksummed(address: str) -> str:
+    return to_checksum_address(address)

@@ -8,20 +8,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool
-from gateway.ledger import transfers
 from gateway.metering import metrics
 from gateway.x402 import payments
 from gateway.x402.facilitator import (
     Authorization,
     Facilitator,
     FacilitatorUnavailable,
+    Outcome,
     PaymentInvalid,
     PaymentNotClaimed,
     Settlement,
@@ -44,6 +46,12 @@ class Checked:
     @property
     def is_fresh(self) -> bool:
         return time.monotonic() < self.known_at + FRESH_SECONDS
+
+
+@cache
+def counted(network: str, outcome: Outcome) -> Counter:
+    """Looking its labels up would cost as much as counting."""
+    return metrics.SETTLEMENTS.labels(network, outcome)
 
 
 class Settlements:
@@ -87,7 +95,8 @@ class Settlements:
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
             failure = error.code if isinstance(error, PaymentInvalid) else "facilitator_unavailable"
-            await payments.void(self.pool, payment_id, failure)
+            is_blamed = isinstance(error, PaymentInvalid)
+            await payments.void(self.pool, payment_id, failure, is_blamed=is_blamed)
             return Settlement("failed", "", failure)
         return await self.outcome(payment_id, network)
 
@@ -103,17 +112,14 @@ class Settlements:
             await self.bookings.add((payment_id, settlement.transaction))
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
-        metrics.SETTLEMENTS.labels(network, settlement.outcome).inc()
+        counted(network, settlement.outcome).inc()
         # A settled one is in its call's own line and in the ledger.
         say = log.debug if settlement.outcome == "settled" else log.info
         say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction)
 
     async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
-        async with self.pool.acquire() as connection, connection.transaction():
-            # Whoever was first has booked the others.
-            if settled := await payments.settle(connection, dict(batch)):
-                await transfers.book(connection, [one.id for one in settled])
-                await transfers.book_paid_out(connection, [one.id for one in settled if one.is_paid_out])
+        # Whoever was first has booked the others.
+        await payments.settle(self.pool, dict(batch))
         return [None] * len(batch)
 
     async def reconcile(self, age: timedelta) -> int:

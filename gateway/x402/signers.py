@@ -40,6 +40,8 @@ class Signer:
         self.busy = 0
         """Payments that this process has submitted with it and not seen the end of."""
         self.has_gas_money = True
+        self.transfers_affordable = 1
+        """How many of them its balance pays for, at most, if each takes all of its gas."""
 
     def transfer(
         self, authorization: Authorization, chain_id: int, nonce: int, gas_limit: int, fees: Fees

@@ -73,16 +73,34 @@ def word(address: str) -> bytes:
     return bytes.fromhex(address[2:]).rjust(32, b"\0")
 
 
-def is_proof(receipt: Mapping[str, Any], asset: str, payer: str, pay_to: str, amount: int) -> bool:
-    """Whether the transaction did exactly what the payer signed, by the asset's own word."""
-    wanted = [TRANSFERRED, "0x" + word(payer).hex(), "0x" + word(pay_to).hex()]
+def is_proof(
+    receipt: Mapping[str, Any], asset: str, payer: str, pay_to: str, amount: int, nonce: bytes | None = None
+) -> bool:
+    """Whether the transaction did exactly what the payer signed, by the asset's own word.
+
+    A payer may have signed the same for several payments of one transaction: its money moved for each
+    authorization that the asset says it used. A transfer that nobody authorized has no ``nonce``.
+    """
+    source = "0x" + word(payer).hex()
+    wanted = [TRANSFERRED, source, "0x" + word(pay_to).hex()]
+    used, moved, is_moved = [], 0, False
     try:
-        return int(receipt["status"], 16) == 1 and any(
-            log["address"].lower() == asset
-            and [topic.lower() for topic in log["topics"]] == wanted
-            and int(log["data"], 16) == amount
-            for log in receipt["logs"]
-        )
-    except (KeyError, TypeError, AttributeError, ValueError):
+        if int(receipt["status"], 16) != 1:
+            return False
+        for log in receipt["logs"]:
+            topics = log["topics"]
+            # Most events of a shared transaction are of other payers.
+            if len(topics) != 3 or topics[1].lower() != source or log["address"].lower() != asset:
+                continue
+            topics = [topic.lower() for topic in topics]
+            if topics[0] == AUTHORIZATION_USED:
+                used.append(topics[2])
+            elif topics[0] == TRANSFERRED:
+                moved += 1
+                is_moved = is_moved or (topics == wanted and int(log["data"], 16) == amount)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         # A node that cannot write a receipt has not proved anything with it.
         return False
+    if nonce is None or not used:
+        return is_moved
+    return is_moved and "0x" + nonce.hex() in used and moved >= len(used)

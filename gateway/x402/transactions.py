@@ -13,6 +13,8 @@ from uuid import UUID
 import asyncpg
 
 from gateway.kit.sql import Db, Statements
+from gateway.types import Asset
+from gateway.x402.facilitator import Authorization
 from gateway.x402.payments import State
 
 SQL = Statements(__file__)
@@ -22,6 +24,18 @@ SQL = Statements(__file__)
 class Signed:
     hash: bytes
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What was signed, and the payments that it settles."""
+
+    signed: Signed
+    payment_ids: Sequence[UUID]
+
+    @property
+    def is_shared(self) -> bool:
+        return len(self.payment_ids) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,8 @@ class Stored:
     """What we signed for it, newest first: the same account nonce, with ever higher fees."""
     signer: str | None
     signer_nonce: int | None
+    is_shared: bool = False
+    """Whether other payments are in the same transactions."""
 
     @property
     def hash_text(self) -> str:
@@ -62,6 +78,14 @@ class Stored:
         """Every transaction that may settle it."""
         known = [self.known_hash] if self.known_hash else []
         return ["0x" + one.hex() for one in dict.fromkeys([*known, *self.hashes])]
+
+
+def authorized(stored: Stored, asset: Asset) -> Authorization:
+    """What the payer signed, as it was claimed."""
+    return Authorization(
+        asset, stored.payer, stored.pay_to, int(stored.amount), int(stored.valid_after),
+        int(stored.valid_before), stored.nonce, stored.signature,
+    )  # fmt: skip
 
 
 async def register(db: Db, network: str, signer: str, chain_nonce: int) -> None:
@@ -77,11 +101,14 @@ async def take_nonces(db: Db, network: str, signer: str, count: int) -> int:
 
 
 async def store(
-    db: Db, network: str, signer: str, first_nonce: int, payment_ids: Sequence[UUID], signed: Sequence[Signed]
+    db: Db, network: str, signer: str, first_nonce: int, transactions: Sequence[Transaction]
 ) -> None:
     """What was signed for these payments, with one nonce after the other."""
-    hashes, raws = [one.hash for one in signed], [one.raw for one in signed]
-    await db.execute(SQL.store, network, signer, first_nonce, hashes, payment_ids, raws)
+    hashes, leaders, raws, shared = columns(transactions)
+    await db.execute(SQL.store, network, signer, first_nonce, hashes, leaders, raws, shared)
+    if any(shared):
+        carriers = carriers_of(transactions)
+        await db.execute(SQL.share, list(carriers), list(carriers.values()))
 
 
 async def submit(
@@ -90,17 +117,42 @@ async def submit(
     signer: str,
     first_nonce: int,
     usage: Mapping[UUID, Mapping[str, Any]],
-    signed: Sequence[Signed],
+    transactions: Sequence[Transaction],
 ) -> bool:
     """Payments submitted with what was signed for them, from this nonce on; False when it is not the next one
     or one of them is not claimed any more, and nothing was done.
     """
-    hashes, raws = [one.hash for one in signed], [one.raw for one in signed]
-    values = list(usage), list(usage.values()), hashes, raws
+    carriers = carriers_of(transactions)
+    asked = list(usage), list(usage.values()), [carriers.get(one) for one in usage]
+    hashes, leaders, raws, shared = columns(transactions)
     try:
-        return bool(await db.fetch(SQL.submit, network, signer, first_nonce, *values))
+        return bool(
+            await db.fetch(SQL.submit, network, signer, first_nonce, *asked, hashes, leaders, raws, shared)
+        )
     except asyncpg.NotNullViolationError:
         return False
+
+
+def columns(
+    transactions: Sequence[Transaction],
+) -> tuple[list[bytes], list[UUID], list[bytes], list[bool]]:
+    return (
+        [one.signed.hash for one in transactions],
+        [one.payment_ids[0] for one in transactions],
+        [one.signed.raw for one in transactions],
+        [one.is_shared for one in transactions],
+    )
+
+
+def carriers_of(transactions: Sequence[Transaction]) -> dict[UUID, UUID]:
+    """Of each payment that shares a transaction, the one that it is stored under."""
+    shared = [one.payment_ids for one in transactions if one.is_shared]
+    return {payment_id: ids[0] for ids in shared for payment_id in ids}
+
+
+async def leave(db: Db, payment_id: UUID) -> bool:
+    """Take a payment out of its shared transaction; False when somebody has."""
+    return await db.fetchval(SQL.leave, payment_id) is not None
 
 
 async def signed(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, Signed]:

@@ -10,7 +10,8 @@ import pytest
 from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.ledger.holds import Holds, Opening, Posting
+from gateway.ledger.batches import Opening, Posting
+from gateway.ledger.holds import Holds
 from tests.arrivals import arrive
 from tests.control.conftest import TEST_USDC, Client, Member
 from tests.control.test_publishers import NEW, created

@@ -53,8 +53,7 @@ async def test_what_callers_paid_to_the_publishers_own_wallet_is_withdrawn(till:
         " VALUES ($1, 'call', $2, $3, $4, $3, $5, 0, 0, $4, $4, $6, false, $7, 'settled', now(), now())",
         payment_id, TEST_USDC, WALLET, bytes(32), DOLLAR, earnings, usage,
     )  # fmt: skip
-    await transfers.book(till.pool, [payment_id])
-    await transfers.book_paid_out(till.pool, [payment_id])
+    await transfers.book(till.pool, [payment_id], [ids.new()])
     found = await till.earnings()
     assert (found["total_revenue_atomic"], found["total_withdrawn_atomic"]) == (DOLLAR, DOLLAR)
     assert (found["available_atomic"], found["request_count"]) == (0, 1)

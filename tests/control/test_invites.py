@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from control.api.permissions import OWN_ACCOUNT
 from control.identity import people
 from control.identity.people import Newcomer
 from gateway.kit.sql import Pool
@@ -158,6 +159,40 @@ async def test_nobody_invites_to_more_than_they_have(
     body = {"email": "ada@example.com", "role": "owner"}
     assert (await client.post(INVITES, json=body, headers=admin)).status == 403
     assert await letters() == []
+
+
+async def test_a_member_is_not_invited_again(
+    client: Client, pool: Pool, member: Member, letters: Letters
+) -> None:
+    made = await invite(client)
+    who, headers = await person(pool, "ada@example.com")
+    spent = {"token": await token(letters)}
+    assert (await client.post(ACCEPT, json=spent, headers=headers)).status == 200
+    for at in (INVITES, f"/v1/orgs/{member.organization_id}/invitations"):
+        body = {"email": "ADA@example.com", "role": "viewer"}
+        refused = await client.post(at, json=body)
+        said = await refused.json()
+        assert (refused.status, said["code"].replace("_", "-")) == (409, "already-member")
+        assert "ada@example.com is here already, as Ada" in said["message"]
+    # To one project they may be invited still, for more than they may elsewhere; once.
+    project = (await (await client.post("/v1/projects", json={"name": "P"})).json())["project"]
+    at, body = f"/v1/projects/{project['id']}/invitations", {"email": "ada@example.com", "role": "admin"}
+    assert (await client.post(at, json=body)).status == 201
+    await pool.execute(
+        "INSERT INTO project_members (project_id, user_id, role) SELECT id, $1, 'admin' FROM projects",
+        who.user_id,
+    )
+    assert (await client.post(at, json=body)).status == 409
+    # Whoever may not list the members learns nothing, and it does not matter where else somebody is one.
+    role = {"name": "porter", "permissions": ["projects.read"]}
+    assert (await client.post("/organizations/default/roles", json=role)).status == 201
+    blind = await bearer(pool, member.id, ["members.write", "projects.read", *OWN_ACCOUNT])
+    body = {"email": "ada@example.com", "role": "porter"}
+    quiet = await client.post(INVITES, json=body, headers=blind)
+    assert quiet.status == 201, await quiet.text()
+    elsewhere = (await join(pool)).headers
+    other = await client.post(INVITES, json={"email": "ada@example.com"}, headers=elsewhere)
+    assert (other.status, made["email"]) == (201, "ada@example.com")
 
 
 async def test_v1_invites_to_one_project_only(
@@ -316,8 +351,18 @@ async def test_a_person_makes_a_team_and_moves_a_project_into_it(stranger: Clien
     assert (await there.json())["project"]["orgId"] == team["id"]
     seen = (await (await stranger.get("/v1/projects", headers=ada.headers)).json())["projects"]
     assert len(seen) == 2
+    for organization, named in ((orgs[0], []), (team, ["P", "Q"])):
+        where = {"organization_id": organization["id"]}
+        listed = await (await stranger.get("/projects", params=where, headers=ada.headers)).json()
+        assert [one["name"] for one in listed["data"]] == named
+        assert listed["pagination"]["total"] == len(named)
+    bob = await signed_up(stranger, pool, "bob@example.com")
+    foreign = await stranger.get("/projects", params={"organization_id": team["id"]}, headers=bob.headers)
+    assert foreign.status == 404
     kept = await stranger.delete(f"/v1/orgs/{team['id']}", headers=ada.headers)
-    assert kept.status == 400
+    assert (kept.status, (await kept.json())["message"]) == (400, "it still has projects")
+    kept = await stranger.delete(f"/v1/orgs/{orgs[0]['id']}", headers=ada.headers)
+    assert (kept.status, (await kept.json())["message"]) == (400, "it is personal")
     renamed = await stranger.patch(f"/v1/orgs/{team['id']}", json={"name": "Crew"}, headers=ada.headers)
     assert (await renamed.json())["org"]["name"] == "Crew"
     personal = await stranger.patch(f"/v1/orgs/{orgs[0]['id']}", json={"name": "No"}, headers=ada.headers)

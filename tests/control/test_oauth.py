@@ -16,6 +16,7 @@ from gateway.connections import ConnectionRequired, Connections
 from gateway.kit.fetch import asking
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
+from gateway.ledger.accounts import PLATFORM
 from gateway.types import Caller
 from tests.authorization import CLIENT_ID, CLIENT_SECRET, Provider, authorizing
 from tests.control.conftest import Client, Member, bearer, join, newer, refused_fields
@@ -277,20 +278,41 @@ async def test_connecting_again_replaces_what_there_was(hub: Hub) -> None:
     assert [one["id"] for one in await connections_of(hub.client)] == [second]
 
 
-@pytest.mark.parametrize("is_by_provider", [False, True])
-async def test_disconnecting_revokes_at_the_provider(pool: Pool, hub: Hub, is_by_provider: bool) -> None:
-    connection_id = await hub.connect()
-    path = f"/oauth/connections/{'providers/' + hub.id if is_by_provider else connection_id}"
+@pytest.mark.parametrize("by", ["connection", "slug", "provider"])
+async def test_disconnecting_revokes_at_the_provider(pool: Pool, hub: Hub, by: str) -> None:
+    named = {"connection": await hub.connect(), "slug": "hub", "provider": f"providers/{hub.id}"}
+    path = f"/oauth/connections/{named[by]}"
     other = (await join(pool)).headers
     assert (await hub.client.delete(path, headers=other)).status == 404
     assert hub.provider.good_count == 1
     response = await hub.client.delete(path)
     assert response.status == 200
-    if not is_by_provider:
+    if by != "provider":
         assert (await response.json()) == {"success": True, "message": "revoked at the provider"}
     assert hub.provider.good_count == 0
     assert await connections_of(hub.client) == []
     assert (await hub.client.delete(path)).status == 404
+
+
+async def test_of_two_providers_with_a_slug_the_organizations_own_is_disconnected_first(
+    pool: Pool, hub: Hub
+) -> None:
+    first = await hub.connect()
+    second, elsewhere = str(uuid4()), str(uuid4())
+    await pool.execute(
+        """WITH copy AS (
+            INSERT INTO oauth_providers SELECT (jsonb_populate_record(p, jsonb_build_object(
+                'id', $1::text, 'organization_id', $3::text))).* FROM oauth_providers AS p WHERE slug = 'hub')
+        INSERT INTO oauth_connections SELECT (jsonb_populate_record(c, jsonb_build_object(
+            'id', $2::text, 'provider_id', $1::text))).* FROM oauth_connections AS c""",
+        elsewhere, second, str(PLATFORM),
+    )  # fmt: skip
+    for left in ([second], []):
+        assert (await hub.client.delete("/oauth/connections/hub")).status == 200
+        assert [one["id"] for one in await connections_of(hub.client)] == left
+    assert first != second
+    for unknown in ("hub", first, "%00", "%ED%A0%80"):
+        assert (await hub.client.delete(f"/oauth/connections/{unknown}")).status in (400, 404)
 
 
 async def test_a_provider_that_is_away_does_not_keep_a_user_connected(pool: Pool, hub: Hub) -> None:

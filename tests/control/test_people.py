@@ -139,6 +139,25 @@ async def test_two_signups_at_once_make_one_account(stranger: Client, pool: Pool
     assert await pool.fetchval("SELECT count(*) FROM organizations WHERE name = 'Ada'") == 1
 
 
+async def test_signing_up_five_times_at_once_keeps_the_password(stranger: Client, pool: Pool) -> None:
+    responses = await asyncio.gather(*(sign_up(stranger) for _ in range(5)))
+    assert [one.status for one in responses] == [201] * 5
+    assert await pool.fetchval("SELECT count(DISTINCT password_hash) FROM email_links") == 1
+    await sign_up(stranger, "bob@example.com")
+    # Another address with the same password has another hash.
+    assert await pool.fetchval("SELECT count(DISTINCT password_hash) FROM email_links") == 2
+    await signed_in(await stranger.post("/auth/verify-email", json={"token": await token(pool, "verify")}))
+    assert (await log_in(stranger)).status == 200
+
+
+async def test_of_passwords_that_are_chosen_at_once_none_counts(stranger: Client, pool: Pool) -> None:
+    await asyncio.gather(*(sign_up(stranger, EMAIL, one) for one in (PASSWORD, OTHER, PASSWORD)))
+    for _ in range(2):
+        verify = {"token": await token(pool, "verify")}
+        await stranger.post("/auth/verify-email", json=verify)
+    assert [(await log_in(stranger, EMAIL, one)).status for one in (PASSWORD, OTHER)] == [401, 401]
+
+
 async def test_a_link_that_is_sent_again_confirms_no_stranger(stranger: Client, pool: Pool) -> None:
     await sign_up(stranger, EMAIL, "the stranger's password", "Eve")
     await sign_up(stranger)

@@ -5,7 +5,7 @@ import pytest
 
 from control.identity import people
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client, Member, bearer, join
+from tests.control.conftest import Client, Member, bearer, join, refused_fields
 from tests.control.test_members import colleague
 
 
@@ -163,6 +163,15 @@ async def test_a_project_key_is_no_more_than_its_maker(client: Client, pool: Poo
     assert (await client.post(at, json={"name": "k", "role": "owner"})).status == 400
 
 
+async def test_a_project_keys_role_has_two_names_and_one_value(client: Client) -> None:
+    project = await create(client)
+    assert (await issue(client, project, scope="viewer"))["key"]["role"] == "viewer"
+    assert (await issue(client, project, scope="viewer", role="viewer"))["key"]["role"] == "viewer"
+    at = f"/v1/projects/{project['id']}/api-keys"
+    refused = await client.post(at, json={"name": "k", "scope": "viewer", "role": "admin"})
+    assert await refused_fields(refused) == ["body/scope"]
+
+
 async def test_whoever_was_invited_to_a_project_is_nothing_outside_of_it(
     client: Client, pool: Pool, member: Member
 ) -> None:
@@ -184,6 +193,10 @@ async def test_a_moved_project_leaves_its_keys_behind(client: Client, pool: Pool
     team = await (await client.post("/v1/orgs", json={"name": "Team"})).json()
     moved = await client.post(f"/v1/projects/{project['id']}/move", json={"orgId": team["org"]["id"]})
     assert moved.status == 404
+    # In the spelling that was sent.
+    assert (await moved.json())["message"] == f"no organization {team['org']['id']} of yours"
+    late = await client.post("/v1/projects", json={"name": "late", "orgId": team["org"]["id"]})
+    assert (late.status, team["org"]["id"] in (await late.json())["message"]) == (404, True)
     same = await client.post(f"/v1/projects/{project['id']}/move", json={"orgId": project["orgId"]})
     assert (await same.json())["project"]["orgId"] == project["orgId"]
 
@@ -195,7 +208,12 @@ async def test_an_organization_with_a_project_is_not_deleted(
     project = await create(client)
     at = f"/v1/orgs/{project['orgId']}"
     refused = await client.delete(at)
-    assert (refused.status, (await refused.json())["code"]) == (400, "cannot_delete_org")
+    said = await refused.json()
+    assert (refused.status, said["code"], said["message"]) == (
+        400,
+        "cannot_delete_org",
+        "it still has projects",
+    )
     await client.delete(f"/v1/projects/{project['id']}")
     made, deleted = await asyncio.gather(
         client.post("/v1/projects", json={"name": "late"}), client.delete(at)

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
+from config.settings import Listen
 from control import app
 from control.api.ports import Ports
 from gateway.buckets import Buckets
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client
+from tests.control.conftest import Client, Member
 from tests.control.people import EMAIL, PASSWORD, log_in, person, token
 
 
@@ -21,11 +22,17 @@ def accounts() -> dict[str, Any]:
 
 
 @pytest.fixture
+def listen() -> Listen:
+    return Listen()
+
+
+@pytest.fixture
 async def limited(
-    pool: Pool, ports: Ports, aiohttp_client: AiohttpClient, accounts: dict[str, Any]
+    pool: Pool, ports: Ports, aiohttp_client: AiohttpClient, accounts: dict[str, Any], listen: Listen
 ) -> Client:
     settings = ports.settings
-    settings = settings.model_copy(update={"accounts": settings.accounts.model_copy(update=accounts)})
+    changes = {"accounts": settings.accounts.model_copy(update=accounts), "listen": listen}
+    settings = settings.model_copy(update=changes)
     return await aiohttp_client(app.create(pool, replace(ports, settings=settings, buckets=Buckets(None))))
 
 
@@ -90,3 +97,47 @@ async def test_a_mailbox_is_not_flooded(limited: Client, pool: Pool, path: str) 
 async def test_trying_many_accounts_from_one_address_is_stopped(limited: Client) -> None:
     tried = [(await log_in(limited, f"a{number}@example.com")).status for number in range(6)]
     assert tried == [401] * 4 + [429] * 2
+
+
+@pytest.mark.parametrize("listen", [Listen.model_validate({"trusted_proxies": ["loopback"]})])
+@pytest.mark.parametrize("accounts", [{"wrong_password_burst": 3, "wrong_passwords_per_minute": 0.01}])
+async def test_a_lockout_behind_a_trusted_proxy_is_one_clients(limited: Client, pool: Pool) -> None:
+    await person(limited, pool)
+    guesser, owner = ({"X-Forwarded-For": f"6.6.6.6, {one}"} for one in ("203.0.113.7", "203.0.113.8"))
+    said = [await log_in(limited, EMAIL, "a wrong password", headers=guesser) for _ in range(5)]
+    assert [one.status for one in said] == [401] * 3 + [429] * 2
+    # Claiming to be somebody else does not help.
+    guesser = {"X-Forwarded-For": "203.0.113.8, 203.0.113.7"}
+    assert (await log_in(limited, headers=guesser)).status == 429
+    assert (await log_in(limited, headers=owner)).status == 200
+    known = await pool.fetch("SELECT DISTINCT ip_address FROM audit_logs WHERE action LIKE '%login%'")
+    assert [row["ip_address"] for row in known] == ["203.0.113.8"]
+
+
+@pytest.mark.parametrize("accounts", [{"wrong_password_burst": 3, "wrong_passwords_per_minute": 0.01}])
+async def test_whoever_is_not_trusted_cannot_say_who_it_is(limited: Client, pool: Pool) -> None:
+    await person(limited, pool)
+    said = [
+        await log_in(limited, EMAIL, "a wrong password", headers={"X-Forwarded-For": f"203.0.113.{count}"})
+        for count in range(5)
+    ]
+    assert [one.status for one in said] == [401] * 3 + [429] * 2
+
+
+async def test_v1_says_how_often_one_may_ask(
+    pool: Pool, ports: Ports, aiohttp_client: AiohttpClient, member: Member
+) -> None:
+    limits = ports.settings.limits.model_copy(update={"address_burst": 3, "address_calls_per_second": 0.1})
+    settings = ports.settings.model_copy(update={"limits": limits})
+    limited = replace(ports, settings=settings, buckets=Buckets(None))
+    asker: Client = await aiohttp_client(app.create(pool, limited))
+    said = [await asker.get("/v1/me", headers=member.headers) for _ in range(2)]
+    said += [await asker.get("/v1/me"), await asker.get("/v1/me"), await asker.get("/auth/me")]
+    told = [
+        (one.status, one.headers.get("X-RateLimit-Limit"), one.headers.get("X-RateLimit-Remaining"))
+        for one in said
+    ]
+    assert told == [
+        (200, "3", "2"), (200, "3", "1"), (401, "3", "0"), (429, "3", "0"), (429, None, None),
+    ]  # fmt: skip
+    assert 1 <= int(said[3].headers["Retry-After"]) <= 10

@@ -494,6 +494,30 @@ async def test_a_delivery_is_replayed_under_its_id(
     assert (await client.post(f"{AT}/{webhook_id}/deliveries/{uuid4()}/replay")).status == 404
 
 
+async def test_replaying_what_waits_makes_it_due_now(
+    pool: Pool, ports: Ports, client: Client, member: Member, receiver: Receiver
+) -> None:
+    webhook_id, _ = await register(client, receiver.url)
+    receiver.status = 500
+    await emit(pool, member)
+    await turn(pool, ports)
+    receiver.status = 204
+    [delivery] = await get(client, f"{AT}/{webhook_id}/deliveries")
+    await turn(pool, ports)
+    assert (delivery["state"], len(receiver.got)) == ("waiting", 1)
+    at = f"{AT}/{webhook_id}/deliveries/{delivery['id']}/replay"
+    replayed = await asyncio.gather(*(client.post(at) for _ in range(5)))
+    assert [response.status for response in replayed] == [201] * 5
+    assert {(await response.json())["data"]["id"] for response in replayed} == {delivery["id"]}
+    await turn(pool, ports)
+    assert receiver.ids == [delivery["event_id"]] * 2
+    [after] = await get(client, f"{AT}/{webhook_id}/deliveries")
+    assert (after["state"], after["attempt_number"]) == ("delivered", 2)
+    # It is over, so from now on there is a new one, the same for all who ask at once.
+    again = await asyncio.gather(*(client.post(at) for _ in range(5)))
+    assert len({delivery["id"], *[(await one.json())["data"]["id"] for one in again]}) == 2
+
+
 async def test_everything_since_a_time_is_replayed_in_order(
     pool: Pool,
     ports: Ports,

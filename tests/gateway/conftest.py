@@ -10,8 +10,9 @@ from config.settings import Network
 from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, grants
+from gateway.ledger.batches import Opening, Posting
 from gateway.ledger.grants import NewGrant
-from gateway.ledger.holds import Holds, Opening, Posting
+from gateway.ledger.holds import Holds
 from gateway.types import Asset
 from tests.arrivals import arrive
 

@@ -13,8 +13,9 @@ from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, caps
 from gateway.ledger import holds as ledger_holds
+from gateway.ledger.batches import Opening
 from gateway.ledger.caps import Caps
-from gateway.ledger.holds import Holds, Opening
+from gateway.ledger.holds import Holds
 from tests.gateway.conftest import USDC, Ledger, Seller
 
 HOUR = timedelta(hours=1)

@@ -48,7 +48,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(**limits: float) -> AsyncIterator[Served]:
+async def serving(**limits: object) -> AsyncIterator[Served]:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
             body = await request.read()
@@ -168,6 +168,19 @@ async def test_a_connection_over_a_cap_is_told_and_its_place_is_given_back(cap: 
         assert (served.front.taken, served.front.places) == (2, {"127.0.0.1": 2})
         first[1].close()
         third.close()
+        await asyncio.sleep(0.05)
+        assert (served.front.taken, served.front.places) == (0, {})
+
+
+async def test_a_trusted_proxy_has_as_many_connections_as_there_are() -> None:
+    caps = {"connections_max": 4, "connections_per_address_max": 2}
+    async with serving(**caps, trusted_proxies=["loopback"]) as served:
+        opened = [await served.connect() for _ in range(4)]
+        await asyncio.sleep(0.05)
+        assert (served.front.taken, served.front.places) == (4, {"127.0.0.1": 4})
+        assert (await served.answers()).startswith(b"HTTP/1.1 503 ")
+        for _, writer in opened:
+            writer.close()
         await asyncio.sleep(0.05)
         assert (served.front.taken, served.front.places) == (0, {})
 

@@ -11,7 +11,8 @@ import pytest
 from gateway.kit import ids
 from gateway.kit.sql import Pool, create_pool
 from gateway.ledger import accounts, holds
-from gateway.ledger.holds import SQL, Holds, Opening, Verdict
+from gateway.ledger.batches import Opening, Verdict
+from gateway.ledger.holds import SQL, Holds
 from tests.gateway.conftest import EURC, USDC, Ledger, Seller
 
 
@@ -131,16 +132,16 @@ async def test_racing_to_close_a_hold_closes_it_once(crowd: Pool, ledger: Ledger
     processes = [Holds(crowd, timedelta(0)) for _ in range(4)]
     opening = seller.opening(owner, 100)
     assert (await processes[0].open(opening)).is_open
-    closings = [
-        closing
-        for process in processes
-        for closing in (
-            process.post(seller.posting(opening.call_id, 70)),
-            process.void(opening.call_id),
-            holds.void_expired(crowd),
-        )
-    ]
-    assert sum(await asyncio.gather(*closings)) == 1
+    posting = seller.posting(opening.call_id, 70)
+    posting_all = asyncio.gather(*(process.post(posting) for process in processes))
+    closed: list[int] = await asyncio.gather(
+        *(process.void(opening.call_id) for process in processes),
+        *(holds.void_expired(crowd) for _ in range(4)),
+    )
+    posted = await posting_all
+    # All of the call's postings are one: they say that it was posted, whichever of them did it.
+    assert sum(closed) + any(posted) == 1
+    assert len(set(posted)) == 1
     assert (await ledger.balance(owner))[1] == 0
     assert await ledger.is_sound()
 

@@ -12,8 +12,9 @@ import pytest
 from control.identity import keys
 from gateway.kit.sql import Pool, create_pool
 from gateway.ledger import accounts, caps, grants, holds, moves, promoted
+from gateway.ledger.batches import Opening
 from gateway.ledger.caps import Caps
-from gateway.ledger.holds import Holds, Opening
+from gateway.ledger.holds import Holds
 from tests.gateway.conftest import USDC, Ledger, Seller
 
 HOUR = timedelta(hours=1)

@@ -6,6 +6,7 @@ import json
 from aiohttp import web
 
 from control.agent.client import decode, encode
+from control.demo import token
 from tests.paths.conftest import DOLLAR, Farebox
 
 
@@ -91,3 +92,50 @@ async def test_what_is_paid_for_is_named_by_the_settings_and_not_by_the_request(
     assert paid.status == 200
     seen = farebox.upstream.seen[-1].headers
     assert "evil.example" not in " ".join(seen.values())
+
+
+async def test_a_payer_that_moves_its_money_away_again_and_again_is_refused_before_the_upstream_is_called(
+    farebox: Farebox,
+) -> None:
+    """Each time the upstream works for nothing, and a transfer that reverts costs the facilitator gas."""
+    url = await farebox.publish() + "/a"
+    payer, elsewhere = farebox.chain.accounts[2], farebox.chain.accounts[4]
+    calls: list[str] = []
+
+    async def moves(request: web.Request) -> web.StreamResponse:
+        calls.append(request.path)
+        held = await farebox.chain.balance(farebox.token, payer.address)
+        await farebox.chain.transact(farebox.token, token.transfer(elsewhere.address, held), sender=payer)
+        return web.Response(text="the secret")
+
+    async def stays(request: web.Request) -> web.StreamResponse:
+        calls.append(request.path)
+        return web.Response(text="the secret")
+
+    async def attack(times: int) -> list[int]:
+        farebox.upstream.handler = moves
+        statuses = []
+        for _ in range(times):
+            await farebox.chain.mint(farebox.token, payer.address, DOLLAR)
+            statuses.append((await farebox.pay("GET", url)).status)
+        return statuses
+
+    assert await attack(4) == [402] * 4
+    farebox.upstream.handler = stays
+    await farebox.chain.mint(farebox.token, payer.address, DOLLAR)
+    assert (await farebox.pay("GET", url)).status == 200
+    # One that settles makes good for those before it.
+    assert await attack(7) == [402] * 5 + [429] * 2
+    assert len(calls) == 10
+    farebox.upstream.handler = stays
+    refused = await farebox.pay("GET", url)
+    assert (refused.status, refused.json["code"], refused.headers["Retry-After"]) == (
+        429,
+        "payer-failing",
+        "3600",
+    )
+    assert "the secret" not in refused.text
+    assert len(calls) == 10
+    await farebox.pool.execute("UPDATE payer_failures SET failed_at = failed_at - interval '1 hour'")
+    assert (await farebox.pay("GET", url)).status == 200
+    assert await farebox.pool.fetchval("SELECT count(*) FROM payer_failures") == 0

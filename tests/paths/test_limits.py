@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from typing import Any
 from uuid import UUID
 
@@ -116,6 +117,33 @@ async def test_accounts_are_not_opened_by_the_hundred(farebox: Farebox) -> None:
     replies = [await farebox.agent.ask("POST", f"{farebox.origin}/auth/agent", body={}) for _ in range(100)]
     assert [reply.status for reply in replies] == [201] * 4 + [429] * 96
     assert 30 <= int(replies[-1].headers["Retry-After"]) <= 60
+
+
+FEW = {"address_calls_per_second": 0.01, "address_burst": 20}
+
+
+@pytest.mark.parametrize(
+    "limits", [{"listen": {"trusted_proxies": (ip_network("127.0.0.0/8"),)}, "limits": FEW}, {"limits": FEW}]
+)
+async def test_clients_behind_a_trusted_proxy_are_limited_apart(
+    farebox: Farebox, limits: dict[str, Any]
+) -> None:
+    is_trusted = "listen" in limits
+    shop = await farebox.publish(price_per_call="0")
+    one = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7"}
+    other = {"X-Forwarded-For": "203.0.113.7, 203.0.113.8:4711"}
+    busy = [(await farebox.agent.ask("GET", f"{shop}/x", headers=one)).status for _ in range(30)]
+    assert busy[-9:] == [429] * 9
+    reply = await farebox.agent.ask("GET", f"{shop}/x", headers=other)
+    assert reply.status == (200 if is_trusted else 429)
+    # An upstream is told who called, and never what callers claim.
+    seen = {(ask.headers["X-Forwarded-For"], ask.headers.get("Forwarded")) for ask in farebox.upstream.seen}
+    assert seen == ({("203.0.113.7", None), ("203.0.113.8", None)} if is_trusted else {("127.0.0.1", None)})
+    balance = f"{farebox.origin}/wallet/balance"
+    managed = [(await farebox.agent.ask("GET", balance, headers=one)).status for _ in range(30)]
+    assert managed[-9:] == [429] * 9
+    reply = await farebox.agent.ask("GET", balance, headers=other)
+    assert reply.status == (401 if is_trusted else 429)
 
 
 @pytest.mark.parametrize("limits", [{"upstream": {"breaker_failures": 3, "breaker_seconds": 0.5}}])

@@ -26,7 +26,7 @@ async def test_a_claim_whose_call_is_cancelled_meanwhile_is_given_back(
 
     monkeypatch.setattr(X402Rail, "take", take)
     monkeypatch.setattr(X402Rail, "challenge", lambda *_: None)
-    unused: Any = SimpleNamespace(is_owed=lambda _: True)
+    unused: Any = SimpleNamespace(is_owed=lambda _: True, failures_max=lambda _: 0)
     rail = X402Rail(shop.pool, unused, unused, claims, recorder, 0, unused)
     call: Any = SimpleNamespace(call_id=ids.new(), method="GET", path="/", client_address="127.0.0.1")
     match: Any = SimpleNamespace(route=SimpleNamespace(publisher_id=uuid4()))
@@ -34,7 +34,7 @@ async def test_a_claim_whose_call_is_cancelled_meanwhile_is_given_back(
     quote: Any = SimpleNamespace(prices=(price,))
     caller: Any = SimpleNamespace(organization_id=None)
     held = asyncio.get_running_loop().create_task(rail.hold(call, caller, match, quote))
-    while not claims.claiming.crew.tasks:  # noqa: ASYNC110 - its batch is a task that nobody tells of
+    while not (claims.group.crew.tasks or held.done()):  # noqa: ASYNC110 - its batch is a task that nobody tells of
         await asyncio.sleep(0)
     for _ in range(ticks):
         await asyncio.sleep(0)

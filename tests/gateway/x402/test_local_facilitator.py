@@ -17,6 +17,7 @@ from gateway.x402.facilitator import (
     Settlement,
 )
 from gateway.x402.local import LocalFacilitator
+from gateway.x402.transactions import Signed
 from tests.gateway.x402.shop import PRICE, Open, Shop, as_secret
 
 
@@ -107,12 +108,12 @@ async def test_a_payment_is_signed_for_once(shop: Shop, facilitator: LocalFacili
 async def test_a_signer_is_not_busy_with_what_nobody_waits_for(
     shop: Shop, facilitator: LocalFacilitator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(raw: bytes) -> None:
+    async def away(signed: Signed) -> None:
         raise ConnectionError("the database went away while the nonces were compared")
 
     authorization = shop.sign()
     payment_id = await shop.claim(authorization)
-    monkeypatch.setattr(facilitator, "send", away)
+    monkeypatch.setattr(facilitator.sending, "send", away)
     with pytest.raises(ConnectionError):
         await facilitator.submit(payment_id, authorization, {})
     assert (facilitator.sent, [one.busy for one in facilitator.signers]) == ({}, [0])
@@ -181,5 +182,5 @@ async def test_the_rpc_url_stays_out_of_messages(shop: Shop, another: Open) -> N
     shop.chain.is_refusing = True
     with pytest.raises(FacilitatorUnavailable) as caught:
         await secretive.check(shop.sign())
-    assert "the node does not answer: ClientResponseError 404" in str(caught.value)
+    assert "the node does not answer: status 404" in str(caught.value)
     assert "secret-key" not in "".join(traceback.format_exception(caught.value))

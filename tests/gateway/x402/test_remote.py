@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from config.settings import Network
 from gateway.x402 import payments
+from gateway.x402 import remote as remote_module
 from gateway.x402.facilitator import (
     Authorization,
     ChainMismatch,
@@ -117,9 +118,29 @@ async def test_a_payment_is_verified_and_settled_by_asking(
     assert asked["paymentPayload"]["payload"]["authorization"]["nonce"] == "0x" + authorization.nonce.hex()
     assert asked["paymentPayload"]["accepted"] == asked["paymentRequirements"]
     assert asked["paymentRequirements"]["amount"] == str(PRICE)
-    stored = await payments.get(shop.pool, payment_id)
-    assert stored is not None
-    assert (stored.state, stored.transaction_hash) == ("submitted", bytes.fromhex(HASH[2:]))
+
+
+async def test_a_submission_whose_commit_nobody_heard_of_stands(
+    shop: Shop, fake: Fake, remote: RemoteFacilitator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.says["settle"] = settled(shop)
+    run, lost = remote.submitting.run, list[Any]()
+
+    async def committed_and_lost(batch: Any) -> Any:
+        stood = await run(batch)
+        if not lost:
+            lost.append(stood)
+            raise ConnectionResetError
+        return stood
+
+    monkeypatch.setattr(remote.submitting, "run", committed_and_lost)
+    signed = [shop.sign() for _ in range(3)]
+    claimed = [await shop.claim(one) for one in signed]
+    await payments.void(shop.pool, claimed[1], "abandoned")
+    asked = zip(claimed, signed, strict=True)
+    results = await asyncio.gather(*(remote.submit(*one, {}) for one in asked), return_exceptions=True)
+    assert [type(one) for one in results] == [type(None), PaymentNotClaimed, type(None)]
+    assert await remote.outcome(claimed[0], 5) == Settlement("settled", HASH)
 
 
 async def test_it_is_sent_the_authorization_that_the_settings_say(
@@ -301,8 +322,9 @@ async def test_a_transaction_that_is_pending_is_written_down(
 
 
 async def test_a_payment_that_somebody_else_decided_is_not_submitted(
-    shop: Shop, fake: Fake, remote: RemoteFacilitator
+    shop: Shop, fake: Fake, remote: RemoteFacilitator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote_module, "UNASKED_SECONDS", -1)
     payment_id, authorization = await submitted(shop, remote)
     with pytest.raises(PaymentNotClaimed):
         await remote.submit(payment_id, authorization, {})

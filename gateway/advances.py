@@ -1,0 +1,95 @@
+"""Tokens that a process takes from the shared buckets ahead of the calls that will use them.
+
+Who calls often would wait for Valkey in each call, and its answer is a good part of what a call costs. So a
+caller that has plenty left is counted a few calls in advance, in one round trip. What was taken is gone from
+the shared bucket, so all processes together never grant more than it has; what is not used within a moment is
+given back. A bucket with little left is asked in every call, and so decides exactly who comes too often.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from gateway.buckets import Allowance, Bucket
+
+# No more than this share of what a bucket has left, and no more calls.
+SHARE = 16
+CALLS_MAX = 128
+# Fewer are not worth it.
+CALLS_MIN = 8
+KEPT_SECONDS = 0.25
+
+Asked: TypeAlias = "tuple[Bucket, ...]"
+
+
+@dataclass(slots=True)
+class Advance:
+    """What is taken already from the buckets of one caller."""
+
+    left: int = 0
+    ends: float = 0.0
+    calls: int = 0
+    """Since it was taken: twice as many are worth taking, as it was used up before its time."""
+    size: int = CALLS_MIN
+    """What was asked for last."""
+    shared: "Allowance | None" = None
+    """What the shared buckets said last."""
+    is_asked: bool = False
+
+    def worth(self) -> int:
+        """How many calls to ask for; 0 for none."""
+        if self.is_asked or self.shared is None or 2 * self.left > self.size:
+            return 0
+        size = min(2 * self.calls, self.shared.remaining // SHARE, CALLS_MAX)
+        return size if size >= CALLS_MIN else 0
+
+
+@dataclass(slots=True)
+class Advances:
+    by_buckets: dict[Asked, Advance] = field(default_factory=dict)
+
+    def take(self, asked: Asked) -> Advance | None:
+        """What is left after this call, or None when the shared buckets have to be asked."""
+        advance = self.by_buckets.get(asked)
+        if advance is None:
+            return None
+        advance.calls += 1
+        if advance.left <= 0 or advance.ends < time.monotonic():
+            return None
+        advance.left -= 1
+        return advance
+
+    def begin(self, asked: Asked) -> int:
+        """How many calls to ask for with one that waits; whoever gets a number asks."""
+        advance = self.by_buckets.get(asked)
+        if advance is None:
+            advance = self.by_buckets[asked] = Advance(calls=1)
+        size = advance.worth()
+        if size:
+            advance.is_asked, advance.size = True, size
+        return size
+
+    def told(self, asked: Asked, allowance: "Allowance") -> None:
+        """What the shared buckets said to one call."""
+        if advance := self.by_buckets.get(asked):
+            advance.shared = allowance
+
+    def granted(self, asked: Asked, size: int, allowance: "Allowance | None") -> None:
+        """What they said to ``size`` calls in advance; None when they could not be asked."""
+        advance = self.by_buckets[asked]
+        advance.is_asked, advance.calls = False, 0
+        if allowance is not None and not allowance.wait_seconds:
+            advance.left += size
+            advance.ends = time.monotonic() + KEPT_SECONDS
+            advance.shared = allowance
+
+    def over(self) -> list[tuple[Asked, int]]:
+        """Give up what nobody used in time, and forget who has not called."""
+        now, unused = time.monotonic(), []
+        for asked, advance in list(self.by_buckets.items()):
+            if advance.ends < now and not advance.is_asked:
+                if advance.left:
+                    unused.append((asked, advance.left))
+                del self.by_buckets[asked]
+        return unused

@@ -1,0 +1,76 @@
+"""Calls that are counted ahead: never more of them than the shared bucket has, and nothing lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.advances import CALLS_MAX, KEPT_SECONDS
+from gateway.buckets import Bucket, Buckets
+
+BURST = 4000
+
+
+def bucket(burst: int = BURST) -> Bucket:
+    return Bucket("key", uuid4().hex, 0.001, burst)
+
+
+@pytest.fixture
+async def processes(valkey: str) -> AsyncIterator[list[Buckets]]:
+    made = [Buckets(Redis.from_url(valkey)) for _ in range(3)]
+    yield made
+    for one in made:
+        await one.close()
+
+
+async def granted(buckets: Buckets, one: Bucket, count: int) -> int:
+    """In turns, as a busy caller's calls come."""
+    found = 0
+    for _ in range(count // 20):
+        taken = await asyncio.gather(*(buckets.take(one) for _ in range(20)))
+        found += sum(not each.wait_seconds for each in taken)
+    return found
+
+
+async def test_processes_that_count_ahead_grant_no_more_than_there_is(processes: list[Buckets]) -> None:
+    one = bucket()
+    first = sum(await asyncio.gather(*(granted(each, one, 2000) for each in processes)))
+    assert BURST - len(processes) * CALLS_MAX <= first <= BURST
+    # What the others had taken ahead is given back, and then it is anybody's.
+    await asyncio.sleep(3 * KEPT_SECONDS)
+    assert first + await granted(processes[0], one, 1000) == BURST
+
+
+async def test_a_busy_caller_seldom_waits_for_the_shared_buckets(
+    processes: list[Buckets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets, one, trips = processes[0], bucket(), 0
+    script = buckets.script
+    assert script is not None
+
+    async def counted(**arguments: object) -> object:
+        nonlocal trips
+        trips += 1
+        return await script(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(buckets, "script", counted)
+    assert await granted(buckets, one, 1000) == 1000
+    assert trips < 50
+    # It is told as if each had been asked.
+    assert (await buckets.take(one)).remaining == BURST - 1001
+
+
+async def test_what_nobody_used_is_given_back(processes: list[Buckets]) -> None:
+    one = bucket()
+    assert await granted(processes[0], one, 200) == 200
+    await asyncio.sleep(3 * KEPT_SECONDS)
+    assert not processes[0].advances.by_buckets
+    assert (await processes[1].take(one)).remaining == BURST - 201
+
+
+async def test_a_caller_with_little_left_is_asked_about_each_time(processes: list[Buckets]) -> None:
+    one = bucket(100)
+    found = await asyncio.gather(*(granted(each, one, 60) for each in processes))
+    assert sum(found) == 100

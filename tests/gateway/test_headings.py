@@ -1,0 +1,131 @@
+"""Requests whose fields came before: they are taken for what they are, and nothing else is taken for one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from multidict import CIMultiDict
+
+from config.settings import Listen
+from gateway.front import arrived
+from gateway.front.arrived import Arrived
+from gateway.front.reply import Reply
+from gateway.front.server import Front
+
+FIELDS = b"Host: a\r\nX-Who: me\r\n\r\n"
+WHOLE = b"GET /p/1?q HTTP/1.1\r\n" + FIELDS
+
+
+@dataclass(slots=True)
+class Seen:
+    front: Front
+    port: int = 0
+    calls: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+
+    async def send(self, *parts: bytes, pause: float = 0.03) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        for part in parts:
+            writer.write(part)
+            await asyncio.sleep(pause)
+        writer.write_eof()
+        await asyncio.sleep(pause)
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Seen]:
+    async def call(request: Arrived) -> Reply:
+        body = b"" if request.content_length == 0 else await request.content.read()
+        seen.calls.append((request.method, f"{request.path}?{request.query}", request.headers["X-Who"], body))
+        reply = Reply(request, 200, "OK", CIMultiDict())
+        reply.send_whole(b"ok")
+        return reply
+
+    async def other(request: object) -> Reply:
+        raise AssertionError("all of these are calls")
+
+    front = Front(other, Listen(), calls=(lambda method, path: path.startswith("/p/"), call))
+    listener = await asyncio.get_running_loop().create_server(front, "127.0.0.1", 0)
+    seen = Seen(front, listener.sockets[0].getsockname()[1])
+    yield seen
+    listener.close()
+    await front.shutdown(1)
+
+
+def get(path: str = "/p/1", query: str = "q", who: str = "me") -> tuple[str, str, str, bytes]:
+    return ("GET", f"{path}?{query}", who, b"")
+
+
+POST = b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nContent-Length: %d\r\n\r\n" % len(WHOLE)
+CHUNKED = b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((WHOLE, WHOLE, WHOLE), [get()] * 3),
+        ((WHOLE, WHOLE.replace(b"/p/1?q", b"/p/9")), [get(), get("/p/9", "")]),
+        ((WHOLE, WHOLE.replace(b"me", b"you")), [get(), get(who="you")]),
+        # Several at once, and behind a part of one.
+        ((WHOLE, WHOLE + WHOLE, WHOLE), [get()] * 4),
+        ((WHOLE, WHOLE[:9], WHOLE[9:], WHOLE), [get()] * 3),
+        ((WHOLE, WHOLE[:30], WHOLE[30:] + WHOLE[:5], WHOLE[5:], WHOLE), [get()] * 4),
+        # What looks like a request is the body of one.
+        ((WHOLE, POST, WHOLE, WHOLE), [get(), ("POST", "/p/2?", "me", WHOLE), get()]),
+        ((WHOLE, POST + WHOLE, WHOLE), [get(), ("POST", "/p/2?", "me", WHOLE), get()]),
+        (
+            (WHOLE, CHUNKED + b"%x\r\n" % len(WHOLE), WHOLE, b"\r\n0\r\n\r\n", WHOLE),
+            [get(), ("POST", "/p/2?", "me", WHOLE), get()],
+        ),
+        # A field of its own that ends where a request would begin.
+        (
+            (WHOLE, b"GET /p/3 HTTP/1.1\r\nX-Who: me\r\nX-Last:", b"GET /p/4 HTTP/1.1\r\n" + FIELDS, WHOLE),
+            [get(), get("/p/3", ""), get()],
+        ),
+        ((WHOLE, b"\r\n", WHOLE, WHOLE), [get()] * 3),
+        # The parser reads these, as it would have done before.
+        ((WHOLE, b"\r\n" + WHOLE, WHOLE), [get()] * 3),
+        ((WHOLE, b"GET /p/1?q HTTP/1.0\r\n" + FIELDS), [get()] * 2),
+    ],
+)  # fmt: skip
+async def test_each_is_served_as_if_it_were_the_first(
+    parts: tuple[bytes, ...], expected: list[tuple[str, str, str, bytes]]
+) -> None:
+    async with serving() as seen:
+        await seen.send(*parts)
+        assert seen.calls == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /p/1 HTTP/1.1 ", b"GET  /p/1 HTTP/1.1", b"get /p/1 HTTP/1.1", b"GET /p/1#x HTTP/1.1",
+        b"GET /p/\xff HTTP/1.1", b"TRACE /p/1 HTTP/1.1", b"GET http://a/p/1 HTTP/1.1", b"GET /p/1 HTTP/1.2",
+        b"GET /p/1\t HTTP/1.1", b"", b"GET /p/1", b"GET /p/" + b"a" * 5000 + b" HTTP/1.1",
+    ],
+)  # fmt: skip
+def test_other_lines_are_left_to_the_parser(line: bytes) -> None:
+    headings = arrived.Headings()
+    headings.keep(b"\r\n" + FIELDS, arrived.Heading(CIMultiDict()))  # type: ignore[arg-type]
+    assert headings.recognise(b"GET /p/1 HTTP/1.1\r\n" + FIELDS)
+    assert headings.recognise(line + b"\r\n" + FIELDS) is None
+
+
+@pytest.mark.parametrize(
+    "name", [b"Content-Length: 0", b"Expect: x", b"PAYMENT-SIGNATURE: x", b"X: " + b"a" * 3000]
+)
+async def test_what_comes_with_a_body_or_pays_is_not_remembered(name: bytes) -> None:
+    async with serving() as seen:
+        await seen.send(b"GET /p/1 HTTP/1.1\r\n" + name + b"\r\n" + FIELDS)
+        assert (len(seen.calls), seen.front.headings.young) == (1, {})
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrived, "FIELDS_MAX", 4)
+    async with serving() as seen:
+        await seen.send(*(WHOLE.replace(b"me", b"%d" % number) for number in range(20)), WHOLE, pause=0.02)
+        headings = seen.front.headings
+        assert len(seen.calls) == 21
+        assert 0 < len(headings.young) + len(headings.old) <= 8
