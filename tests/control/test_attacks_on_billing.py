@@ -13,7 +13,7 @@ from control.api.ports import Ports
 from control.invoicing import drafting
 from control.invoicing.drafting import Terms
 from control.invoicing.lines import Month, Subscription, holding, metered
-from control.processors.stripe_api import of_method
+from control.processors.stripe_objects import of_method
 from control.quotas.catalogue import id_of
 from control.transactions import sheet
 from gateway.kit import ids

@@ -95,14 +95,14 @@ async def test_somebody_joins_once(stranger: Client, pool: Pool) -> None:
     team = await (await stranger.post("/v1/orgs", json={"name": "Team"}, headers=ada.headers)).json()
     at = f"/v1/orgs/{team['org']['id']}/invitations"
     bob = await person(stranger, pool, "bob@example.com")
-    events = []
     for _ in range(2):
         sent = await stranger.post(at, json={"email": "bob@example.com"}, headers=ada.headers)
         assert sent.status == 200, await sent.text()
-        word = {"token": await token(pool, "invite", "bob@example.com")}
-        accepted = await stranger.post("/v1/org-invitations/accept", json=word, headers=bob.headers)
-        assert accepted.status == 200, await accepted.text()
-        events += await told(pool)
+    word = {"token": await token(pool, "invite", "bob@example.com")}
+    accepting = "/v1/org-invitations/accept"
+    assert (await stranger.post(accepting, json=word, headers=bob.headers)).status == 200
+    await stranger.post(accepting, json=word, headers=bob.headers)
+    events = await told(pool)
     joined = [payload for name, payload in events if name == "member.joined"]
     assert joined == [{"user_id": bob.data["user"]["id"], "role": "editor"}]
     invited = [payload for name, payload in events if name == "member.invited"]

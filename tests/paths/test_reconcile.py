@@ -127,7 +127,7 @@ def reconcile(busy: Farebox, database_url: str) -> Run:
             "id": known.id,
             "rpc_url": known.rpc_url,
             "facilitator_key": "0x" + "11" * 32,
-            "assets": [one.model_dump() for one in known.assets],
+            "assets": [one.model_dump(mode="json") for one in known.assets],
         }
         environment = {
             "PATH": os.defpath,

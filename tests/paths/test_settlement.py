@@ -30,6 +30,7 @@ async def test_an_unknown_outcome_is_pending_and_the_reconciler_finishes_it(fare
     async with asyncio.TaskGroup() as group:
         asked = group.create_task(farebox.agent.ask("GET", url, headers=payment))
         await until(lambda: is_in(farebox, "submitted"))
+        await until(lambda: is_waiting(farebox))
         farebox.chain.is_refusing = True
     reply = asked.result()
     assert (reply.status, reply.json["code"]) == (503, "settlement_pending")
@@ -51,6 +52,11 @@ async def test_an_unknown_outcome_is_pending_and_the_reconciler_finishes_it(fare
     assert (last.status, last.json["path"], last.payment["success"]) == (200, "/x", True)
     assert last.headers["Idempotent-Replayed"] == "true"
     assert len(farebox.upstream.seen) == 1
+
+
+async def is_waiting(farebox: Farebox) -> bool:
+    """It is written down before it is sent."""
+    return any(farebox.chain.node.waiting.values())
 
 
 async def is_reconciled(base: Base) -> bool:
