@@ -180,7 +180,9 @@ async def test_one_payment_sent_everywhere_at_once_moves_money_once(farebox: Far
         ),
         *(farebox.agent.ask("GET", f"{shop}/x", headers=payment) for _ in range(3)),
     )
-    assert sum(reply.status == 200 for reply in replies) <= 1
+    # Whoever sends what was taken once more is given its answer again; nobody else is.
+    taken = {place // 3 for place, reply in enumerate(replies) if reply.status == 200}
+    assert len(taken) <= 1
     assert {reply.status for reply in replies} <= {200, 409, 503}
     assert await farebox.chain.balance(farebox.token, farebox.platform_wallet) == DOLLAR
     assert await farebox.pool.fetchval("SELECT count(*) FROM transfers") == 1
