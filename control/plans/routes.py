@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from config.plans import Plan
 from control.api.access import Forbidden
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
@@ -68,8 +69,9 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
     agreed = current["price_cents"] if current is not None else plans[0].price_cents
     holding = current["plan_id"] if current is not None else id_of(plans[0])
     if holding == id_of(plan):
-        if current is not None:
-            await store.keep(call.db, current, now)
+        if current is not None and await store.keep(call.db, current, now):
+            # Whoever was told of the plan that was to follow is told that it does not.
+            await tell(call, organization_id, plan, now)
         return Data(data=await shown(call, organization_id))
     starts_at = rules.starts_at(now, agreed, plan.price_cents)
     if starts_at > now:
@@ -79,9 +81,13 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
             raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
     await store.change(call.db, organization_id, current, plan, now, starts_at, call.actor.user_id)
     await headroom.release(call.db, organization_id)
+    await tell(call, organization_id, plan, starts_at)
+    return Data(data=await shown(call, organization_id))
+
+
+async def tell(call: Call, organization_id: UUID, plan: Plan, starts_at: datetime) -> None:
     told = {"plan_id": str(id_of(plan)), "plan": plan.id, "starts_at": starts_at.isoformat()}
     await events.emit(call.db, organization_id, "plan.changed", told)
-    return Data(data=await shown(call, organization_id))
 
 
 @room.get(at="/organizations/{organization_id}/quota", access="billing.read", id="get_quota_usage")

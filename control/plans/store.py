@@ -18,10 +18,10 @@ async def current(db: Db, organization_id: UUID, at: datetime) -> Record | None:
     return await db.fetchrow(SQL.current, organization_id, at)
 
 
-async def keep(db: Db, current: Record, at: datetime) -> None:
-    """Stay on the plan: whatever was to follow it does not."""
+async def keep(db: Db, current: Record, at: datetime) -> bool:
+    """Stay on the plan: whatever was to follow it does not. False when nothing was."""
     await db.execute(SQL.forget_later, current["organization_id"], at)
-    await db.execute(SQL.keep, current["id"])
+    return await db.fetchval(SQL.keep, current["id"]) is not None
 
 
 async def change(

@@ -11,7 +11,9 @@ SELECT created_at FROM organizations WHERE id = $1
 DELETE FROM organization_plans WHERE organization_id = $1 AND started_at > $2
 
 -- name: keep
-UPDATE organization_plans SET ends_at = NULL, cancelled_at = NULL, cancelled_by = NULL, updated_at = now() WHERE id = $1
+UPDATE organization_plans SET ends_at = NULL, cancelled_at = NULL, cancelled_by = NULL, updated_at = now()
+WHERE id = $1 AND ends_at IS NOT NULL
+RETURNING id
 
 -- name: end
 UPDATE organization_plans SET ends_at = $2, cancelled_at = now(), cancelled_by = $3, updated_at = now() WHERE id = $1

@@ -6,7 +6,6 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -186,8 +185,6 @@ class BillingMachine(RuleBasedStateMachine):
         self.loop.close()
 
 
-# Now and then a broken-off step leaves its next request without an answer, until the client gives up.
-@pytest.mark.soak
 async def test_any_order_agrees_with_the_model(pool: Pool, server: str, database: str) -> None:
     key = await ensure_operator(pool, "test")
     BillingMachine.dsn = server.replace("/postgres?", f"/{database}?")

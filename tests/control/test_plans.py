@@ -87,7 +87,7 @@ async def test_more_holds_at_once_and_less_when_the_month_is_over(client: Client
     await choose(client, LARGE)
     assert await current(client) == ("large", None, None)
     told = await pool.fetch("SELECT payload ->> 'plan' AS plan FROM events WHERE type = 'plan.changed'")
-    assert [row["plan"] for row in told] == ["medium", "large", "medium", "small"]
+    assert [row["plan"] for row in told] == ["medium", "large", "medium", "small", "large"]
 
 
 async def test_when_the_month_is_over_the_next_plan_holds(client: Client, pool: Pool, member: Member) -> None:
