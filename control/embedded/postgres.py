@@ -106,11 +106,7 @@ def bin_dir(chosen: Path | None = None) -> Path:
 async def prepare(data: Path, sockets: Path, chosen: Path | None) -> Cluster:
     """Find the programs, and make the cluster at the first start."""
     uid = directory.dropped(directory.POSTGRES_UID)
-    programs = bin_dir(chosen)
-    version = await binaries.version(programs / "postgres")
-    if not directory.is_runnable(programs / "postgres", directory.POSTGRES_UID):
-        shared = data if directory.is_traversable(data, directory.POSTGRES_UID) else sockets
-        programs = binaries.copy_tree(programs, shared / "bin" / f"postgres-{version}")
+    programs, version = await runnable(data, sockets, chosen)
     cluster = Cluster(programs, data / "postgres", directory.private(sockets / "postgres", uid), uid)
     if not (cluster.data / "PG_VERSION").exists():
         await create(cluster)
@@ -118,14 +114,24 @@ async def prepare(data: Path, sockets: Path, chosen: Path | None) -> Cluster:
     return cluster
 
 
-async def create(cluster: Cluster) -> None:
+async def runnable(data: Path, sockets: Path, chosen: Path | None) -> tuple[Path, str]:
+    """The programs, copied if whoever is to run them cannot where they are, and their version."""
+    programs = bin_dir(chosen)
+    version = await binaries.version(programs / "postgres")
+    if not directory.is_runnable(programs / "postgres", directory.POSTGRES_UID):
+        shared = data if directory.is_traversable(data, directory.POSTGRES_UID) else sockets
+        programs = binaries.copy_tree(programs, shared / "bin" / f"postgres-{version}")
+    return programs, version
+
+
+async def create(cluster: Cluster, options: tuple[str, ...] = INITDB) -> None:
     # Under another name until it is complete: what a killed initdb leaves behind is not a cluster.
-    partial = cluster.data.with_name("postgres.new")
+    partial = cluster.data.with_name(f"{cluster.data.name}.new")
     # initdb alone wants its user to have a name.
     maker = None if cluster.uid is None else directory.nobody()
     directory.private(partial, maker)
     output: list[str] = []
-    arguments = ("-D", directory.address_of(partial, maker), *INITDB, *LOCALE)
+    arguments = ("-D", directory.address_of(partial, maker), *options, *LOCALE)
     command = Command(
         "initdb", (str(cluster.programs / "initdb"), *arguments), binaries.ENVIRONMENT, partial, maker
     )

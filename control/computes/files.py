@@ -1,0 +1,219 @@
+"""What is where on the disk. The directories are the truth; nothing else has to be believed after a crash."""
+
+import asyncio
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import stat
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from control.computes import copying, programs, settings
+from control.computes.provider import TimelineUnknown
+from control.embedded import directory, orphans
+from control.embedded.directory import DirectoryUnusable
+
+UID_FIRST = 61_100
+UID_LAST = 65_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``timeline.json``, from which the rows of the control database could be made again."""
+
+    id: str
+    project: str
+    uid: int | None
+    parent: str | None
+    parent_lsn: str | None
+    parent_at: str | None
+    """Until when its history is the parent's, where that is known: not for a branch of an LSN."""
+    created_at: str
+    retention_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One timeline's directory. Ours but for ``pgdata`` and ``wal``, which the project's user owns: root
+    writes nowhere that the server could have put a link."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        return self.root / "pgdata"
+
+    @property
+    def wal(self) -> Path:
+        """Segments that are complete; ``tail`` has the one that was not, while the timeline is archived."""
+        return self.root / "wal"
+
+    @property
+    def tail(self) -> Path:
+        return self.root / "tail"
+
+    @property
+    def bases(self) -> Path:
+        return self.root / "base"
+
+    @property
+    def tar(self) -> Path:
+        return self.root / "archive.tar.gz"
+
+    @property
+    def live_wal(self) -> Path:
+        return self.tail if self.is_archived else self.data / "pg_wal"
+
+    @property
+    def is_archived(self) -> bool:
+        return self.tar.exists()
+
+    def head(self, bin_dir: Path) -> str:
+        """How far it was written when it last stopped, or had its last checkpoint."""
+        if self.is_archived:
+            return (self.tail / "head").read_text()
+        return programs.control_data(bin_dir, self.data)[0]
+
+    def record(self) -> Record:
+        try:
+            return Record(**json.loads((self.root / "timeline.json").read_text()))
+        except FileNotFoundError:
+            raise TimelineUnknown(f"there is no timeline {self.root.name}") from None
+
+    def write(self, record: Record) -> None:
+        copying.write_whole(self.root / "timeline.json", json.dumps(asdict(record), indent=1))
+
+    def remember(self, **changes: int) -> Record:
+        record = replace(self.record(), **changes)  # type: ignore[arg-type]
+        self.write(record)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The provider's directory, and where its sockets are."""
+
+    root: Path
+    sockets: Path
+    programs: Path
+    template: Path
+    shares_blocks: bool
+
+    def place(self, timeline: str) -> Place:
+        assert timeline.replace("-", "").isalnum(), timeline
+        return Place(self.root / "timelines" / timeline)
+
+    def timelines(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "timelines").iterdir() if "." not in path.name)
+
+    def begin(self, timeline: str) -> Place:
+        """A directory under another name, which does not count until it is published."""
+        place = Place(self.root / "timelines" / f"{timeline}.new")
+        shutil.rmtree(place.root, ignore_errors=True)
+        place.root.mkdir(mode=0o711)
+        place.bases.mkdir(mode=0o700)
+        return place
+
+    def publish(self, partial: Place, timeline: str) -> None:
+        copying.flush(partial.root)
+        partial.root.rename(self.place(timeline).root)
+        copying.flush_names(self.root / "timelines")
+
+    def discard(self, timeline: str) -> None:
+        """Gone at once by its name; what a crash leaves of it is swept at the next start."""
+        place = self.place(timeline)
+        gone = place.root.with_name(f"{timeline}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            place.root.rename(gone)
+            copying.flush_names(gone.parent)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def socket_directory(self, name: str, uid: int | None) -> Path:
+        return directory.private(self.sockets / hashlib.sha256(name.encode()).hexdigest()[:16], uid)
+
+    def uid_of(self, project: str) -> int | None:
+        """A user for each project that nobody else has, kept for good; ourselves unless we are root."""
+        if os.getuid() != 0:
+            return None
+        path = self.root / "users.json"
+        users: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        if project not in users:
+            users[project] = free_uid(users.values())
+            copying.write_whole(path, json.dumps(users))
+        return users[project]
+
+
+def free_uid(given: Collection[int]) -> int:
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | set(given)
+    for number in range(UID_FIRST, UID_LAST):
+        if number not in taken:
+            return number
+    raise DirectoryUnusable("Every user number for projects has been given away.")
+
+
+def operator() -> str | None:
+    """The name that the kernel's word for us is looked up under, when servers run as others than us."""
+    return pwd.getpwuid(0).pw_name if os.getuid() == 0 else None
+
+
+def socket_root(root: Path) -> Path:
+    """``run`` below the root, or a short name made of it: the same at every start, for servers outlive us."""
+    own = root / "run"
+    own.mkdir(mode=0o711, exist_ok=True)
+    if directory.can_hold_sockets(own / "0123456789abcdef"):
+        return own
+    short = Path("/tmp") / f"farebox-{hashlib.sha256(os.fsencode(root)).hexdigest()[:12]}"  # noqa: S108
+    short.mkdir(mode=0o711, exist_ok=True)
+    status = short.lstat()
+    # Anybody can make names there, so it must be ours already.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise DirectoryUnusable(f"{short} belongs to somebody else. Remove it, or use a shorter --data-dir.")
+    return short
+
+
+async def sweep(timelines: Path) -> None:
+    """Remove what an earlier run did not complete, and the servers that still work in it."""
+    for path in await asyncio.to_thread(lambda: list(timelines.iterdir())):
+        if path.suffix in {".new", ".gone"}:
+            await clear(path / "pgdata")
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        else:
+            await asyncio.to_thread(tidy, Place(path))
+
+
+async def clear(data: Path) -> None:
+    """Kill what works there: it is a copy that nobody will have."""
+    while found := await asyncio.to_thread(occupants, data):
+        for pid in found:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.02)
+
+
+def occupants(data: Path) -> set[int]:
+    return orphans.occupants(data) if data.is_dir() else set()
+
+
+def tidy(place: Place) -> None:
+    for path in (*place.root.glob("*.new"), *place.bases.glob("*.new"), *place.root.glob("*.gone")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    if place.is_archived:
+        # Killed between the two steps of archiving, or of the way back: the archive is whole.
+        shutil.rmtree(place.data, ignore_errors=True)
+    else:
+        shutil.rmtree(place.tail, ignore_errors=True)
+
+
+def write_rules(place: Place) -> None:
+    settings.write_access_rules(place.root, operator())
+    for name in ("pg_hba.conf", "pg_ident.conf"):
+        (place.root / name).chmod(0o644)

@@ -1,0 +1,85 @@
+"""Taking a directory of projects' data into use: one process at a time, and what an earlier one left."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+
+from control.computes import compute, copying, files, settings
+from control.computes.files import Store
+from control.computes.local import LocalProvider
+from control.embedded import directory, postgres
+from control.embedded.postgres import Cluster
+from control.embedded.processes import StartFailed
+from gateway.kit.problem import Refusal
+from gateway.kit.sql import OUTAGES
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+LOOKS_PER_UPKEEP = 12
+
+
+@asynccontextmanager
+async def opened(
+    root: Path, chosen: Path | None = None, look_seconds: float = LOOK_SECONDS
+) -> AsyncIterator[LocalProvider]:
+    """The provider of a directory, which is one process's at a time. Its servers stay when it goes."""
+    if sys.platform != "linux":
+        raise StartFailed("Projects' databases on this machine itself need Linux.")
+    with directory.claimed(root) as claimed:
+        provider = LocalProvider(await prepare(claimed, chosen))
+        for timeline in provider.store.timelines():
+            one = compute.adopt(provider.store, timeline)
+            if one is not None:
+                provider.computes[timeline] = one
+                provider.attend(one)
+        provider.crew.start(keep(provider, look_seconds))
+        try:
+            yield provider
+        finally:
+            await provider.crew.close()
+            release(provider)
+            # Empty when no server was left, as a name in /tmp should not stay for nothing.
+            with suppress(OSError):
+                provider.store.sockets.rmdir()
+
+
+async def keep(provider: LocalProvider, look_seconds: float) -> None:
+    """Put to sleep what nobody uses, and look after what is kept of the past."""
+    for number in count(1):
+        await asyncio.sleep(look_seconds)
+        try:
+            await provider.suspend_idle()
+            if number % LOOKS_PER_UPKEEP == 0:
+                await provider.upkeep()
+        except (Refusal, StartFailed, asyncpg.PostgresError, *OUTAGES) as error:
+            # A full disk, say, or a server that ended just now: the next look is soon.
+            log.warning("looking after projects' data failed: %s", error)
+
+
+async def prepare(root: Path, chosen: Path | None) -> Store:
+    sockets = files.socket_root(root)
+    bin_dir, version = await postgres.runnable(root, sockets, chosen)
+    template = root / "template" / version.partition(".")[0]
+    timelines = root / "timelines"
+    for path in (timelines, template.parent):
+        path.mkdir(mode=0o711, exist_ok=True)
+    cluster = Cluster(bin_dir, template, sockets, directory.dropped(directory.POSTGRES_UID))
+    if not (template / "PG_VERSION").exists():
+        await postgres.create(cluster, settings.INITDB)
+        copying.flush(root)
+    postgres.refuse_other_version(cluster, version)
+    await files.sweep(timelines)
+    return Store(root, sockets, bin_dir, template, copying.can_share_blocks(root))
+
+
+def release(provider: LocalProvider) -> None:
+    for one in provider.computes.values():
+        if one.server is not None:
+            one.server.release()

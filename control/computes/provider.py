@@ -1,0 +1,191 @@
+"""What any engine that runs projects' databases offers, and the values it exchanges."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol
+
+from gateway.kit.problem import Refusal
+from gateway.kit.sql import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do. Whoever is asked for what it cannot raises ``Unsupported`` with the name."""
+
+    past_lsn: bool
+    past_timestamp: bool
+    instant_copy: bool
+    """Copies share their blocks, so that a branch takes no longer for a large database."""
+    suspend: bool
+    archive: bool
+    logical: bool
+    ro_replicas: bool
+    autoscale: bool
+    resolve: bool
+    """Tells which LSN a time is, and the other way around."""
+
+
+class Unsupported(Refusal):
+    status, slug, title = 501, "compute-capability-missing", "Not offered by this compute provider"
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(f"the compute provider of this installation does not offer {capability}")
+        self.capability = capability
+
+
+class OutsideWindow(Refusal):
+    status, slug, title = 409, "outside-history-window", "Before the history that is kept"
+
+
+class TimelineUnknown(Refusal):
+    status, slug, title = 404, "timeline-unknown", "There is no such data"
+
+
+class TimelineBusy(Refusal):
+    status, slug, title = 409, "timeline-busy", "In use by a running endpoint"
+
+
+class ComputeUnavailable(Refusal):
+    """The text is for the operator's log as well: it names no path."""
+
+    status, slug, title = 503, "compute-unavailable", "The database did not start"
+    headers: Mapping[str, str] = {"Retry-After": "2"}
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A point in a timeline's history; neither of the two is its head."""
+
+    lsn: str | None = None
+    timestamp: datetime | None = None
+
+    def __post_init__(self) -> None:
+        assert self.lsn is None or self.timestamp is None
+        assert self.timestamp is None or self.timestamp.tzinfo is not None
+
+
+HEAD = At()
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineSpec:
+    project: str
+    """Timelines of one project share a user of the operating system, and no others do."""
+    retention_seconds: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineInfo:
+    id: str
+    project: str
+    parent: str | None
+    parent_lsn: str | None
+    """Where the parent's history ends and its own begins."""
+    created_at: datetime
+    horizon_lsn: str
+    """The oldest point that a branch can be made of."""
+    horizon_at: datetime
+    head_lsn: str
+    bytes: int
+    history_bytes: int
+    is_archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSpec:
+    units: Decimal = Decimal("0.25")
+    """A CPU and some memory in the references; here it sets the limits of a server."""
+    suspend_seconds: int = 300
+    """0 never falls asleep."""
+    is_read_only: bool = False
+    is_logical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    sockets: Path
+    """The directory of the Unix socket, on this machine."""
+    port: int = 5432
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What every session must start with: the proxy sends it, and refuses a client's own value."""
+
+
+class State(StrEnum):
+    IDLE = "idle"
+    STARTING = "starting"
+    ACTIVE = "active"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeState:
+    state: State
+    timeline: str | None = None
+    since: datetime | None = None
+    why_active: tuple[str, ...] = ()
+    """Sentences, empty when it may fall asleep."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeEvent:
+    kind: Literal["ready", "suspended", "stopped", "exited", "failed"]
+    timeline: str
+    endpoints: frozenset[str]
+    at: datetime
+
+
+StopMode = Literal["fast", "immediate"]
+
+
+class ComputeProvider(Protocol):
+    """Ids are the caller's, calls may be repeated with them, and what a call returned from is durable."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def create_timeline(
+        self, timeline: str, spec: TimelineSpec, source: tuple[str, At] | None = None
+    ) -> TimelineInfo:
+        """An empty database, or what another timeline was at a point."""
+        ...
+
+    async def delete_timeline(self, timeline: str) -> None: ...
+    async def archive(self, timeline: str) -> None: ...
+    async def unarchive(self, timeline: str) -> None: ...
+
+    async def stat(self, timeline: str) -> TimelineInfo:
+        """Wakes nothing."""
+        ...
+
+    async def set_retention(self, timeline: str, seconds: int) -> None: ...
+
+    async def resolve(self, timeline: str, at: At) -> At:
+        """The LSN and the time of a point."""
+        ...
+
+    async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
+        """Returns when it accepts connections. Many at once start one server."""
+        ...
+
+    async def stop(self, endpoint: str, mode: StopMode = "fast") -> None: ...
+    async def restart(self, endpoint: str, spec: ComputeSpec) -> Address: ...
+    async def status(self, endpoint: str) -> ComputeState: ...
+
+    def session(self, endpoint: str) -> AbstractAsyncContextManager[None]:
+        """While it is entered somebody is connected through a proxy."""
+        ...
+
+    def traffic(self, endpoint: str) -> None:
+        """A proxy moved bytes for the endpoint just now."""
+        ...
+
+    def events(self) -> AsyncIterator[ComputeEvent]: ...
+
+    async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
+        """A superuser's connection: roles, databases and publications are SQL above this line."""
+        ...

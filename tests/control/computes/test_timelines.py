@@ -1,0 +1,98 @@
+from datetime import datetime
+
+import pytest
+
+from control.computes.local import LocalProvider
+from control.computes.provider import At, TimelineBusy, TimelineSpec, TimelineUnknown
+from tests.control.computes.rows import lsn, numbers, session
+
+PROJECT = TimelineSpec("shop")
+
+
+async def test_a_branch_has_exactly_the_rows_of_its_point(provider: LocalProvider) -> None:
+    await provider.create_timeline("main", PROJECT)
+    async with session(provider, "main") as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        first = await lsn(connection)
+        await connection.execute("INSERT INTO kept VALUES (2)")
+        moment: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        await connection.execute("INSERT INTO kept VALUES (3)")
+        head = await lsn(connection)
+        for name, at, expected in (
+            ("at-lsn", At(lsn=first), [1]),
+            ("at-time", At(timestamp=moment), [1, 2]),
+            ("at-head", At(), [1, 2, 3]),
+            # The end of what was written, and beyond it, are the head.
+            ("at-end", At(lsn=head), [1, 2, 3]),
+            ("later", At(lsn="F/0"), [1, 2, 3]),
+        ):
+            made = await provider.create_timeline(name, PROJECT, ("main", at))
+            assert (made.parent, await numbers(provider, name)) == ("main", expected), name
+        await connection.execute("INSERT INTO kept VALUES (4)")
+    assert await numbers(provider, "main") == [1, 2, 3, 4]
+
+
+async def test_a_branch_of_a_branch_reaches_into_both_histories(provider: LocalProvider) -> None:
+    await provider.create_timeline("main", PROJECT)
+    async with session(provider, "main") as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        first = await lsn(connection)
+        await connection.execute("INSERT INTO kept VALUES (2)")
+    await provider.create_timeline("child", PROJECT, ("main", At()))
+    async with session(provider, "child") as connection:
+        await connection.execute("INSERT INTO kept VALUES (10)")
+        second = await lsn(connection)
+        await connection.execute("INSERT INTO kept VALUES (11)")
+    async with session(provider, "main") as connection:
+        await connection.execute("INSERT INTO kept VALUES (3)")
+    # The child sleeps: its history is read without waking it.
+    await provider.stop("on-child")
+    await provider.create_timeline("late", PROJECT, ("child", At(lsn=second)))
+    await provider.create_timeline("early", PROJECT, ("child", At(lsn=first)))
+    assert await numbers(provider, "late") == [1, 2, 10]
+    assert await numbers(provider, "early") == [1]
+
+
+async def test_creating_again_changes_nothing(provider: LocalProvider) -> None:
+    made = await provider.create_timeline("main", PROJECT)
+    async with session(provider, "main") as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+    again = await provider.create_timeline("main", PROJECT)
+    assert again.created_at == made.created_at
+    assert await numbers(provider, "main") == [1]
+
+
+async def test_a_timeline_in_use_is_not_deleted_and_one_that_is_not_is_gone(provider: LocalProvider) -> None:
+    await provider.create_timeline("main", PROJECT)
+    async with session(provider, "main"):
+        pass
+    with pytest.raises(TimelineBusy):
+        await provider.delete_timeline("main")
+    await provider.stop("on-main")
+    await provider.delete_timeline("main")
+    await provider.delete_timeline("main")
+    with pytest.raises(TimelineUnknown):
+        await provider.stat("main")
+
+
+async def test_an_archived_timeline_comes_back_whole(provider: LocalProvider) -> None:
+    await provider.create_timeline("main", PROJECT)
+    async with session(provider, "main") as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        first = await lsn(connection)
+        await connection.execute("INSERT INTO kept VALUES (2)")
+    await provider.stop("on-main")
+    awake = await provider.stat("main")
+    await provider.archive("main")
+    asleep = await provider.stat("main")
+    assert asleep.is_archived
+    assert asleep.bytes < awake.bytes / 3
+    # Its history is there while it is archived, and goes on afterwards.
+    await provider.create_timeline("old", PROJECT, ("main", At(lsn=first)))
+    await provider.create_timeline("head", PROJECT, ("main", At()))
+    assert await numbers(provider, "old") == [1]
+    assert await numbers(provider, "head") == [1, 2]
+    async with session(provider, "main") as connection:
+        await connection.execute("INSERT INTO kept VALUES (3)")
+    await provider.create_timeline("after", PROJECT, ("main", At()))
+    assert await numbers(provider, "after") == [1, 2, 3]
