@@ -6,12 +6,15 @@ from control.api.access import Forbidden
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
+from control.invoicing import drafting, reminding
+from control.invoicing.reminding import InvoiceOverdue
 from control.plans import rules, store
 from control.plans.models import ChangePlan, PlanDetails, PlanWithDetails, QuotaUsage
 from control.quotas import headroom
 from control.quotas.catalogue import applying, find, id_of
 from gateway.kit.problem import NotFound, Refusal
 from gateway.ledger import events
+from gateway.types import Mode
 
 room = Room("plans", "/plans")
 OF_ORGANIZATION = "/organizations/{organization_id}/plan"
@@ -46,7 +49,7 @@ async def of_organization(call: Call, organization_id: OrganizationId) -> Data[P
 @room.post(
     at=OF_ORGANIZATION,
     access="billing.write",
-    fails=[NotFound, PlanTooSmall],
+    fails=[NotFound, PlanTooSmall, InvoiceOverdue],
     id="change_organization_plan",
 )
 async def change(call: Call, organization_id: OrganizationId, *, body: ChangePlan) -> Data[PlanWithDetails]:
@@ -54,15 +57,19 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
 
     One that costs as much or more holds at once, and the next invoice has the difference for the rest of the
     month, by the second. One that costs less follows when the month is over (UTC), and is refused while more
-    is there than its hard quotas have room for; until then nothing is created beyond them. Choosing the plan
-    that holds takes back what was to follow. A key with spend caps chooses none.
+    is there than its hard quotas have room for; until then nothing is created beyond them. So is one that
+    holds at once, where it has less room than the one before. Choosing the plan that holds takes back what
+    was to follow. A key with spend caps chooses none, nor does a key of money that plans are not paid in:
+    that is live money, where there is any.
     """
-    plans = call.ports.settings.plans
+    settings = call.ports.settings
+    plans = settings.plans
     plan = find(plans, body.plan_id)
     if plan is None:
         raise NotFound(f"no plan {body.plan_id}")
-    if call.actor.is_capped:
-        raise Forbidden("a key with spend caps chooses no plan")
+    require_payer(call, drafting.terms(plans, settings.networks).fees_in)
+    if plan.price_cents:
+        await reminding.require_paid(call.db, settings.invoicing, organization_id)
     await headroom.lock(call.db, organization_id)
     now = datetime.now(UTC)
     current = await store.current(call.db, organization_id, now)
@@ -74,15 +81,23 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
             await tell(call, organization_id, plan, now)
         return Data(data=await shown(call, organization_id))
     starts_at = rules.starts_at(now, agreed, plan.price_cents)
-    if starts_at > now:
-        counts = await headroom.used(call.db, organization_id)
-        if named := headroom.exceeded(plan, counts):
-            beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
-            raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
+    counts = await headroom.used(call.db, organization_id)
+    before = applying(plans, holding) if starts_at <= now else None
+    if named := headroom.exceeded(plan, counts, before):
+        beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
+        raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
     await store.change(call.db, organization_id, current, plan, now, starts_at, call.actor.user_id)
     await headroom.release(call.db, organization_id)
     await tell(call, organization_id, plan, starts_at)
     return Data(data=await shown(call, organization_id))
+
+
+def require_payer(call: Call, fees_in: Mode) -> None:
+    """Whoever may spend a dollar a day, or test money only, does not owe for a plan."""
+    if call.actor.is_capped:
+        raise Forbidden("a key with spend caps chooses no plan")
+    if call.actor.kind == "key" and call.actor.mode != fees_in:
+        raise Forbidden(f"plans are paid in {fees_in} money, and this key is for {call.actor.mode} money")
 
 
 async def tell(call: Call, organization_id: UUID, plan: Plan, starts_at: datetime) -> None:

@@ -41,7 +41,9 @@ PROJECT = {"name": "p", "region": "local"}
 
 @pytest.fixture
 def ports(ports: Ports) -> Ports:
-    return replace(ports, settings=ports.settings.model_copy(update={"plans": PLANS}))
+    """On a test network alone, so that plans are paid in test money."""
+    networks = ports.settings.networks[:1]
+    return replace(ports, settings=ports.settings.model_copy(update={"plans": PLANS, "networks": networks}))
 
 
 async def choose(client: Client, plan: Plan, status: int = 200) -> dict[str, Any]:
