@@ -231,11 +231,15 @@ FROM used FULL JOIN listed ON listed.id = used.id AND listed.asset_id = used.ass
 WHERE coalesce(used.amount, 0) <> coalesce(listed.amount, 0) LIMIT $1
 
 -- name: invoices
--- What was due was booked once it was paid, by whom the invoice names.
+-- What was due was booked once it was paid, by whom the invoice names. A payment that was taken back stays booked.
 WITH due AS (
-    SELECT invoices.id, total_cents * 10::numeric ^ (decimals - 2) AS amount, CASE paid_source
+    SELECT coalesce(cause_id, invoices.id) AS id, total_cents * 10::numeric ^ (decimals - 2) AS amount, CASE paid_source
         WHEN 'wallet' THEN 'funded' ELSE paid_source END AS payer
     FROM invoices JOIN assets ON assets.id = asset_id WHERE status = 'paid' AND total_cents > 0
+    UNION ALL
+    SELECT past.cause_id, total_cents * 10::numeric ^ (decimals - 2), past.paid_source
+    FROM invoice_reopenings AS past JOIN invoices ON invoices.id = invoice_id JOIN assets ON assets.id = asset_id
+    WHERE withdrawn_at IS NULL
 ), booked AS (
     SELECT cause_id, -amount AS amount, accounts.kind AS payer
     FROM transfers JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
@@ -251,7 +255,7 @@ WHERE (coalesce(due.amount, 0), due.payer) IS DISTINCT FROM (coalesce(booked.amo
 -- What was paid by card is a deposit or an invoice, and nothing else came in that way. What was taken back and is
 -- returned comes in once more.
 WITH paid AS (
-    SELECT CASE booked_as WHEN 'invoice' THEN invoice_id ELSE id END AS cause_id, provider, amount
+    SELECT CASE booked_as WHEN 'invoice' THEN coalesce(invoice_cause_id, invoice_id) ELSE id END AS cause_id, provider, amount
     FROM card_payments WHERE state = 'paid'
     UNION ALL
     SELECT id, provider, taken FROM card_reversals WHERE state = 'returned' AND taken > 0
