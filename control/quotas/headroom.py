@@ -49,7 +49,7 @@ async def used(db: Db, organization_id: UUID) -> Mapping[Quota, int]:
     """Now, or in this month (UTC)."""
     row = await db.fetchrow(SQL.used, organization_id)
     assert row is not None, "it is a row of sums"
-    return {quota: row[quota] for quota in QUOTAS}
+    return {quota: int(row[quota]) for quota in QUOTAS}
 
 
 async def require(
