@@ -104,6 +104,14 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
     breaker_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
 
 
+class Queries(BaseModel, frozen=True, extra="forbid"):
+    rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    row_bytes_max: Annotated[int, Field(ge=1024, le=16_777_216)] = 262_144
+    answer_bytes_max: Annotated[int, Field(ge=65_536)] = 67_108_864
+    seconds_max: Annotated[int, Field(ge=1, le=300)] = 30
+    at_once_per_publisher: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
 class Fees(BaseModel, frozen=True, extra="forbid"):
     platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
 
@@ -186,6 +194,7 @@ class Settings(BaseSettings):
     secrets: Secrets = Secrets()
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
+    queries: Queries = Queries()
     fees: Fees = Fees()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()

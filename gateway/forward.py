@@ -21,6 +21,7 @@ from gateway.kit.trace import Trace
 from gateway.types import Answer, Caller, Fetch, Inbound, Match, Outbound, Vouched
 from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.postgres import Asking, Queries
 from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
@@ -30,6 +31,7 @@ NOBODY = Vouched()
 class Upstreams:
     http: HttpUpstreams
     sockets: SocketUpstreams
+    queries: Queries
     fetch: Fetch
     """For auth modes that ask a token endpoint."""
     exchanger: Exchanger
@@ -40,6 +42,7 @@ class Forwarding:
     """The upstream's answer, for as long as it lasts. It ends by leaving the upstream alone."""
 
     __slots__ = ("asked", "exchange")
+    exchange: Exchange | Asking
 
     def __init__(
         self, upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
@@ -49,11 +52,15 @@ class Forwarding:
     async def __aenter__(self) -> Answer:
         upstreams, inbound, match, caller, trace = self.asked
         route = match.route
+        if route.database is not None:
+            assert inbound.question is not None, "read before it was priced"
+            self.exchange = upstreams.queries.ask(route.publisher_id, route.database, inbound.question)
+            return await self.exchange.__aenter__()
         is_known = route.auth is None and route.exchange is None and caller.token is None
         vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
         headers = headers_of(upstreams, inbound, match, vouched)
         carry(headers, trace)
-        self.exchange: Exchange = upstreams.http.send(
+        self.exchange = upstreams.http.send(
             inbound.method, with_query(match.url, vouched.query), headers, inbound.body,
             hygiene.of_response if route.passthrough is None else passthrough.of_response,
         )  # fmt: skip

@@ -114,4 +114,4 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
 
 def is_by_answer(quote: Quote) -> bool:
     """Whether the cost is known only afterwards, in every asset that is taken."""
-    return all(one.tariff is not None for one in quote.prices)
+    return all(one.tariff is not None and not one.is_onchain_enabled for one in quote.prices)

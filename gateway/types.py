@@ -15,9 +15,10 @@ from multidict import CIMultiDictProxy
 from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
+from gateway.kit.dsn import Dsn
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership, Passthrough
+from gateway.options import Exchange, Ownership, Passthrough, Question
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
@@ -79,6 +80,8 @@ class Inbound:
     idempotency_key: str | None = None
     max_price: MaxPrice | None = None
     upstream_payment: UpstreamPayment | None = None
+    question: Question | None = None
+    """What a publisher's database is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
+    database: Dsn | None = None
+    """Asked instead of ``api_url``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +226,17 @@ class Head:
         return 200 <= self.status < 300
 
 
+class Rows(Protocol):
+    @property
+    def row_count(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     head: Head
     chunks: AsyncIterator[bytes]
+    rows: "Rows | None" = None
+    """Of a database's answer: how many there were so far."""
 
 
 @dataclass(frozen=True, slots=True)
