@@ -44,7 +44,8 @@ class Question:
     """One statement for a publisher's database."""
 
     statement: str
-    params: tuple[Any, ...]
+    params: tuple[Any, ...] | None
+    """None leaves all of them null."""
     rows_max: int
     """How many rows are returned, and paid for, at most."""
     format: Format = "json"

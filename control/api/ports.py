@@ -34,6 +34,8 @@ class Ports:
     """What addresses are limited by; None limits nobody."""
     uses: KeyUses = field(default_factory=KeyUses)
     """Which keys were used."""
+    queries: Any = None
+    """Asks publishers' databases; None where nobody may be asked."""
 
     @property
     def origin(self) -> str:

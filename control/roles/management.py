@@ -13,6 +13,7 @@ from gateway.buckets import Buckets
 from gateway.key_uses import KeyUses
 from gateway.kit.crypto import Keyring
 from gateway.kit.ssrf import Guard
+from gateway.upstreams.postgres import Queries
 from gateway.x402.deposits import Deposits
 from gateway.x402.facilitating import FacilitatorForOthers
 
@@ -25,7 +26,8 @@ async def managed(
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
     modes = auth_mode.installed()
-    ports = Ports(guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses)
+    queries = Queries(guard, settings.upstream, settings.queries)
+    ports = Ports(guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, queries)
     runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
     await runner.setup()
     try:
@@ -33,3 +35,4 @@ async def managed(
         yield runner.server
     finally:
         await runner.cleanup()
+        await queries.close()

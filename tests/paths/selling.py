@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,21 +50,32 @@ class Seller:
         return await farebox.publish(**fields, database_config=config)
 
 
-@asynccontextmanager
-async def selling() -> AsyncIterator[Seller]:
+@contextmanager
+def selling() -> Iterator[tuple[str, int]]:
+    """The server's directory and port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with postgres.running(listen_addresses="127.0.0.1", port=str(port), temp_file_limit="100MB") as dsn:
         directory = parse_qs(urlsplit(dsn).query)["host"][0]
-        admin = await asyncpg.connect(host=directory, port=port, user="postgres", database="postgres")
-        try:
-            (Path(directory) / "data" / "pg_hba.conf").write_text(
-                "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-            )
-            await admin.execute(SCHEMA)
-            await admin.execute("SELECT pg_reload_conf()")
-            await asyncio.sleep(0.1)
-            yield Seller(port, admin)
-        finally:
-            await admin.close()
+        (Path(directory) / "data" / "pg_hba.conf").write_text(
+            "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        )
+        asyncio.run(prepare(directory, port))
+        yield directory, port
+
+
+async def prepare(directory: str, port: int) -> None:
+    async with administered(directory, port) as seller:
+        await seller.admin.execute(SCHEMA)
+        await seller.admin.execute("SELECT pg_reload_conf()")
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def administered(directory: str, port: int) -> AsyncIterator[Seller]:
+    admin = await asyncpg.connect(host=directory, port=port, user="postgres", database="postgres")
+    try:
+        yield Seller(port, admin)
+    finally:
+        await admin.close()

@@ -1,20 +1,26 @@
 """Stories of queries that are sold: told by the caller, checked in the ledger."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from tests.paths.conftest import DOLLAR, Account, Farebox, until
-from tests.paths.selling import Seller, selling
+from tests.paths.selling import Seller, administered, selling
 
 ROW = DOLLAR // 1000
 
 
+@pytest.fixture(scope="module")
+def shop_server() -> Iterator[tuple[str, int]]:
+    with selling() as where:
+        yield where
+
+
 @pytest.fixture
-async def seller() -> AsyncIterator[Seller]:
-    async with selling() as seller:
+async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
+    async with administered(*shop_server) as seller:
         yield seller
 
 
@@ -121,18 +127,22 @@ async def test_what_may_not_be_read_is_as_what_is_not_there(
 async def test_types_are_those_of_json(farebox: Farebox, account: Account, seller: Seller) -> None:
     shop = await seller.sell(farebox)
     query = """
-        SELECT true AS b, 1.50::numeric AS n, 9007199254740993::int8 AS i, 0.1::float8 AS f, 'NaN'::float8 AS nan,
+        SELECT true AS b, 1.50::numeric AS n, 9007199254740993::int8 AS i, 0.1::float8 AS f,
+            'NaN'::float8 AS nan,
             '\\x00ff'::bytea AS raw, '{"a":
                 [1]}'::json AS j, ARRAY['a"b', NULL, 'c,d'] AS texts, ARRAY[[1,2],[3,4]] AS grid,
-            timestamptz '2026-01-02 03:04:05.5+01' AS at, timestamp '2026-01-02 03:04:05' AS t, date '2026-01-02' AS d,
-            interval '1 day 2 hours' AS span, NULL AS none, '' AS empty, 1 AS b, $1::jsonb AS doc, $2::numeric AS big,
+            timestamptz '2026-01-02 03:04:05.5+01' AS at, timestamp '2026-01-02 03:04:05' AS t,
+            date '2026-01-02' AS d,
+            interval '1 day 2 hours' AS span, NULL AS none, '' AS empty, 1 AS b, $1::jsonb AS doc,
+            $2::numeric AS big,
             $3::text[] AS list, $4::bool AS flag"""
     params = ({"k": [1, None]}, 12345678901234567, ["x\\", '"', None], True)
     reply = await ask(farebox, account, shop, query, *params)
     assert reply.status == 200, reply.text
     (row,) = json.loads(reply.text, parse_float=str)["rows"]
     assert row == {
-        "b": True, "n": "1.50", "i": 9007199254740993, "f": "0.1", "nan": "NaN", "raw": "AP8=", "j": {"a": [1]},
+        "b": True, "n": "1.50", "i": 9007199254740993, "f": "0.1", "nan": "NaN", "raw": "AP8=",
+        "j": {"a": [1]},
         "texts": ['a"b', None, "c,d"], "grid": [[1, 2], [3, 4]], "at": "2026-01-02T02:04:05.5Z",
         "t": "2026-01-02T03:04:05", "d": "2026-01-02", "span": "P1DT2H", "none": None, "empty": "", "b_2": 1,
         "doc": {"k": [1, None]}, "big": "12345678901234567", "list": ["x\\", '"', None], "flag": True,
