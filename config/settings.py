@@ -5,7 +5,6 @@ Values come from ``default.toml``, then the file given with ``--config``, then `
 settings object.
 """
 
-import json
 import os
 import re
 import tomllib
@@ -31,26 +30,21 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from config.card_payments import CardPayments, Polar, Stripe
+from config.lists import parse_json
+from config.money import Fees, Payouts, Reconcile, Wallet
 from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.plans import FREE, Invoicing, Plans
+from config.promotions import Promotions
 
 DEFAULTS = Path(__file__).with_name("default.toml")
 
 
 class SettingsError(Exception):
     """What is wrong with the settings, in sentences that name each one."""
-
-
-def parse_json(value: object) -> object:
-    """Lists arrive from the environment as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from None
 
 
 class Listen(BaseModel, frozen=True, extra="forbid"):
@@ -112,17 +106,9 @@ class Queries(BaseModel, frozen=True, extra="forbid"):
     at_once_per_publisher: Annotated[int, Field(ge=1, le=1000)] = 8
 
 
-class Fees(BaseModel, frozen=True, extra="forbid"):
-    platform_basis_points: Annotated[int, Field(ge=0, le=10_000)] = 0
-
-
 class Idempotency(BaseModel, frozen=True, extra="forbid"):
     keep_hours: Annotated[int, Field(ge=24, le=8760)] = 24
     answer_bytes_max: Annotated[int, Field(ge=0, le=67_108_864)] = 1_048_576
-
-
-class Wallet(BaseModel, frozen=True, extra="forbid"):
-    low_balance_threshold: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
 
 
 class Webhooks(BaseModel, frozen=True, extra="forbid"):
@@ -196,15 +182,23 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     queries: Queries = Queries()
     fees: Fees = Fees()
+    payouts: Payouts = Payouts()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)
     idempotency: Idempotency = Idempotency()
     wallet: Wallet = Wallet()
+    promotions: Promotions = Promotions()
     facilitator: Facilitation = Facilitation()
+    reconcile: Reconcile = Reconcile()
     webhooks: Webhooks = Webhooks()
+    stripe: Stripe = Stripe()
+    polar: Polar = Polar()
+    card_payments: CardPayments = CardPayments()
     oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()
     bootstrap: Bootstrap = Bootstrap()
+    invoicing: Invoicing = Invoicing()
+    plans: Annotated[Plans, NoDecode, BeforeValidator(parse_json)] = (FREE,)
     networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(parse_json)] = ()
 
     @field_validator("networks")

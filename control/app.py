@@ -95,6 +95,8 @@ async def problems(
         response = respond(spelled(said, request.path), {})
     # Answers carry keys and balances, and a browser must not take JSON for anything else.
     response.headers.setdefault("Cache-Control", "no-store")
+    # As paid calls say it; the versions of what we are made of are nobody's business.
+    response.headers["Server"] = "farebox"
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers[audit.REQUEST_ID] = audit.request_id(request)
     return response

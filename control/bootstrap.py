@@ -24,10 +24,10 @@ async def ensure_operator(pool: Pool, mode: Literal["live", "test"] = "live") ->
     return key
 
 
-async def ensure_login(pool: Pool, bootstrap: Bootstrap) -> None:
-    """Give the operator the login that the settings name, unless they have one."""
+async def ensure_login(pool: Pool, bootstrap: Bootstrap) -> str | None:
+    """Give the operator the login that the settings name, unless they have one: returns its address."""
     if bootstrap.admin_email is None or bootstrap.admin_password is None:
-        return
+        return None
     email = checked(PersonEmail, bootstrap.admin_email, "FAREBOX_BOOTSTRAP__ADMIN_EMAIL is not an address")
     password = checked(
         NewPassword,
@@ -36,11 +36,12 @@ async def ensure_login(pool: Pool, bootstrap: Bootstrap) -> None:
     )
     operator = await people.find(pool, PLATFORM)
     if operator is not None and operator.password_hash is not None:
-        return
+        return None
     try:
         await people.give_login(pool, PLATFORM, email, await passwords.hashed(password))
     except UniqueViolationError:
         raise SettingsError("FAREBOX_BOOTSTRAP__ADMIN_EMAIL is the address of another account") from None
+    return email
 
 
 def checked(kind: Any, value: str, sentence: str) -> str:

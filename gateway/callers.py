@@ -1,6 +1,7 @@
 """Who calls."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -19,3 +20,5 @@ class Caller:
     """Who holds the key."""
     token: str | None = field(default=None, repr=False)
     """The caller's own, for the upstream that acts in their name."""
+    blocked_until: datetime | None = None
+    """Until then the calls of its organization's plan are used up; None while there are some left."""

@@ -4,12 +4,19 @@ A key makes the caller an organization, in live or in test money. Without one th
 key that is wrong is refused even beside a payment: its sender believes something that is not so.
 """
 
+from datetime import UTC, datetime
+
 from config.settings import Limits
 from gateway.buckets import Buckets, by_address
 from gateway.kit import keys
-from gateway.kit.problem import Unauthorized
+from gateway.kit.problem import Refusal, Unauthorized
 from gateway.snapshot import Snapshot
 from gateway.types import Caller, Inbound, Match
+
+
+class QuotaExceeded(Refusal):
+    status, slug, title = 403, "quota-exceeded", "Quota exceeded"
+
 
 STRANGER = Caller(None, None, None)
 
@@ -25,6 +32,7 @@ async def identify(
                 "this API key is unknown, revoked or expired, or may not spend; "
                 "an access token pays for nothing"
             )
+        require_calls_left(caller)
         return caller
     route = match.route
     if route.exchange is not None or route.ownership is not None or route.oauth_provider_id is not None:
@@ -44,3 +52,11 @@ async def whose(
         if not keys.is_well_formed(key):
             return None
     return await snapshot.caller(fingerprint)
+
+
+def require_calls_left(caller: Caller) -> None:
+    if caller.blocked_until is not None and datetime.now(UTC) < caller.blocked_until:
+        raise QuotaExceeded(
+            "the calls that the organization's plan allows in a month are used up until "
+            f"{caller.blocked_until.isoformat()}; POST /organizations/default/plan chooses another plan"
+        )

@@ -95,7 +95,14 @@ class Snapshot:
         if row is None:
             return None
         known = KnownKey(
-            Caller(row["organization_id"], row["id"], row["mode"], row["is_capped"], row["user_id"]),
+            Caller(
+                row["organization_id"],
+                row["id"],
+                row["mode"],
+                row["is_capped"],
+                row["user_id"],
+                blocked_until=row["blocked_until"],
+            ),
             row["expires_at"],
         )
         # Kept only if no key changed meanwhile: this one may have been revoked after it was read.

@@ -28,7 +28,9 @@ WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND (api_url IS 
 
 -- name: key
 SELECT api_keys.id, api_keys.organization_id, api_keys.user_id, mode, expires_at,
-    EXISTS (SELECT FROM key_caps WHERE key_id = api_keys.id) AS is_capped
+    EXISTS (SELECT FROM key_caps WHERE key_id = api_keys.id) AS is_capped,
+    (SELECT until FROM quota_blocks WHERE quota_blocks.organization_id = api_keys.organization_id AND until > now())
+        AS blocked_until
 FROM api_keys JOIN organizations ON organizations.id = api_keys.organization_id
     JOIN members ON members.organization_id = api_keys.organization_id AND members.user_id = api_keys.user_id
     JOIN users ON users.id = api_keys.user_id AND users.suspended_at IS NULL

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from control.api.wording import shaped
 from control.identity.people import normal_email
 
 OrganizationId = Annotated[
@@ -13,23 +14,54 @@ OrganizationId = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "format": "uuid"}, {"const": "default"}],
-            "description": "The organization, or `default` for the one your key belongs to.",
+            "description": "The organization, or `default`: your key's, or your personal one when you are "
+            "signed in.",
         }
     ),
 ]
 
 Name = Annotated[
-    str, Field(max_length=100, pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$")
+    str,
+    shaped(
+        r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+        "1 to 100 characters on one line, without a space at either end",
+        max_length=100,
+    ),
+]
+HYPHENATED, HYPHENATED_WORDS = (
+    r"^[a-z0-9]+(-[a-z0-9]+)*$",
+    "lower-case letters, digits, and single hyphens between them",
+)
+HeaderName = Annotated[
+    str,
+    shaped(
+        r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$",
+        "the name of an HTTP header like X-API-Key, without spaces or colons",
+    ),
+]
+HeaderValue = Annotated[
+    str,
+    shaped(
+        r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$",
+        "ASCII characters without control characters, and no space at either end",
+        max_length=4096,
+    ),
 ]
 Address = Annotated[
-    str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="An EVM address: 0x and 40 hexadecimal digits.")
+    str,
+    shaped(
+        r"^0x[0-9a-fA-F]{40}$",
+        "an EVM address: 0x and 40 hexadecimal digits",
+        description="An EVM address: 0x and 40 hexadecimal digits.",
+    ),
 ]
 # One mailbox, whatever program reads it: no quotes, comments or lists, which mean other recipients to some.
 Email = Annotated[
     str,
-    Field(
+    shaped(
+        r'^[^\x00-\x20\x7f-\x9f\ufeff\s@<>(),:;\[\]\\"?`]{1,64}@([^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+\.)+[^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+$',
+        "an e-mail address like ada@example.com",
         max_length=254,
-        pattern=r'^[^\x00-\x20\x7f-\x9f\ufeff\s@<>(),:;\[\]\\"?`]{1,64}@([^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+\.)+[^\x00-,/:-@\[-`{-\x9f\ufeff\s.]+$',
     ),
 ]
 # A person signs in with it, so that it has one spelling.

@@ -2,22 +2,31 @@
 
 import math
 import re
+import typing
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from control.api.operation import Input
+from control.api.operation import Handler, Input
+from control.api.wording import sentence
 from gateway.kit.problem import FieldProblem
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+@cache
+def is_raw(handler: Handler) -> bool:
+    """Whether an operation takes its body as it came: a signature is made of the very bytes."""
+    return typing.get_type_hints(handler).get("body") is bytes
+
+
 def parse(item: Input, raw: str | None, problems: list[FieldProblem]) -> Any:
     pointer = f"{item.place}/{item.name}"
     if raw is None:
-        problems.append(FieldProblem(pointer=pointer, detail="Field required"))
+        problems.append(FieldProblem(pointer=pointer, detail="is required"))
     elif flaw := unstorable(raw):
         problems.append(FieldProblem(pointer=pointer, detail=flaw))
     else:
@@ -50,9 +59,10 @@ def parse_body(
 
 def field_problems(error: ValidationError, place: str) -> Iterator[FieldProblem]:
     """``include_input`` is off because the input may be a secret."""
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        detail = one["msg"].removeprefix("Value error, ")
-        yield FieldProblem(pointer="/".join([place, *map(str, one["loc"])]), detail=detail)
+    for one in error.errors(include_url=False, include_input=False):
+        # Where a key of an object is wrong, and not its value, the key is the last step already.
+        steps = [str(step) for step in one["loc"] if step != "[key]"]
+        yield FieldProblem(pointer="/".join([place, *steps]), detail=sentence(one))
 
 
 def unstorable(value: object) -> str | None:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from control.api import gateway_paths
+from control.api.inputs import is_raw
 from control.api.operation import Operation, Room
 from gateway.kit.problem import Problem, Refusal
 
@@ -27,8 +28,35 @@ API key's organization, or by x402 with no account at all. Everything else is ma
 `application/problem+json` with a stable `code`. Amounts are decimal text, or integers in an asset's smallest
 unit where the name ends in `_atomic`. Times are UTC.
 
+Send `Authorization: Bearer` with an API key, or with an access token. `POST /auth/agent` gives a key to
+anyone; `POST /organizations/default/api-keys` makes more. People sign up at `POST /auth/signup` and sign in
+at `POST /auth/login`, which gives an access token and a refresh token; a browser's page of this origin has a
+cookie instead. Paid calls take a key, or an x402 payment, and neither token nor cookie.
+
 In a request, null means the same as a field that is not there.
 """
+
+# What the document is divided into, in the order in which somebody new meets it. Other rooms come last.
+SECTIONS: Mapping[str, str] = {
+    "gateway": "Calls to publishers' APIs, and what it takes to make them.",
+    "publishers": "What is on sale, and what your organization sells.",
+    "wallet": "What your organization can spend, deposits, and where it went.",
+    "payments": "What can be paid with, for x402 clients and crawlers.",
+    "auth": "Keys for agents; signing up and in, passwords and links in mail.",
+    "sessions": "Where you are signed in.",
+    "me": "Your profile.",
+    "api_keys": "Who acts for an organization or a project, with which permissions and how much money.",
+    "organizations": "Yours, and teams.",
+    "members": "Who belongs to an organization or a project, and as what.",
+    "invites": "Asking others in, by mail.",
+    "permissions": "What there is to be allowed, and the roles that grant it.",
+    "projects": "What members and keys can be limited to.",
+    "webhooks": "What you want to be told, and what became of telling you.",
+    "oauth": "Accounts of yours elsewhere, that publishers act in for you.",
+    "providers": "Where callers of your publishers connect such accounts.",
+    "audit_logs": "Who did what, when and from where.",
+    "facilitator": "Settling payments for others.",
+}
 
 
 def document(rooms: Sequence[Room]) -> Json:
@@ -45,6 +73,7 @@ def document(rooms: Sequence[Room]) -> Json:
         "openapi": "3.1.0",
         "info": {"title": "Farebox API", "version": "1", "description": DESCRIPTION},
         "security": SECURITY,
+        "tags": sections(paths),
         "paths": paths,
         "components": {
             "schemas": components["$defs"],
@@ -78,6 +107,12 @@ def adapters(operations: Sequence[Operation]) -> Iterator[tuple[str, JsonSchemaM
             yield f"{operation.id}/returns", "serialization", operation.returns
 
 
+def sections(paths: Json) -> list[Json]:
+    found = {tag for item in paths.values() for one in item.values() for tag in one.get("tags", ())}
+    known = [{"name": name, "description": SECTIONS[name]} for name in SECTIONS if name in found]
+    return [*known, *({"name": name} for name in sorted(found - SECTIONS.keys()))]
+
+
 def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
     summary, _, description = (inspect.getdoc(operation.handler) or "").partition("\n")
     out: Json = {"operationId": operation.id, "tags": [operation.room], "summary": summary}
@@ -88,7 +123,10 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
         out["x-permission"] = operation.access
     out["parameters"] = list(parameters(operation, schemas))
     if operation.body is not None:
-        body = schemas[f"{operation.id}/body", "validation"]
+        # A signed body is somebody else's format, and read after it was believed.
+        body = (
+            {"type": "object"} if is_raw(operation.handler) else schemas[f"{operation.id}/body", "validation"]
+        )
         out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
     out["responses"] = {str(operation.status): success(operation, summary, schemas)}
     if operation.media_type == "image/*":
@@ -122,6 +160,8 @@ def success(operation: Operation, summary: str, schemas: Mapping[Slot, Json]) ->
     if operation.returns is not None:
         schema = schemas[f"{operation.id}/returns", "serialization"]
         out["content"] = {"application/json": {"schema": schema}}
+    if operation.is_printable:
+        out["content"]["text/html"] = {"schema": {"type": "string"}}
     return out
 
 

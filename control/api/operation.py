@@ -1,20 +1,19 @@
 """Turn an annotated handler into an operation that ``serve`` runs and ``openapi`` documents.
 
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
-query string, except ``body`` and those annotated with ``Header``. The return annotation is the response: a
-model is 200, ``Headed[Model]`` is 200 with headers of its own, ``Created[Model]`` is 201, ``Found`` is 302,
-``None`` is 204, ``Done`` is 200 without a body, ``Blob | Found`` is an image here or elsewhere, ``Csv`` is a
-file to be saved.
+query string, except ``body`` and ``Header``s. It returns the response: a model is 200, ``Headed[Model]`` 200
+with headers, ``Created[Model]`` 201, ``Found`` 302, ``None`` 204, ``Done`` 200 without a body,
+``Blob | Found`` an image here or elsewhere, ``Csv`` a file, ``Model | Html`` what ``Accept`` prefers.
 """
 
 import inspect
 import re
 import typing
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from asyncpg.pool import Pool as AnyPool
@@ -22,6 +21,7 @@ from pydantic import TypeAdapter
 
 from control.api import idempotency
 from control.api.access import Actor, Forbidden, Suspended
+from control.api.answers import Blob, Created, Csv, Done, Found, Headed, Html
 from control.api.audit import Entry
 from control.api.credentials import ForeignOrigin
 from control.api.idempotency import Claim
@@ -31,51 +31,12 @@ from gateway.buckets import TooManyCalls
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
 from gateway.kit.sql import Db
 
-T = TypeVar("T")
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 
 class TooLarge(Refusal):
     status, slug, title = 413, "request-entity-too-large", "Request Entity Too Large"
-
-
-@dataclass(frozen=True, slots=True)
-class Created(Generic[T]):
-    value: T
-
-
-@dataclass(frozen=True, slots=True)
-class Headed(Generic[T]):
-    value: T
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """An image."""
-
-    content: bytes = field(repr=False)
-    content_type: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Csv:
-    """A table for a spreadsheet, as a file to be saved (RFC 4180)."""
-
-    content: bytes = field(repr=False)
-    filename: str
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    location: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Done:
-    """Carried out, and there is nothing to say about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +124,8 @@ class Operation:
     """Makes an account for a stranger: limited more closely than anything else."""
     is_change: bool = True
     """Written to the audit log."""
+    is_once: bool = False
+    """Takes an ``Idempotency-Key``, although it answers otherwise than what creates something."""
 
     @property
     def media_type(self) -> str | None:
@@ -171,9 +134,13 @@ class Operation:
         return "text/csv" if hint is Csv else "image/*" if hint == Blob | Found else None
 
     @property
+    def is_printable(self) -> bool:
+        return Html in typing.get_args(typing.get_type_hints(self.handler)["return"])
+
+    @property
     def is_idempotent(self) -> bool:
         """Whether it creates something that an ``Idempotency-Key`` keeps from being created twice."""
-        return is_creating(self.method, self.access, self.status)
+        return self.is_once or is_creating(self.method, self.access, self.status)
 
 
 class Room:
@@ -201,6 +168,7 @@ class Room:
         is_transaction: bool = True,
         is_signup: bool = False,
         is_change: bool | None = None,
+        is_once: bool = False,
     ) -> Callable[[HandlerT], HandlerT]:
         """Register a handler.
 
@@ -208,7 +176,7 @@ class Room:
         whole path, for a room that is found under several; ``id`` is the operation's id where clients know it
         by one. An operation is one transaction; one that must commit before it asks somebody outside opts
         out, gets the pool as ``call.db``, and opens its own. Whatever is no GET is taken for a change, unless
-        ``is_change`` knows better.
+        ``is_change`` knows better. ``is_once`` is for what moves money and answers 200 or 204.
         """
 
         if access is not None and access not in CATALOGUE:
@@ -218,14 +186,14 @@ class Room:
             where = self.prefix + path if at is None else at
             inputs, body, (status, returns) = read_signature(handler, where)
             possible = dict.fromkeys([*fails, *implied(where, access, inputs, body)])
-            if is_creating(method, access, status):
+            if is_once or is_creating(method, access, status):
                 possible |= dict.fromkeys([*idempotency.REFUSALS, Invalid])
             is_told = method != "GET" if is_change is None else is_change
             name = id or f"{self.name}.{handler.__name__}"
             self.operations.append(
                 Operation(
                     name, self.name, method, where, handler, access, tuple(possible), is_transaction,
-                    inputs, body, status, returns, is_signup, is_told,
+                    inputs, body, status, returns, is_signup, is_told, is_once,
                 )
             )  # fmt: skip
             return handler
@@ -266,6 +234,8 @@ def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
         return bodiless[annotation], None
     if annotation == Blob | Found or annotation is Csv:
         return 200, None
+    if Html in typing.get_args(annotation):
+        return 200, TypeAdapter(typing.get_args(annotation)[0])
     origin = typing.get_origin(annotation)
     if origin in (Created, Headed):
         return 201 if origin is Created else 200, TypeAdapter(typing.get_args(annotation)[0])

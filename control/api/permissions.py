@@ -13,9 +13,15 @@ from pydantic import AfterValidator, WithJsonSchema
 CATALOGUE: Mapping[str, str] = {
     "account.read": "See your own account, and what you are invited to.",
     "account.write": "Change your own account, accept invitations, and make organizations.",
+    "analytics.read": "See what publishers take in, and from whom.",
     "api_keys.read": "List API keys, without the keys themselves.",
     "api_keys.write": "Create, narrow and revoke API keys.",
     "audit_logs.read": "Read who changed what, when and from where.",
+    "billing.read": "See plans and quotas, what was used, invoices and cards.",
+    "billing.write": "Choose a plan, pay invoices, and add and remove cards.",
+    "charges.read": "See what first-party publishers charged wallets for.",
+    "charges.write": "Charge wallets for first-party publishers, refund charges, and take penalties.",
+    "earnings.read": "See what publishers earned, and what of it was paid out.",
     "facilitator.use": "Verify and settle payments for others, within the gas budget.",
     "members.read": "List members and invitations.",
     "members.write": "Invite and remove members, and give them roles.",
@@ -25,8 +31,10 @@ CATALOGUE: Mapping[str, str] = {
     "organizations.delete": "Delete the organization.",
     "organizations.read": "See the organization.",
     "organizations.write": "Rename the organization.",
+    "payouts.read": "See payouts of earnings, and how they stand.",
+    "payouts.write": "Have earnings paid out to a wallet.",
     "permissions.read": "See what there is to be allowed, and what you may do.",
-    "platform.operate": "Run this installation: verify publishers, and suspend whom it must.",
+    "platform.operate": "Run this installation: verify and suspend, and pay out by hand.",
     "projects.delete": "Delete projects and move them to another organization.",
     "projects.read": "See projects.",
     "projects.write": "Create and change projects.",
@@ -54,6 +62,7 @@ BUILT_IN: tuple[BuiltIn, ...] = get_args(BuiltIn)
 VIEWER = frozenset(one for one in CATALOGUE if one.endswith(".read")) - {"audit_logs.read"}
 VIEWER |= OWN_ACCOUNT
 EDITOR = VIEWER | {
+    "charges.write",
     "facilitator.use",
     "oauth.write",
     "projects.write",
@@ -64,9 +73,11 @@ EDITOR = VIEWER | {
 ADMIN = EDITOR | {
     "api_keys.write",
     "audit_logs.read",
+    "billing.write",
     "members.write",
     "oauth_providers.write",
     "organizations.write",
+    "payouts.write",
     "projects.delete",
     "roles.write",
     "webhooks.write",

@@ -9,6 +9,7 @@ from typing import Any
 from config.settings import Settings
 from control.api.credentials import Asking
 from control.identity.sessions import Lifetimes
+from control.processors.port import Processors
 from gateway.auth_mode import AuthMode
 from gateway.buckets import Buckets
 from gateway.key_uses import KeyUses
@@ -34,6 +35,8 @@ class Ports:
     """What addresses are limited by; None limits nobody."""
     uses: KeyUses = field(default_factory=KeyUses)
     """Which keys were used."""
+    processors: Processors = field(default_factory=Processors)
+    """Who takes cards for us."""
     queries: Any = None
     """Asks publishers' databases; None where nobody may be asked."""
 

@@ -9,10 +9,11 @@ from typing import Any
 from aiohttp import web
 
 from control.api import access, audit, credentials, idempotency
+from control.api.answers import Blob, Created, Csv, Found, Headed, Html
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.inputs import SURROGATE, parse, parse_body
-from control.api.operation import Blob, Call, Created, Csv, Found, Headed, Operation, Room
+from control.api.inputs import SURROGATE, is_raw, parse, parse_body
+from control.api.operation import Call, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
 from gateway.buckets import Bucket
@@ -22,6 +23,13 @@ from gateway.kit.sql import Pool
 
 POOL: web.AppKey[Pool] = web.AppKey("pool")
 PORTS: web.AppKey[Ports] = web.AppKey("ports", Ports)
+
+# A page has nothing but its own style: whatever a name in it might turn out to be, it runs and loads nothing.
+PAGE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "Vary": "Accept",
+}
 
 
 def mount(app: web.Application, rooms: Sequence[Room]) -> None:
@@ -132,6 +140,8 @@ async def once(claim: Claim, pool: Pool, work: Callable[[], Awaitable[web.Respon
         raise idempotency.RequestInProgress("the key was given back just now; try again")
     status, body = first
     headers = {REPLAYED: "true"}
+    if not body:
+        return web.Response(status=status, headers=headers)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
@@ -146,8 +156,8 @@ async def claimed(
 
 
 def bytes_of(response: web.Response) -> bytes:
-    assert isinstance(response.body, bytes), "an operation that creates something answers with JSON"
-    return response.body
+    assert response.body is None or isinstance(response.body, bytes), "what is kept is JSON, or nothing"
+    return response.body or b""
 
 
 def rates(operation: Operation, ports: Ports, request: web.Request) -> tuple[Bucket, ...]:
@@ -198,7 +208,9 @@ async def read(
             positional.append(value)
         else:
             keywords[item.parameter] = value
-    if operation.body is not None:
+    if is_raw(operation.handler):
+        keywords["body"] = await request.read()
+    elif operation.body is not None:
         keywords["body"] = parse_body(operation.body, request.headers, await request.read(), problems)
     if problems:
         raise Invalid(problems)
@@ -210,12 +222,16 @@ def answer(operation: Operation, result: Any) -> web.Response:
         return web.Response(status=302, headers={"Location": result.location, **result.headers})
     if isinstance(result, Blob):
         return web.Response(body=result.content, headers=result.headers, content_type=result.content_type)
+    if isinstance(result, Html):
+        return web.Response(text=result.text, headers=PAGE, content_type="text/html")
     if isinstance(result, Csv):
         saved = {"Content-Disposition": f'attachment; filename="{result.filename}"'}
         return web.Response(body=result.content, headers=saved, content_type="text/csv", charset="utf-8")
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result
-    headers = result.headers if isinstance(result, Headed) else {}
+    headers = dict(result.headers) if isinstance(result, Headed) else {}
+    if operation.is_printable:
+        headers["Vary"] = "Accept"
     body = operation.returns.dump_json(value)
     return web.Response(body=body, status=operation.status, headers=headers, content_type="application/json")

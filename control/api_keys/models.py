@@ -10,6 +10,7 @@ from control.api.fields import Name
 from control.api.permissions import TO_V1, Permission, V1Role
 from control.api.v1 import Camel, CamelBody, Moment
 from control.api.wire_ids import KeyId
+from control.api.wording import shaped
 from gateway.kit.money import to_text
 from gateway.ledger import caps
 from gateway.ledger.caps import Spending
@@ -26,9 +27,10 @@ Scopes = Annotated[
 
 Cap = Annotated[
     str,
-    Field(
+    shaped(
+        r"^((0|[1-9][0-9]*)(\.[0-9]{1,6}0*)?)?$",
+        'an amount with up to 6 decimals like "2.50", or empty for no limit',
         max_length=32,
-        pattern=r"^((0|[1-9][0-9]*)(\.[0-9]{1,6}0*)?)?$",
         description='Decimal text with up to 6 decimals, like "2.50". Every asset counts at its face value.',
     ),
 ]

@@ -3,8 +3,9 @@ from uuid import UUID
 
 from control.api import access, permissions
 from control.api.access import PermissionNotHeld
+from control.api.answers import Created, Done
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Done, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import FROM_V1
 from control.api.wire_ids import KeyId, ProjectId, RootKeyId
@@ -26,6 +27,8 @@ from control.api_keys.models import (
     shown,
 )
 from control.identity import keys
+from control.quotas import headroom
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound, invalid
 from gateway.ledger import caps, events
 from gateway.ledger.caps import NO_CAPS
@@ -44,7 +47,7 @@ async def index(
     return page(await store.page(call.db, organization_id, limit, offset), total, limit, offset)
 
 
-@room.post(access="api_keys.write", fails=[PermissionNotHeld], id="create_org_api_key")
+@room.post(access="api_keys.write", fails=[PermissionNotHeld, QuotaExceeded], id="create_org_api_key")
 async def create(
     call: Call, organization_id: OrganizationId, *, body: NewApiKey
 ) -> Created[Data[IssuedApiKey]]:
@@ -65,6 +68,7 @@ async def create(
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     scopes: list[str] | None = sorted(set(body.scopes)) if body.scopes else None
     new = keys.NewKey(organization_id, user_id, body.name, kind, mode, scopes, expires_at)
+    await headroom.require(call.db, call.ports.settings.plans, new.organization_id, "api_keys")
     row, key = await keys.issue(call.db, new)
     if limits.is_set:
         await caps.put(call.db, row["id"], limits)
@@ -136,7 +140,12 @@ async def index_default(call: Call, *, limit: Limit = 100, offset: Offset = 0) -
     return await index(call, call.actor.organization_id, limit=limit, offset=offset)
 
 
-@room.post(at=DEFAULT, access="api_keys.write", fails=[PermissionNotHeld], id="create_default_org_api_key")
+@room.post(
+    at=DEFAULT,
+    access="api_keys.write",
+    fails=[PermissionNotHeld, QuotaExceeded],
+    id="create_default_org_api_key",
+)
 async def create_default(call: Call, *, body: NewApiKey) -> Created[Data[IssuedApiKey]]:
     """Create an API key in your key's organization.
 
@@ -203,7 +212,9 @@ async def index_v1(call: Call, project_id: ProjectId) -> V1Keys:
     return V1Keys(keys=await store.of_project(call.db, project_id))
 
 
-@room.post(at=V1, access="api_keys.write", fails=[PermissionNotHeld], id="v1_create_project_api_key")
+@room.post(
+    at=V1, access="api_keys.write", fails=[PermissionNotHeld, QuotaExceeded], id="v1_create_project_api_key"
+)
 async def create_v1(call: Call, project_id: ProjectId, *, body: V1NewKey) -> Created[V1Issued]:
     """Create a key for a project.
 
@@ -225,6 +236,7 @@ async def create_v1(call: Call, project_id: ProjectId, *, body: V1NewKey) -> Cre
         project_id,
         role,
     )
+    await headroom.require(call.db, call.ports.settings.plans, new.organization_id, "api_keys")
     row, key = await keys.issue(call.db, new)
     told = {name: str(row[name]) for name in ("name", "mode")}
     told |= {"key_id": str(row["id"]), "key_prefix": str(row["prefix"])}

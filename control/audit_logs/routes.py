@@ -32,11 +32,14 @@ async def index(
     call: Call,
     organization_id: OrganizationId,
     *,
-    actor_id: AnyId | None = None,
+    actor_id: Annotated[AnyId | None, Field(description="Whose: a user's id.")] = None,
     action: Annotated[Text | None, Field(description="An operation's id.")] = None,
     resource_type: Annotated[Text | None, Field(description="An operation's tag.")] = None,
-    resource_id: AnyId | None = None,
-    status: Status | None = None,
+    resource_id: Annotated[AnyId | None, Field(description="The id of what it was about.")] = None,
+    status: Annotated[
+        Status | None,
+        Field(description="How it ended; `denied` for want of a permission, `failure` for a wrong password."),
+    ] = None,
     action_category: Category | None = None,
     start_date: Annotated[
         When | None, Field(description="ISO 8601, inclusive; UTC if it does not say.")
@@ -51,7 +54,11 @@ async def index(
     limit: Limit = 50,
     offset: Offset = 0,
 ) -> Data[AuditLogList]:
-    """List what was changed in an organization, newest first: by whom, from where, and how it ended."""
+    """List what was changed in an organization, newest first: by whom, from where, and how it ended.
+
+    What was refused for want of a permission is there as well. Somebody's personal organization has where
+    they signed in, and who gave a wrong password for their account.
+    """
     filters = [
         actor_id, action, resource_type, resource_id, status, action_category, start_date, end_date,
     ]  # fmt: skip

@@ -124,6 +124,7 @@ async def by_password(call: Call, email: str, password: str, *, has_cookie: bool
     stored = person.password_hash if person else None
     position = await passwords.matching(password, (stored, claim.password_hash))
     if position is None:
+        await note_failure(call, person)
         raise WrongCredentials("the e-mail address or the password is wrong")
     if position == 1:
         raise EmailUnverified("confirm the address first: the link is in your mail")
@@ -134,16 +135,26 @@ async def by_password(call: Call, email: str, password: str, *, has_cookie: bool
         current = await people.lock(db, person.id)
         if current is None or current.password_hash != stored:
             raise WrongCredentials("the password was changed just now")
-        refuse_suspended(current)
+        refuse_suspended(call, current)
         signed_in = await open_session(call, db, person.id, has_cookie=has_cookie)
     if passwords.is_outdated(stored):
         await people.rehash(call.db, person.id, stored, await passwords.hashed(password))
     return signed_in
 
 
-def refuse_suspended(person: Person) -> None:
+async def note_failure(call: Call, person: Person | None) -> None:
+    """Tell the account's owner, in their log; an address without an account takes as long to note."""
+    if person is not None:
+        call.about(person.id, organization_id=person.organization_id)
+    if call.entry is not None:
+        await call.entry.write(call.db, "failure", "the password was wrong")
+
+
+def refuse_suspended(call: Call, person: Person) -> None:
     """Told to nobody but who proved to be this person."""
     if person.suspended_at is not None:
+        call.by(person.id)
+        call.about(person.id, organization_id=person.organization_id)
         raise AccountSuspended("the operator has suspended this account")
 
 
@@ -216,7 +227,7 @@ async def by_link(call: Call, kind: Kind, word: str, *, has_cookie: bool) -> Sig
         used = await links.use(db, kind, word)
         if used is None or person is None or (kind == "verify" and person.is_verified):
             raise LinkUsed("the link was used before, or the address is confirmed already: sign in")
-        refuse_suspended(person)
+        refuse_suspended(call, person)
         if not person.is_verified:
             await confirm(call, db, person, used)
         return await open_session(call, db, person.id, has_cookie=has_cookie)

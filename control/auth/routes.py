@@ -1,7 +1,8 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from control.api.operation import Call, Created, Headed, Room
+from control.api.answers import Created, Headed
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.auth import accounts, rules, store, v1
 from control.auth.accounts import (
@@ -102,7 +103,8 @@ async def sign_up(call: Call, *, body: NewPerson) -> Created[Data[SignedUp]]:
 async def log_in(call: Call, *, body: Login) -> Headed[Data[LoggedIn]]:
     """Sign in with an e-mail address and a password.
 
-    A page of this origin gets a cookie as well, which its browser keeps from scripts.
+    An address without an account and a wrong password are the same 401. Until the address is confirmed the
+    right password is 403. A page of this origin gets a cookie as well, which its browser keeps from scripts.
     """
     return told(call, await accounts.log_in(call, body.email, body.password, has_cookie=is_own_page(call)))
 

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
+from pydantic import Field
+
 from control.api import credentials
+from control.api.answers import Found, Headed
 from control.api.credentials import ForeignOrigin
-from control.api.operation import Call, Found, Headed, Header, Query, Room
+from control.api.operation import Call, Header, Query, Room
 from control.auth import accounts, throttle, wire
 from control.auth.accounts import (
     AccountSuspended,
@@ -62,8 +65,8 @@ async def sign_in(call: Call, *, body: wire.SignIn) -> Headed[wire.SignedIn1]:
     return told(call, await accounts.log_in(call, body.email, body.password, has_cookie=True))
 
 
-async def sign_in_social(call: Call, *, body: wire.Social) -> None:
-    """Sign in with an account elsewhere. No provider is configured here: this is always refused."""
+async def sign_in_social(call: Call, *, body: wire.Social) -> wire.Elsewhere:
+    """Sign in with an account elsewhere: no provider is configured here, so that it is always 503."""
     raise NotConfigured(f"{body.provider} is not configured here: use an e-mail address")
 
 
@@ -77,8 +80,10 @@ async def sign_out(call: Call) -> Headed[wire.Success]:
 async def get_session(
     call: Call,
     *,
-    authorization: Annotated[str | None, Header("Authorization")] = None,
-    cookie: Annotated[str | None, Header("Cookie")] = None,
+    authorization: Annotated[
+        str | None, Header("Authorization"), Field(description="`Bearer` and an access token.")
+    ] = None,
+    cookie: Annotated[str | None, Header("Cookie"), Field(description="A browser's session.")] = None,
 ) -> wire.Current | None:
     """Show the session and its user; null without one."""
     sent = {"Authorization": authorization, "Cookie": cookie}

@@ -60,6 +60,10 @@ class Social(Wire):
     provider: Annotated[str, Field(max_length=100)]
 
 
+class Elsewhere(Wire):
+    url: Annotated[str, Field(description="Where to send the browser.")]
+
+
 class Person1(Wire):
     id: PersonId
     name: str

@@ -12,16 +12,26 @@ from control.mail.outbox import Waiting
 from gateway.kit import sql
 
 
-def show(letter_id: UUID | None, data_dir: Path | None, config: Path | None, *, with_sent: bool) -> None:
+def show(letter_id: str | None, data_dir: Path | None, config: Path | None, *, with_sent: bool) -> None:
+    wanted = None if letter_id is None else parsed(letter_id)
     dsn = dsn_of(load(config, data_dir))
-    if letter_id is None:
+    if wanted is None:
         for one in asyncio.run(listed(dsn, with_sent=with_sent)):
             print(f"{one.id}  {one.created_at:%Y-%m-%d %H:%M}  {state(one)}  {one.recipient}  {one.subject}")
         return
-    found = asyncio.run(read(dsn, letter_id))
+    found = asyncio.run(read(dsn, wanted))
     if found is None:
-        raise Sorry(f"there is no letter {letter_id}")
+        raise Sorry(f"there is no letter {wanted}: `farebox outbox --all` lists those there are")
     print(f"To: {found.recipient}\nSubject: {found.subject}\nState: {state(found)}\n\n{found.body_text}")
+
+
+def parsed(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Sorry(
+            f"{text!r} is no id of a letter: `farebox outbox` lists letters, with theirs first"
+        ) from None
 
 
 def state(letter: Waiting) -> str:

@@ -1,7 +1,6 @@
 """``farebox outbox``: mail that was not sent, for the operator to read."""
 
 from typing import Annotated
-from uuid import UUID
 
 import typer
 
@@ -10,7 +9,7 @@ from control.cli.servers import Config, DataDir
 
 def outbox(
     letter_id: Annotated[
-        UUID | None, typer.Argument(metavar="[ID]", help="Show this letter, links and all.")
+        str | None, typer.Argument(metavar="[ID]", help="Show this letter, links and all.")
     ] = None,
     with_sent: Annotated[bool, typer.Option("--all", help="List what was sent, too.")] = False,
     data_dir: DataDir = None,

@@ -27,7 +27,11 @@ ApiKey = Annotated[
 ]
 MaxPrice = Annotated[
     str | None,
-    typer.Option(metavar="AMOUNT", help="Pay at most this, in whole tokens: 0.05.", show_default="no limit"),
+    typer.Option(
+        metavar="AMOUNT",
+        help="Pay at most this, in whole tokens: 0.05. For the fee and the upstream together.",
+        show_default="no limit",
+    ),
 ]
 Decimals = Annotated[int, typer.Option(min=0, max=36, help="The token's decimals. USDC has 6.")]
 Headers = Annotated[

@@ -68,6 +68,8 @@ def show(answer: Answer, order: Order, output: Path | None) -> None:
     for line in receipt(answer, order):
         tell(line)
     if not answer.is_good:
+        if answer.detail is not None and is_problem(answer):
+            raise Sorry(f"{order.url} answered {answer.status}: {answer.detail}")
         # Not to standard output: whoever reads that wants what was bought.
         typer.echo(answer.body.decode(errors="replace"), err=True)
         raise Sorry(f"{order.url} answered {answer.status}")
@@ -82,27 +84,51 @@ def show(answer: Answer, order: Order, output: Path | None) -> None:
         raise Sorry(f"{output} cannot be written ({error.strerror}); the answer is above") from None
 
 
+def is_problem(answer: Answer) -> bool:
+    """Whether it is the gateway that refuses (RFC 9457), and not what it passes on of an API."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    return kind == "application/problem+json" and str(answer.member("type")).startswith("/problems/")
+
+
 def receipt(answer: Answer, order: Order) -> Sequence[str]:
     """What was paid, by what the gateway says of it."""
     payment = settlement(answer.headers)
     lines = [f"paid: {paid(answer, order, payment)}"]
     if credited := credited_to_balance(payment):
-        left = to_text(int(credited), order.decimals)
+        left = amount_of(credited, answer.token, order)
         lines.append(f"not spent: {left} left the wallet and is in the balance of its organization now")
     if key := answer.headers.get("X-Farebox-Api-Key"):
         lines.append(f"key of that organization, shown once: {key}")
     if payment.get("transaction"):
         lines.append(f"transaction: {payment['transaction']} on {payment.get('network')}")
+    lines += upstream_receipt(answer, order)
     if call_id := answer.headers.get("X-Farebox-Call-Id"):
         lines.append(f"call: {call_id}")
     return lines
 
 
+def upstream_receipt(answer: Answer, order: Order) -> Sequence[str]:
+    """What the publisher's own upstream was paid, by what it says of it."""
+    payment = settlement(answer.headers, "PAYMENT-RESPONSE-UPSTREAM")
+    if payment.get("success") is not True:
+        return ()
+    sent = str(payment.get("amount"))
+    what = amount_of(sent, answer.token_upstream, order) if sent.isdecimal() else "its price"
+    where = f", in transaction {payment['transaction']}" if payment.get("transaction") else ""
+    return (f"paid to its upstream: {what}{where}",)
+
+
+def amount_of(atomic: str, token: str, order: Order) -> str:
+    return f"{to_text(int(atomic), order.decimals)} {token}".rstrip()
+
+
 def paid(answer: Answer, order: Order, payment: Mapping[str, object]) -> str:
+    if answer.token_upstream and not answer.paid_from:
+        return "nothing to the gateway"
     charged = answer.headers.get("X-Farebox-Charged")
     amount_atomic = str(payment.get("amount"))
     if charged is None and payment.get("success") is True and amount_atomic.isdecimal():
-        charged = to_text(int(amount_atomic), order.decimals)
+        charged = amount_of(amount_atomic, answer.token, order)
     if charged is not None:
         return f"{charged}, from {answer.paid_from}"
     if payment.get("success") is True:
@@ -112,9 +138,9 @@ def paid(answer: Answer, order: Order, payment: Mapping[str, object]) -> str:
     return f"nothing{because(payment)}"
 
 
-def settlement(headers: Mapping[str, str]) -> Mapping[str, object]:
+def settlement(headers: Mapping[str, str], name: str = "PAYMENT-RESPONSE") -> Mapping[str, object]:
     try:
-        return decode(headers["PAYMENT-RESPONSE"])
+        return decode(headers[name])
     except (KeyError, ValueError):
         return {}
 

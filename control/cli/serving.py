@@ -1,6 +1,7 @@
 """What the commands that run servers do."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,23 @@ def serve(plan: Plan, listen: Listen, config: Path | None, data_dir: Path | None
         raise StartFailed("FAREBOX_POSTGRES__DSN is not set. To have a database embedded, use: farebox up")
     logging.configure(chosen.log_format, chosen.log_level)
 
-    async def ensure_operator(pool: Pool) -> str | None:
-        await bootstrap.ensure_login(pool, chosen.bootstrap)
-        return await bootstrap.ensure_operator(pool)
+    async def ensure_operator(pool: Pool) -> Sequence[str]:
+        email = await bootstrap.ensure_login(pool, chosen.bootstrap)
+        return made(await bootstrap.ensure_operator(pool), email)
 
     start = Start(chosen, plan, ensure_operator, say, config)
     asyncio.run(up.run(start))
+
+
+def made(key: str | None, email: str | None) -> Sequence[str]:
+    told = []
+    if email is not None:
+        told.append(f"operator login: {email}, with FAREBOX_BOOTSTRAP__ADMIN_PASSWORD")
+    elif key is not None:
+        told.append("operator login: none; FAREBOX_BOOTSTRAP__ADMIN_EMAIL and …__ADMIN_PASSWORD make one")
+    if key is not None:
+        told.append(f"operator key (shown this once, keep it): {key}")
+    return told
 
 
 def with_listen(chosen: Settings, listen: Listen) -> Settings:

@@ -58,7 +58,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up() -> AsyncIterator[Stage]:
+async def set_up(port: int = 0) -> AsyncIterator[Stage]:
+    """On a free port for 0, which is for stories that end by themselves."""
     async with AsyncExitStack() as stack:
         chain = await stack.enter_async_context(chain_running())
         _, signer, payer, platform = chain.accounts[:4]
@@ -79,7 +80,7 @@ async def set_up() -> AsyncIterator[Stage]:
             ],
         }  # fmt: skip
         directory = stack.enter_context(throw_away())
-        running = await stack.enter_async_context(product(directory, network))
+        running = await stack.enter_async_context(product(directory, network, port=port))
         origin = running.origin
         session = await stack.enter_async_context(ClientSession())
         tell(f"Farebox on an embedded PostgreSQL and Valkey, at {origin}.")
@@ -88,8 +89,10 @@ async def set_up() -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def product(directory: str, network: Mapping[str, Any], *, workers: int = 1) -> AsyncIterator[Product]:
-    """``farebox up`` in a process of its own, as anybody would start it, on free ports."""
+async def product(
+    directory: str, network: Mapping[str, Any], *, workers: int = 1, port: int = 0
+) -> AsyncIterator[Product]:
+    """``farebox up`` in a process of its own, as anybody would start it: on a free port, or that one."""
     variables = {
         "FAREBOX_ALLOW_PRIVATE_UPSTREAMS": "true",
         "FAREBOX_NETWORKS": json.dumps([network]),
@@ -99,7 +102,7 @@ async def product(directory: str, network: Mapping[str, Any], *, workers: int = 
         "FAREBOX_FEES__PLATFORM_BASIS_POINTS": "1000",
     }
     kept = {name: value for name, value in environment({}).items() if not name.startswith("FAREBOX_")}
-    command = (sys.executable, "-m", "control.cli.app", "up", "--port", "0", "--data-dir", directory)
+    command = (sys.executable, "-m", "control.cli.app", "up", "--port", str(port), "--data-dir", directory)
     with logged(directory) as errors:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=PIPE, stderr=errors, env={**kept, **variables}

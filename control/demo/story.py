@@ -7,10 +7,13 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack
 
+from config.settings import Listen
 from control.agent.client import Reply
 from control.demo import token
 from control.demo.cast import DOLLAR, Stage, StepFailed, out, set_up, tell
 from control.demo.publisher import CREDENTIAL
+from control.supervisor import ports
+from control.supervisor.ports import PortTaken
 from gateway.kit.money import to_text
 
 
@@ -20,7 +23,7 @@ async def run(*, stay: bool) -> bool:
     out.print("[bold]Farebox demo[/bold]: everything runs on this machine and is gone afterwards.\n")
     try:
         async with AsyncExitStack() as stack:
-            stage = await stack.enter_async_context(set_up())
+            stage = await stack.enter_async_context(set_up(usual_port() if stay else 0))
             await publish(stage)
             await pay_on_chain(stage)
             key = await sign_up_and_deposit(stage)
@@ -29,11 +32,7 @@ async def run(*, stay: bool) -> bool:
             await read_the_wallet(stage, key)
             out.print("\n[bold green]Every step held.[/bold green]")
             if stay:
-                out.print(f"Serving at {stage.origin} (docs: {stage.origin}/docs). Ctrl-C ends it.")
-                out.print(f"The agent's key, with a balance: KEY={key}")
-                out.print("Its wallet pays with:")
-                wallet = f"FAREBOX_PAY_KEY=0x{stage.agent.private_key.hex()}"
-                out.print(f"  {wallet} farebox pay {stage.shop}/weather/oslo --max-price 0.5")
+                show_around(stage, key)
                 await asyncio.Event().wait()
     except StepFailed as failure:
         out.print(f"  [bold red]This did not hold:[/bold red] {failure}")
@@ -41,6 +40,35 @@ async def run(*, stay: bool) -> bool:
             out.print(note, markup=False)
         return False
     return True
+
+
+def usual_port() -> int:
+    """The one that everything written about Farebox names, if nobody has it; otherwise any."""
+    try:
+        ports.listen_alone("127.0.0.1", Listen().port).close()
+    except PortTaken:
+        return 0
+    return Listen().port
+
+
+def show_around(stage: Stage, key: str) -> None:
+    """What to type next."""
+    call = f"{stage.shop}/weather/oslo"
+    wallet = f"0x{stage.agent.private_key.hex()}"
+    out.print(f"\nServing at {stage.origin} until Ctrl-C. In another terminal:")
+    for purpose, command in (
+        ("what a call costs, and how to pay", f"curl -i {call}"),
+        ("from the agent's balance", f"FAREBOX_API_KEY={key} farebox pay {call}"),
+        ("from its wallet, on chain", f"FAREBOX_PAY_KEY={wallet} farebox pay {call} --max-price 0.5"),
+        ("its wallet", f'curl {stage.origin}/wallet/balance -H "Authorization: Bearer {key}"'),
+        (
+            "a key of your own",
+            f"curl -X POST {stage.origin}/auth/agent -H 'content-type: application/json' -d '{{}}'",
+        ),
+    ):
+        out.print(f"  # {purpose}", markup=False)
+        out.print(f"  {command}", markup=False)
+    out.print(f"All operations: {stage.origin}/docs")
 
 
 def stop_like_interrupted() -> None:

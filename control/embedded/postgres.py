@@ -61,6 +61,14 @@ SEVERITIES = {
     "FATAL": logging.ERROR,
     "PANIC": logging.CRITICAL,
 }
+# Said at every start and every few minutes: of use to who looks for something, and to nobody else.
+AS_EVER = (
+    "starting PostgreSQL",
+    "listening on",
+    "database system was shut down at",
+    "database system is ready",
+    "checkpoint ",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +217,9 @@ async def create_database(cluster: Cluster) -> None:
 
 def log_line(line: str) -> None:
     severity, _, text = line.partition(":  ")
-    if text:
+    if severity == "LOG" and text.startswith(AS_EVER):
+        log.debug("%s", text)
+    elif text:
         log.log(SEVERITIES.get(severity, logging.INFO), "%s", text)
     elif line:
         log.info("%s", line)

@@ -114,5 +114,8 @@ async def answers(client: Redis) -> bool:
 
 
 def log_line(line: str) -> None:
-    if line:
+    if "Memory overcommit must be enabled" in line:
+        # It is about saving to disk, and nothing in this one is kept.
+        log.debug("%s", line)
+    elif line:
         log.info("%s", line)

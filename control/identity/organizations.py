@@ -31,7 +31,7 @@ async def rename(db: Db, organization_id: UUID, name: str) -> bool:
 
 
 async def delete(db: Db, organization_id: UUID) -> bool:
-    """False for a personal organization, and for one that still has projects, publishers or money."""
+    """False for a personal one, and while it has projects, publishers, money or unpaid invoices."""
     await db.execute(SQL.lock, organization_id)
     return await db.fetchval(SQL.delete, organization_id) is not None
 

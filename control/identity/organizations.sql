@@ -26,6 +26,7 @@ UPDATE organizations SET deleted_at = now(), updated_at = now()
 WHERE id = $1 AND NOT is_personal AND deleted_at IS NULL AND id <> '00000000-0000-7000-8000-000000000000'
     AND NOT EXISTS (SELECT FROM projects WHERE organization_id = $1 AND deleted_at IS NULL)
     AND NOT EXISTS (SELECT FROM publishers WHERE organization_id = $1 AND deleted_at IS NULL)
+    AND NOT EXISTS (SELECT FROM invoices WHERE organization_id = $1 AND status = 'issued')
     AND NOT EXISTS (
         SELECT FROM accounts WHERE owner_id = $1 AND kind IN ('funded', 'earnings') AND (posted <> 0 OR held <> 0)
     )

@@ -4,9 +4,10 @@ from uuid import UUID
 
 from control.api import access, grants, permissions
 from control.api.access import PermissionNotHeld
+from control.api.answers import Created
 from control.api.fields import OrganizationId
 from control.api.grants import Grant
-from control.api.operation import Call, Created, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.api.permissions import FROM_V1, TO_V1
 from control.api.wire_ids import InvitationId, OrgId, ProjectId, RootInvitationId
@@ -29,7 +30,10 @@ from control.invites.models import (
     V1Revoked,
 )
 from control.mail import limits, outbox
+from control.quotas import headroom
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound, Refusal, invalid
+from gateway.ledger import events
 
 room = Room("invites", "/organizations/{organization_id}/invites")
 V1_ORG = "/v1/orgs/{organization_id}/invitations"
@@ -74,7 +78,7 @@ async def revoke(call: Call, organization_id: OrganizationId, invite_id: RootInv
 @room.post(
     at="/auth/accept-invite",
     access="account.write",
-    fails=[NotFound, InviteOver],
+    fails=[NotFound, InviteOver, QuotaExceeded],
     id="accept_organization_invite",
 )
 async def accept(call: Call, *, body: InviteToken) -> Data[AcceptedInvite]:
@@ -104,7 +108,11 @@ async def index_v1(call: Call, organization_id: OrgId) -> V1Invitations:
 
 @room.post(at=V1_ORG, access="members.write", fails=[PermissionNotHeld], id="v1_create_org_invitation")
 async def create_v1(call: Call, organization_id: OrgId, *, body: V1NewInvitation) -> V1InvitedShown:
-    """Invite somebody to an organization by mail. Nobody is invited as an owner."""
+    """Invite somebody to an organization by mail. Nobody is invited as an owner.
+
+    The link in the mail works once, within a week, for an account with this address. Inviting the address
+    again sends a new link and ends the old one.
+    """
     grant = await grants.by_name(call.db, organization_id, FROM_V1[body.role])
     assert grant is not None, "these roles are built in"
     row = await invite(call, body.email, grant, None, body.callback_url, body.role)
@@ -125,7 +133,10 @@ async def revoke_v1(call: Call, organization_id: OrgId, invitation_id: Invitatio
 
 
 @room.post(
-    at="/v1/org-invitations/accept", access="account.write", fails=[InviteOver], id="v1_accept_org_invitation"
+    at="/v1/org-invitations/accept",
+    access="account.write",
+    fails=[InviteOver, QuotaExceeded],
+    id="v1_accept_org_invitation",
 )
 async def accept_v1(call: Call, *, body: V1Accept) -> V1Accepted:
     """Join an organization that you were invited to. A member stays in the role they have."""
@@ -148,7 +159,10 @@ async def project_index(call: Call, project_id: ProjectId) -> V1Invitations:
 async def project_create(
     call: Call, project_id: ProjectId, *, body: V1NewInvitation
 ) -> Created[V1InvitedShown]:
-    """Invite somebody to one project, and to nothing else of its organization."""
+    """Invite somebody to one project, and to nothing else of its organization.
+
+    The link in the mail works once, within a week, for an account with this address.
+    """
     role = FROM_V1[body.role]
     grant = Grant(role, None, role, permissions.of_project(role))
     row = await invite(call, body.email, grant, project_id, body.callback_url, body.role)
@@ -197,6 +211,9 @@ async def invite(
     new = NewInvitation(organization_id, email, grant.role, grant.role_id, call.actor.user_id, project_id)
     row, token = await invitations.invite(call.db, new)
     call.about(row["id"])
+    told = {"invitation_id": str(row["id"]), "email": email, "role": grant.name}
+    told["invited_by"] = str(call.actor.user_id)
+    await events.emit(call.db, organization_id, "member.invited", told, project_id)
     inviter, what = await store.names(call.db, call.actor.user_id, organization_id, project_id)
     url = link_to(call, callback, token, "project" if project_id else "invite")
     await outbox.post(call.db, email, letters.invitation(inviter, what, role, url), invitations.LIFETIME)
@@ -220,6 +237,10 @@ def link_to(call: Call, callback: str | None, token: str, kind: str) -> str:
 async def accepted_by(call: Call, token: str, *, is_project: bool) -> Accepted | None:
     accepted = await invitations.accept(call.db, token, call.actor.user_id, is_project=is_project)
     if accepted is not None:
+        if accepted.project_id is None:
+            # They are counted already. When this refuses, nothing happened, and the link still works.
+            plans = call.ports.settings.plans
+            await headroom.require(call.db, plans, accepted.organization_id, "members", adding=0)
         # It is told where it changed something, which is not where the asker is at home.
         call.about(accepted.invitation_id, organization_id=accepted.organization_id)
     return accepted

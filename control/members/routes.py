@@ -4,9 +4,10 @@ import asyncpg
 
 from control.api import access, grants, permissions
 from control.api.access import PermissionNotHeld
+from control.api.answers import Done
 from control.api.fields import OrganizationId
 from control.api.grants import Grant
-from control.api.operation import Call, Done, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.api.permissions import FROM_V1
 from control.api.wire_ids import OrgId, PersonId, ProjectId

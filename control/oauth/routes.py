@@ -1,14 +1,28 @@
-from typing import Annotated
+from dataclasses import dataclass
 from uuid import UUID
 
-from pydantic import Field
-
 from control.api import credentials
-from control.api.operation import Call, Created, Done, Found, Header, Room
+from control.api.answers import Created, Done, Found
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.oauth import exchange, rules, store
 from control.oauth.exchange import ConnectingFailed
-from control.oauth.models import Confirmation, Connection, ConnectionList, Providers, Revoked
+from control.oauth.models import (
+    Bearer,
+    Code,
+    Confirmation,
+    Connection,
+    ConnectionId,
+    ConnectionList,
+    Cookie,
+    ErrorCode,
+    Issuer,
+    Providers,
+    RedirectUri,
+    Revoked,
+    Secret,
+    Slug,
+)  # fmt: skip
 from control.oauth.store import State
 from gateway import connections
 from gateway.kit import crypto, ids
@@ -16,23 +30,13 @@ from gateway.kit.problem import NotFound, Refusal, Unauthorized, invalid
 
 room = Room("oauth", "/oauth")
 
-RedirectUri = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=2048,
-        description="Where the browser goes afterwards: this server's own origin, one that its operator "
-        "allows, or http on the user's own machine. Not sent: to `/docs` of this server, where the outcome "
-        "is in the address.",
-    ),
-]
-Code = Annotated[str | None, Field(max_length=4096)]
-Secret = Annotated[str, Field(max_length=200)]
-ErrorCode = Annotated[str | None, Field(max_length=200, description="Why the provider sends no code.")]
-
 
 class StateInvalid(Refusal):
     status, slug, title = 400, "oauth-state-invalid", "The authorization was not asked for, or is over"
+
+
+class IssuerMismatch(Refusal):
+    status, slug, title = 400, "oauth-issuer-mismatch", "Another authorization server answered"
 
 
 @room.get("/providers", access="oauth.read", id="list_providers")
@@ -63,7 +67,7 @@ async def authorize_by_id(call: Call, provider_id: UUID, *, redirect_uri: Redire
 @room.get(
     "/{provider}/authorize", access="oauth.write", fails=[NotFound], is_change=True, id="initiate_oauth"
 )
-async def authorize(call: Call, provider: str, *, redirect_uri: RedirectUri | None = None) -> Found:
+async def authorize(call: Call, provider: Slug, *, redirect_uri: RedirectUri | None = None) -> Found:
     """Start connecting an account of yours, by the provider's slug.
 
     Open the URL in `Location` in a browser within ten minutes.
@@ -106,7 +110,7 @@ async def begin(call: Call, provider: exchange.Row, callback: str, asked: str | 
 @room.get(
     "/providers/{provider_id}/callback",
     access=None,
-    fails=[StateInvalid, Unauthorized],
+    fails=[StateInvalid, IssuerMismatch, Unauthorized],
     is_transaction=False,
     is_change=True,
     id="oauth_callback_by_id",
@@ -118,32 +122,33 @@ async def callback_by_id(
     state: Secret,
     code: Code = None,
     error: ErrorCode = None,
-    authorization: Annotated[str | None, Header("Authorization")] = None,
-    cookie: Annotated[str | None, Header("Cookie")] = None,
+    iss: Issuer = None,
+    authorization: Bearer = None,
+    cookie: Cookie = None,
 ) -> Found:
     """Come back from a provider, by its id. See the other callback."""
-    return await come_back(
-        call, f"/oauth/providers/{provider_id}/callback", state, code, error, authorization, cookie
-    )
+    back = Back(f"/oauth/providers/{provider_id}/callback", state, code, error, iss)
+    return await come_back(call, back, authorization, cookie)
 
 
 @room.get(
     "/{provider}/callback",
     access=None,
-    fails=[StateInvalid, Unauthorized],
+    fails=[StateInvalid, IssuerMismatch, Unauthorized],
     is_transaction=False,
     is_change=True,
     id="oauth_callback",
 )
 async def callback(
     call: Call,
-    provider: str,
+    provider: Slug,
     *,
     state: Secret,
     code: Code = None,
     error: ErrorCode = None,
-    authorization: Annotated[str | None, Header("Authorization")] = None,
-    cookie: Annotated[str | None, Header("Cookie")] = None,
+    iss: Issuer = None,
+    authorization: Bearer = None,
+    cookie: Cookie = None,
 ) -> Found:
     """Come back from a provider.
 
@@ -151,19 +156,23 @@ async def callback(
     `connection_id` when this request carried a credential of the user who started it, `confirm` with
     `confirmation` when it carried none (send it to `POST /oauth/connections`), `error` with `error`.
     """
-    return await come_back(call, f"/oauth/{provider}/callback", state, code, error, authorization, cookie)
+    back = Back(f"/oauth/{provider}/callback", state, code, error, iss)
+    return await come_back(call, back, authorization, cookie)
 
 
-async def come_back(
-    call: Call,
-    path: str,
-    secret: str,
-    code: str | None,
-    error: str | None,
-    authorization: str | None,
-    cookie: str | None,
-) -> Found:
-    state = await store.find_state(call.db, secret, path)
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What a browser brings from a provider, and to which callback."""
+
+    path: str
+    state: str
+    code: str | None
+    error: str | None
+    issuer: str | None
+
+
+async def come_back(call: Call, brought: Back, authorization: str | None, cookie: str | None) -> Found:
+    state = await store.find_state(call.db, brought.state, brought.path)
     if state is None:
         raise StateInvalid("start again: this state is unknown, used, of another provider, or too old")
     back = state["redirect_uri"]
@@ -172,9 +181,14 @@ async def come_back(
         raise StateInvalid("somebody else started this")
     call.by(state["user_id"])
     call.about(state["provider_id"], organization_id=state["organization_id"])
-    if code is None or error is not None:
+    if state["issuer"] is not None and brought.issuer != state["issuer"]:
+        # A code of one server, brought to the callback of another, is not sent to either.
         await store.take(call.db, state["id"])
-        return Found(rules.with_query(back, {"status": "error", "error": error or "no_code"}))
+        raise IssuerMismatch("the authorization server is not who this was started with: start again")
+    if brought.code is None or brought.error is not None:
+        await store.take(call.db, state["id"])
+        return Found(rules.with_query(back, {"status": "error", "error": brought.error or "no_code"}))
+    code = brought.code
     return await park(call, state, code) if user_id is None else await finish(call, state, code)
 
 
@@ -269,7 +283,7 @@ async def revoke_by_provider(call: Call, provider_id: UUID) -> Done:
     is_transaction=False,
     id="revoke_connection",
 )
-async def revoke(call: Call, provider: UUID) -> Revoked:
+async def revoke(call: Call, provider: ConnectionId) -> Revoked:
     """Disconnect an account, by the connection's id, and have its tokens revoked at the provider."""
     actor = call.actor
     gone = await connections.delete(call.db, actor.organization_id, actor.user_id, connection_id=provider)

@@ -22,8 +22,8 @@ INSERT INTO oauth_states (id, hash, provider_id, organization_id, user_id, callb
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: find_state
-SELECT * FROM oauth_states WHERE hash = $1 AND callback = $2 AND created_at > now() - interval '10 minutes'
-    AND code_sealed IS NULL
+SELECT oauth_states.*, issuer FROM oauth_states JOIN oauth_providers ON oauth_providers.id = provider_id
+WHERE hash = $1 AND callback = $2 AND oauth_states.created_at > now() - interval '10 minutes' AND code_sealed IS NULL
 
 -- name: take
 -- Single use: the second to come finds nothing.

@@ -4,11 +4,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from control.api.fields import Name
+from control.api.fields import HYPHENATED, HYPHENATED_WORDS, Name
 from control.api.v1 import Camel, CamelBody, Moment
 from control.api.wire_ids import OrgId
+from control.api.wording import shaped
 
-Slug = Annotated[str, Field(min_length=2, max_length=40, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Slug = Annotated[str, shaped(HYPHENATED, HYPHENATED_WORDS, min_length=2, max_length=40)]
 
 
 class Organization(BaseModel):

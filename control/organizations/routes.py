@@ -115,10 +115,10 @@ async def rename(call: Call, organization_id: OrgId, *, body: V1OrgChange) -> V1
 async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     """Delete a team. Its keys are refused from then on.
 
-    One that still has projects, publishers or money is kept, and so is a personal organization.
+    One that still has projects, publishers, money or unpaid invoices is kept, and so is a personal one.
     """
     if not await organizations.delete(call.db, organization_id):
-        raise CannotDeleteOrg("it is personal, or still has projects, publishers or money")
+        raise CannotDeleteOrg("it is personal, or still has projects, publishers, money or unpaid invoices")
     told = {"organization_id": str(organization_id)}
     await events.emit(call.db, organization_id, "organization.deleted", told)
     return V1Deleted(deleted=organization_id)

@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -40,3 +41,35 @@ class Resources(BaseModel):
     catalog: Annotated[
         str, Field(description="Where every publisher is listed with its endpoints and prices.")
     ]
+
+
+class PaymentIntentCreated(BaseModel):
+    payment_intent_id: Annotated[str, Field(description="Stripe's, pi_…")]
+    client_secret: Annotated[str, Field(description="For Stripe's own script in the browser.")]
+    amount_cents: int
+    amount_usd: str
+    currency: str
+
+
+class PaymentRecord(BaseModel):
+    id: str
+    source: Annotated[str, Field(description="`stripe`, `polar`, `wallet` or `bank`.")]
+    stripe_payment_intent_id: Annotated[
+        str, Field(description="Empty until Stripe was asked; otherwise than by card, the reference.")
+    ]
+    stripe_charge_id: str | None = None
+    amount_usd: str
+    currency: str
+    status: Annotated[
+        Literal["created", "open", "paid", "failed", "expired", "canceled", "credited"],
+        Field(description="`credited` was paid after the invoice was, and is in the wallet instead."),
+    ]
+    attempted_at: datetime
+    succeeded_at: datetime | None = None
+    failed_at: datetime | None = None
+    failure_code: str | None = None
+    failure_message: str | None = None
+
+
+class PaymentHistory(BaseModel):
+    payments: list[PaymentRecord]

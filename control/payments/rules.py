@@ -6,7 +6,9 @@ from typing import Any
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
-from control.payments.models import Supported, SupportedAsset, SupportedExtra, SupportedKind
+from control.payments.models import PaymentRecord, Supported, SupportedAsset, SupportedExtra, SupportedKind
+from control.payments.store import Invoice
+from control.processors.payments import Payment
 from gateway.x402.signers import Signer
 
 RESOURCES_MAX = 1000
@@ -69,3 +71,42 @@ def costs(endpoint: Mapping[str, Any], prices: Mapping[str, Any]) -> bool:
         return any(digit in "123456789" for digit in own)
     for_method = prices.get(f"price_per_{endpoint['method'].lower()}")
     return bool(prices.get("price_per_call") if for_method is None else for_method)
+
+
+def record(payment: Payment) -> PaymentRecord:
+    """A payment that came after the invoice was paid is a deposit; one that was refused can still be made."""
+    is_credited = payment.booked_as == "deposit"
+    is_refused = payment.state == "open" and payment.failure_code is not None
+    return PaymentRecord(
+        id=str(payment.id),
+        source=payment.provider,
+        stripe_payment_intent_id=payment.intent_id or "",
+        stripe_charge_id=payment.charge_id,
+        amount_usd=usd(payment.amount_cents),
+        currency="usd",
+        status="credited" if is_credited else "failed" if is_refused else payment.state,
+        attempted_at=payment.created_at,
+        succeeded_at=payment.paid_at,
+        failed_at=payment.failed_at,
+        failure_code=payment.failure_code,
+        failure_message=payment.failure_message,
+    )
+
+
+def otherwise_paid(invoice: Invoice) -> PaymentRecord:
+    """From the wallet, say: there is one such payment, and it is the invoice's."""
+    assert invoice.paid_at is not None, "it is paid"
+    return PaymentRecord(
+        id=str(invoice.due.id),
+        source=invoice.paid_source or "bank",
+        stripe_payment_intent_id=invoice.paid_reference or "",
+        amount_usd=usd(invoice.due.total_cents),
+        currency="usd",
+        status="paid",
+        attempted_at=invoice.paid_at,
+        succeeded_at=invoice.paid_at,
+    )
+
+
+def usd(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02}"

@@ -10,3 +10,8 @@ CROSS JOIN LATERAL (
 WHERE deleted_at IS NULL AND is_active AND api_url IS NOT NULL
 ORDER BY is_verified DESC, id
 LIMIT 1000
+
+-- name: invoice
+SELECT invoices.id, organization_id, asset_id, decimals, status, total_cents, paid_at, paid_source, paid_reference
+FROM invoices JOIN assets ON assets.id = asset_id
+WHERE invoices.id = $1 AND organization_id = $2 AND invoices.mode = $3 AND status <> 'draft'

@@ -2,8 +2,9 @@ from uuid import UUID
 
 from control.api import access
 from control.api.access import PermissionNotHeld
+from control.api.answers import Created
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.api.permissions import BUILT_IN, CATALOGUE, OPERATE, id_of
 from control.identity import members

@@ -4,13 +4,22 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from control.api.fields import Int32, Name
+from control.api.fields import HYPHENATED, HYPHENATED_WORDS, Int32, Name
 from control.api.permissions import V1Role
 from control.api.v1 import Camel, CamelBody, Moment
 from control.api.wire_ids import KeyId, OrgId, PersonId, ProjectId
+from control.api.wording import shaped
 
-Region = Annotated[str, Field(min_length=2, max_length=32, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Slug = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
+Region = Annotated[str, shaped(HYPHENATED, HYPHENATED_WORDS, min_length=2, max_length=32)]
+Slug = Annotated[
+    str,
+    shaped(
+        r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+        "lower-case letters, digits and hyphens, with a letter or a digit at each end",
+        min_length=1,
+        max_length=32,
+    ),
+]
 ComputeUnits = Annotated[Int32, Field(ge=1, le=1000)]
 # An hour to thirty days.
 Retention = Annotated[int, Field(ge=3600, le=2_592_000)]
@@ -89,7 +98,7 @@ class V1Project(Camel):
     org_name: str
     org_personal: bool
     region: str
-    tier: Annotated[Literal["free"], Field(description="There is one.")] = "free"
+    tier: Annotated[str, Field(description="The organization's plan, by its name in `GET /plans`.")]
     shard_id: Annotated[str | None, Field(description="Null until the project has a database.")] = None
     data_schema_name: Annotated[str | None, Field(description="Null until the project has a database.")] = (
         None

@@ -3,7 +3,8 @@ from typing import Any
 from uuid import UUID
 
 from control.api import access, permissions
-from control.api.operation import Call, Created, Room
+from control.api.answers import Created
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootProjectId
@@ -22,6 +23,8 @@ from control.projects.models import (
     V1ProjectShown,
 )
 from control.projects.store import SlugTaken
+from control.quotas import headroom
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound, Refusal, invalid
 from gateway.ledger import events
 from gateway.ledger.event_types import EventType
@@ -47,9 +50,14 @@ async def index(
     return page([store.as_root(row) for row in rows], total, limit, offset)
 
 
-@room.post(access="projects.write", id="create_project")
+class TierLimitExceeded(Refusal):
+    status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
+
+
+@room.post(access="projects.write", fails=[QuotaExceeded], id="create_project")
 async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     """Create a project in your organization."""
+    await headroom.require(call.db, call.ports.settings.plans, call.actor.organization_id, "projects")
     project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
     settings = sent(body, exclude={"region"})
     if settings:
@@ -88,15 +96,21 @@ async def index_v1(call: Call) -> V1Projects:
     else:
         _, found = await store.page(call.db, call.actor.organization_id, 1000, 0)
         rows = found[::-1]
-    return V1Projects(projects=[store.as_v1(row) for row in rows])
+    return V1Projects(projects=[store.as_v1(row, default_tier(call)) for row in rows])
 
 
-@room.post(at=V1, access="projects.write", fails=[NotFound, ProjectSlugTaken], id="v1_create_project")
+@room.post(
+    at=V1,
+    access="projects.write",
+    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded],
+    id="v1_create_project",
+)
 async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown]:
     """Create a project, in your own organization unless you name another of yours."""
     where = call.actor.organization_id
     if body.org_id is not None:
         where = (await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")).organization_id
+    await require_room(call, where)
     project_id = await insert(call, where, body.name, body.slug, body.region)
     call.about(project_id, organization_id=where)
     return Created(await shown(call, project_id))
@@ -123,7 +137,7 @@ async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
     return await shown(call, project_id)
 
 
-@room.post(at=f"{V1_ONE}/move", access="projects.delete", id="v1_move_project")
+@room.post(at=f"{V1_ONE}/move", access="projects.delete", fails=[TierLimitExceeded], id="v1_move_project")
 async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectShown:
     """Move a project to another organization of yours, where you may create projects.
 
@@ -132,6 +146,8 @@ async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectS
     there = await access.elsewhere(call.db, call.actor, body.org_id, "projects.write")
     await require_organization(call, there.organization_id)
     left = call.actor.organization_id
+    if left != there.organization_id:
+        await require_room(call, there.organization_id)
     await apply(call, project_id, {"organization_id": there.organization_id})
     await keys.revoke_of_project(call.db, left, project_id)
     for one in dict.fromkeys((left, there.organization_id)):
@@ -166,6 +182,14 @@ async def insert(call: Call, organization_id: UUID, name: str, slug: str | None,
     await tell(call, organization_id, "project.created", made["id"], name=name, slug=made["slug"])
     project_id: UUID = made["id"]
     return project_id
+
+
+async def require_room(call: Call, organization_id: UUID) -> None:
+    """As clients of ``/v1`` know it."""
+    try:
+        await headroom.require(call.db, call.ports.settings.plans, organization_id, "projects")
+    except QuotaExceeded as error:
+        raise TierLimitExceeded(str(error)) from None
 
 
 async def tell(call: Call, organization_id: UUID, type: EventType, project_id: UUID, **more: str) -> None:
@@ -208,4 +232,8 @@ async def deleted(call: Call, project_id: UUID) -> DeletedProject:
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:
-    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id)))
+    return V1ProjectShown(project=store.as_v1(await store.show(call.db, project_id), default_tier(call)))
+
+
+def default_tier(call: Call) -> str:
+    return call.ports.settings.plans[0].id

@@ -76,7 +76,8 @@ def as_root(row: Record) -> Project:
     )
 
 
-def as_v1(row: Record) -> V1Project:
+def as_v1(row: Record, default: str) -> V1Project:
+    """``default`` is the plan of whoever chose none."""
     return V1Project(
         id=row["id"],
         slug=row["slug"],
@@ -85,6 +86,7 @@ def as_v1(row: Record) -> V1Project:
         org_name=row["org_name"],
         org_personal=row["org_personal"],
         region=row["region"],
+        tier=row["tier"] or default,
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         deleted_at=row["deleted_at"],

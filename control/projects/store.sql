@@ -8,7 +8,12 @@ RETURNING id, slug
 SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
     projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
     protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
-    organizations.name AS org_name, organizations.is_personal AS org_personal
+    organizations.name AS org_name, organizations.is_personal AS org_personal,
+    (
+        SELECT tier FROM organization_plans AS chosen
+        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
+            AND (ends_at IS NULL OR ends_at > now())
+    ) AS tier
 FROM projects JOIN organizations ON organizations.id = organization_id
 WHERE projects.id = $1
 
@@ -16,7 +21,12 @@ WHERE projects.id = $1
 SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
     projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
     protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
-    organizations.name AS org_name, organizations.is_personal AS org_personal
+    organizations.name AS org_name, organizations.is_personal AS org_personal,
+    (
+        SELECT tier FROM organization_plans AS chosen
+        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
+            AND (ends_at IS NULL OR ends_at > now())
+    ) AS tier
 FROM projects JOIN organizations ON organizations.id = organization_id
 WHERE organization_id = $1 AND projects.deleted_at IS NULL
 ORDER BY projects.id
@@ -31,7 +41,12 @@ SELECT projects.id, projects.name, projects.slug, projects.organization_id, regi
     projects.created_at, projects.updated_at, projects.deleted_at, deleted_by, block_public_connections,
     block_vpc_connections, hipaa, protected_branches_only, enable_logical_replication, compute_unit_min,
     compute_unit_max, history_retention_seconds, organizations.name AS org_name,
-    organizations.is_personal AS org_personal
+    organizations.is_personal AS org_personal,
+    (
+        SELECT tier FROM organization_plans AS chosen
+        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
+            AND (ends_at IS NULL OR ends_at > now())
+    ) AS tier
 FROM projects
 JOIN organizations ON organizations.id = projects.organization_id
 LEFT JOIN members ON members.organization_id = organizations.id AND members.user_id = $1

@@ -5,25 +5,57 @@ from uuid import UUID
 from pydantic import BaseModel, Field, SecretStr
 
 from control.api.fields import Name
+from control.api.wording import shaped
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Slug = Annotated[
+    str,
+    shaped(
+        r"^[a-z0-9][a-z0-9-]{0,62}$",
+        "1 to 63 lower-case letters, digits and hyphens, and not begin with a hyphen",
+    ),
+]
 Url = Annotated[
     str, Field(min_length=1, max_length=2048, description="http or https, on the public internet.")
 ]
-ClientId = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[\x20-\x7e]+$")]
+ClientId = Annotated[
+    str,
+    shaped(r"^[\x20-\x7e]+$", "ASCII characters without control characters", min_length=1, max_length=1024),
+]
 Secret = Annotated[
     SecretStr,
     Field(min_length=1, max_length=8192, description="Encrypted, and never shown again."),
 ]
 Text = Annotated[str, Field(max_length=2000)]
-Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$")]
+Scope = Annotated[
+    str,
+    shaped(
+        r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$",
+        "1 to 256 ASCII characters without spaces, quotation marks and backslashes",
+    ),
+]
 Scopes = Annotated[list[Scope], Field(max_length=100)]
+ParameterName = Annotated[
+    str,
+    shaped(
+        r"^[A-Za-z0-9_.-]{1,64}$", "named with 1 to 64 letters, digits, underscores, full stops and hyphens"
+    ),
+]
 Parameters = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Annotated[str, Field(max_length=1024)]],
+    dict[ParameterName, Annotated[str, Field(max_length=1024)]],
     Field(
         max_length=20,
         description="Added to the authorization URL, like `access_type: offline`. What the protocol itself "
         "says there is not replaced.",
+    ),
+]
+Issuer = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        description="Who it says it is when it sends browsers back. Set it where the provider's metadata "
+        "has `authorization_response_iss_parameter_supported`: then a callback whose `iss` is another one, "
+        "or that has none, is refused (RFC 9207).",
     ),
 ]
 Method = Literal["client_secret_post", "client_secret_basic"]
@@ -40,6 +72,7 @@ class NewProvider(BaseModel, extra="forbid"):
     token_url: Url
     revocation_url: Annotated[Url | None, Field(description="Where tokens are revoked: RFC 7009.")] = None
     userinfo_url: Url | None = None
+    issuer: Issuer | None = None
     client_id: ClientId
     client_secret: Secret
     scopes: Scopes
@@ -59,6 +92,7 @@ class ProviderChange(BaseModel, extra="forbid"):
     token_url: Url | None = None
     revocation_url: Url | None = None
     userinfo_url: Url | None = None
+    issuer: Issuer | None = None
     client_id: ClientId | None = None
     client_secret: Secret | None = None
     scopes: Scopes | None = None
@@ -84,6 +118,7 @@ class Provider(BaseModel):
     token_url: str
     revocation_url: str | None
     userinfo_url: str | None
+    issuer: str | None
     client_id: str
     scopes: list[str]
     custom_auth_params: dict[str, str]

@@ -5,8 +5,9 @@ from uuid import UUID
 from asyncpg import Record
 from yarl import URL
 
+from control.api.answers import Created
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.providers import store
 from control.providers.models import NewProvider, Provider, ProviderChange
@@ -22,7 +23,7 @@ GUARDED = ("authorization_url", "token_url", "revocation_url", "userinfo_url")
 # Where the secret goes, and what users have been given.
 SECRET_TOLD = ("token_url", "revocation_url")
 # What a provider can be without; anything else that is null was not sent.
-CLEARED = frozenset({"description", "logo_url", "revocation_url", "userinfo_url"})
+CLEARED = frozenset({"description", "logo_url", "revocation_url", "userinfo_url", "issuer"})
 
 
 class SlugTaken(Refusal):
@@ -91,9 +92,9 @@ async def update(
 ) -> Data[Provider]:
     """Change an OAuth provider.
 
-    What is not sent stays as it is. Null clears the description, the logo, the revocation URL and the URL of
-    the profile, and is ignored elsewhere. Where tokens are asked for, or revoked, on another server, the
-    client secret is needed again, and users connect again: both were meant for the server before.
+    What is not sent stays as it is. Null clears the description, the logo, the revocation URL, the URL of the
+    profile and the issuer, and is ignored elsewhere. Where tokens are asked for, or revoked, on another
+    server, the client secret is needed again, and users connect again: both were meant for the one before.
     """
     if body.organization_id not in (None, organization_id):
         raise invalid("body/organization_id", "a provider does not move to another organization")

@@ -15,7 +15,7 @@ SQL = Statements(__file__)
 FIELDS = (
     "slug", "name", "description", "logo_url", "authorization_url", "token_url", "revocation_url",
     "userinfo_url", "client_id", "secret_sealed", "scopes", "custom_auth_params", "pkce_required",
-    "token_endpoint_auth_method",
+    "token_endpoint_auth_method", "issuer",
 )  # fmt: skip
 
 

@@ -17,15 +17,15 @@ SELECT count(*) FROM oauth_providers WHERE organization_id = $1
 -- name: insert
 INSERT INTO oauth_providers (id, organization_id, slug, name, description, logo_url, authorization_url, token_url,
     revocation_url, userinfo_url, client_id, secret_sealed, scopes, custom_auth_params, pkce_required,
-    token_endpoint_auth_method)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+    token_endpoint_auth_method, issuer)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (organization_id, slug) DO NOTHING
 RETURNING id
 
 -- name: update
 UPDATE oauth_providers SET slug = $2, name = $3, description = $4, logo_url = $5, authorization_url = $6,
     token_url = $7, revocation_url = $8, userinfo_url = $9, client_id = $10, secret_sealed = $11, scopes = $12,
-    custom_auth_params = $13, pkce_required = $14, token_endpoint_auth_method = $15, is_active = $16,
+    custom_auth_params = $13, pkce_required = $14, token_endpoint_auth_method = $15, issuer = $16, is_active = $17,
     updated_at = now()
 WHERE id = $1
 

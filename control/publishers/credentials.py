@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from control.api.wording import sentence
 from control.publishers.models import UpstreamAuth
 from gateway.auth_mode import AuthMode, called_urls, dump_settings, revealed
 from gateway.kit import crypto
@@ -65,11 +66,10 @@ def is_something(value: object) -> bool:
 def problems(error: ValidationError, more: Mapping[str, Any]) -> list[FieldProblem]:
     """Name each field as the request did."""
     out = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
+    for one in error.errors(include_url=False, include_input=False):
         path = [str(part) for part in one["loc"]]
         place = ["body", "auth_settings"] if path and path[0] in more else ["body"]
-        detail = one["msg"].removeprefix("Value error, ")
-        out.append(FieldProblem(pointer="/".join([*place, *path]), detail=detail))
+        out.append(FieldProblem(pointer="/".join([*place, *path]), detail=sentence(one)))
     return out
 
 

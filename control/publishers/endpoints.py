@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from control.api.fields import HeaderName
 from gateway.kit.problem import FieldProblem
 
 # A segment is literal or, in braces, a parameter. What a slash, a dot segment or a control character would be
@@ -71,7 +72,7 @@ class Endpoint(BaseModel, extra="forbid"):
     operation_id: Annotated[str | None, Field(max_length=200)] = None
     query_params: Annotated[list[QueryParameter] | None, Field(max_length=100)] = None
     required_headers: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]] | None,
+        list[HeaderName] | None,
         Field(max_length=50),
     ] = None
     request_content_type: Annotated[str | None, Field(max_length=200)] = None

@@ -4,22 +4,22 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
 
-from control.api.fields import Name
+from control.api.fields import HYPHENATED, HYPHENATED_WORDS, HeaderName, HeaderValue, Name
+from control.api.wording import shaped
 from control.publishers.endpoints import Endpoint, Endpoints, PaymentFlow
 from control.publishers.prices import PriceFields, Pricing, TokenExchange
 
 Json = Any
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=50)]
 Url = Annotated[str, Field(max_length=2048)]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
-HeaderValue = Annotated[str, Field(max_length=4096, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$")]
 UpstreamHeaders = Annotated[dict[HeaderName, HeaderValue], Field(max_length=50)]
 Slug = Annotated[
     str,
-    Field(
+    shaped(
+        HYPHENATED,
+        HYPHENATED_WORDS,
         min_length=2,
         max_length=64,
-        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
         description="Its place in URLs: lower-case letters, digits, and single hyphens between them.",
     ),
 ]
@@ -122,8 +122,9 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
     ] = None
     gateway_fee_percent: Annotated[
         str | None,
-        Field(
-            pattern=r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)?$",
+        shaped(
+            r"^(100(\.0{1,6})?|[1-9]?[0-9](\.[0-9]{1,6})?)?$",
+            'a number from 0 to 100 with up to 6 decimals like "2.5", or empty to take it away',
             description="With `x402_passthrough`: the fee on top of what the API is paid, in percent of it.",
         ),
     ] = None

@@ -67,6 +67,11 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     out.problems += rules.billing_problems(details, is_database=is_database)
     auth_type, sealed = authorize(ports, subject, body, details, out)
     out.listed = price_lists(subject, assets, body, details.get("endpoints") or [], out.problems)
+    if body.hourly_rate or body.billing_model:
+        # What was saved before there was this rule does not keep anybody from changing something else.
+        pointer = f"body/{'hourly_rate' if body.hourly_rate else 'billing_model'}"
+        lists = [one.prices for one in out.listed]
+        out.problems += prices.rate_problems(details.get("billing_model"), lists, pointer)
     out.columns = Columns(
         name=body.name or before.name,
         category=category,

@@ -1,11 +1,12 @@
 """Prices: decimal text at the edge, integers in the asset's atomic unit in the row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from control.api.wording import shaped
 from gateway.kit import money
 from gateway.kit.problem import FieldProblem
 
@@ -15,7 +16,11 @@ Amount = Annotated[
 ]
 Factor = Annotated[
     str,
-    Field(pattern=r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,18})?$|^$", description='Decimal text like "1.25".'),
+    shaped(
+        r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,18})?$|^$",
+        'a number below a million like "1.25", or empty to take it away',
+        description='Decimal text like "1.25".',
+    ),
 ]
 Minutes = Annotated[int, Field(ge=0, le=525_600)]
 
@@ -66,7 +71,13 @@ class PriceFields(BaseModel):
     base_price_per_1000_rows: Annotated[
         Amount | None, Field(description="With the model `per_byte`, of 1000 bytes of the answer.")
     ] = None
-    hourly_rate: Amount | None = None
+    hourly_rate: Annotated[
+        Amount | None,
+        Field(
+            description="By the time that it takes: each call of a `compute` publisher, and anybody's "
+            "WebSockets. Not with `x402_passthrough`."
+        ),
+    ] = None
     markup_multiplier: Factor | None = None
     minimum_balance: Annotated[
         Amount | None, Field(description="Prepaid calls are refused while the balance is below it.")
@@ -209,6 +220,15 @@ def tier_problems(prices: Mapping[str, Any]) -> list[FieldProblem]:
     if prices.get("pricing_model") == "tiered" and not tiers:
         found.append(FieldProblem(pointer="body/tiers", detail="is required for the model tiered"))
     return found
+
+
+def rate_problems(
+    billing: str | None, listed: Iterable[Mapping[str, Any]], pointer: str
+) -> Iterator[FieldProblem]:
+    """Refused and not passed over: whoever sets a rate counts on it."""
+    if billing == "x402_passthrough" and any(one.get("hourly_rate") for one in listed):
+        detail = "there is no hourly_rate with x402_passthrough: a call costs what the API asks, and the fee"
+        yield FieldProblem(pointer=pointer, detail=detail)
 
 
 def re_expressed(

@@ -5,8 +5,9 @@ from uuid import UUID
 from pydantic import Field
 
 from control.api import wire_ids
+from control.api.answers import Blob, Created, Done, Found
 from control.api.fields import OrganizationId
-from control.api.operation import Blob, Call, Created, Done, Found, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.publishers import estimates, logos, prices, saving, store, suggest
 from control.publishers.estimates import Estimate, QueryToEstimate
@@ -23,6 +24,7 @@ from control.publishers.models import (
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.saving import SlugTaken
 from control.publishers.standing import OperatedPublisher, Standing
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound
 from gateway.ledger import events
 
@@ -54,7 +56,12 @@ async def index(
     return page(found, total, limit, offset)
 
 
-@room.post(access="publishers.write", fails=[SlugTaken], is_transaction=False, id="create_publisher")
+@room.post(
+    access="publishers.write",
+    fails=[SlugTaken, QuotaExceeded],
+    is_transaction=False,
+    id="create_publisher",
+)
 async def create(
     call: Call, organization_id: OrganizationId, *, body: NewPublisher
 ) -> Created[Data[Publisher]]:
@@ -221,7 +228,7 @@ async def estimate_query(call: Call, slug: str, *, body: QueryToEstimate) -> Est
 
 @room.patch(at="/platform/publishers/{publisher_id}", access="platform.operate", fails=[NotFound])
 async def operate(call: Call, publisher_id: UUID, *, body: Standing) -> Data[OperatedPublisher]:
-    """Verify a publisher, or suspend it: paid calls to it are 404 within a second."""
+    """Verify a publisher, let it charge wallets, or suspend it: paid calls to it are 404 within a second."""
     changed = await store.set_standing(call.db, publisher_id, body)
     if changed is None:
         raise NotFound(f"no publisher {publisher_id}")

@@ -10,6 +10,7 @@ from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.plan import Body, Plan, Subject, asset_ids_in, blank, plan
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.store import Columns, Listed
+from control.quotas import headroom
 from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
@@ -26,6 +27,7 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
     made = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, made)
     async with call.transaction() as db:
+        await headroom.require(db, call.ports.settings.plans, organization_id, "publishers")
         is_free = body.slug not in rules.RESERVED_SLUGS
         if not is_free or not await store.insert(
             db, subject.publisher_id, organization_id, body.slug, made.columns
@@ -70,7 +72,7 @@ async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: P
             detail = "is not an asset that the publisher accepts"
             raise Invalid([FieldProblem(pointer="body/asset_id", detail=detail)])
         before = subject.listed[position]
-        after = repriced(before, body)
+        after = repriced(before, body, subject.columns.details.get("billing_model"))
         await store.set_pricing(db, publisher_id, position, after)
         said = {name: value for name, value in rules.details(body).items() if name.startswith("token_")}
         details = rules.overlaid(subject.columns.details, said)
@@ -84,13 +86,15 @@ async def updated(db: Db, organization_id: UUID, publisher_id: UUID) -> None:
     await events.emit(db, organization_id, "publisher.updated", {"publisher_id": str(publisher_id)})
 
 
-def repriced(before: Listed, body: PricingChange) -> Listed:
+def repriced(before: Listed, body: PricingChange, billing: str | None) -> Listed:
     problems: list[FieldProblem] = []
     after = prices.merged(before.prices, prices.sent(body), before.decimals, problems)
     least, most = after.get("min_charge", 0), after.get("max_charge")
     if not problems and most is not None and most < least:
         problems.append(FieldProblem(pointer="body/max_charge", detail="is less than min_charge"))
     problems += prices.tier_problems(after)
+    if body.hourly_rate:
+        problems += prices.rate_problems(billing, [after], "body/hourly_rate")
     if problems:
         raise Invalid(problems)
     is_prepaid = before.is_prepaid_enabled if body.prepaid_enabled is None else body.prepaid_enabled

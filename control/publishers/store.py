@@ -212,5 +212,7 @@ async def logo(db: Db, slug: str, publisher_id: UUID | None) -> Record | None:
 
 
 async def set_standing(db: Db, publisher_id: UUID, standing: Standing) -> OperatedPublisher | None:
-    row = await db.fetchrow(SQL.set_standing, publisher_id, standing.is_verified, standing.is_suspended)
+    row = await db.fetchrow(
+        SQL.set_standing, publisher_id, standing.is_verified, standing.is_suspended, standing.is_first_party
+    )
     return OperatedPublisher(**dict(row)) if row else None

@@ -159,10 +159,11 @@ SELECT slug FROM publishers WHERE organization_id = $1 AND id = $2 AND deleted_a
 -- name: set_standing
 UPDATE publishers
 SET is_verified = coalesce($2, is_verified),
+    is_first_party = coalesce($4, is_first_party),
     suspended_at = CASE WHEN $3::boolean IS NULL THEN suspended_at WHEN $3 THEN coalesce(suspended_at, now()) END,
     updated_at = now()
 WHERE id = $1 AND deleted_at IS NULL
-RETURNING id, slug, organization_id, is_active, is_verified, suspended_at
+RETURNING id, slug, organization_id, is_active, is_verified, is_first_party, suspended_at
 
 -- name: find_provider
 SELECT id FROM oauth_providers

@@ -3,6 +3,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from control.api.fields import Email
+from control.api.wording import shaped
 from control.identity.welcome import Agent, Setup, SkillFiles
 
 
@@ -19,7 +20,14 @@ class RecoverySetUp(BaseModel):
 
 class RecoverRequest(BaseModel, extra="forbid"):
     recovery_code: Annotated[
-        str, Field(max_length=100, description="24 characters; dashes, spaces and case do not matter.")
+        str,
+        shaped(
+            # As it was shown, or as somebody wrote it down.
+            "^[ -]*([0-9A-TV-Za-tv-z][ -]*){24}$",
+            "a recovery code: 24 letters and digits",
+            max_length=100,
+            description="24 characters; dashes, spaces and case do not matter.",
+        ),
     ]
 
 

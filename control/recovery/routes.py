@@ -6,7 +6,7 @@ from control.identity.welcome import Agent
 from control.recovery import codes, store
 from control.recovery.models import Recovered, RecoverRequest, RecoverySetUp, SetRecoveryRequest
 from control.recovery.store import Recovery
-from gateway.kit.problem import Refusal, invalid
+from gateway.kit.problem import Refusal
 from gateway.ledger import events
 
 room = Room("recovery", "/wallet/recovery")
@@ -55,10 +55,7 @@ async def recover(call: Call, *, body: RecoverRequest) -> Data[Recovered]:
     nowhere else. Whose answer was lost on the way may send the same code again within ten minutes, as long as
     the new key was not used.
     """
-    try:
-        code = codes.normal(body.recovery_code)
-    except ValueError as error:
-        raise invalid("body/recovery_code", str(error)) from None
+    code = codes.normal(body.recovery_code)
     owner = await store.take(call.db, code)
     if owner is None:
         raise WrongRecoveryCode("it is unknown, or was replaced when it was used")

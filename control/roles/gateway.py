@@ -77,7 +77,7 @@ async def gated(
         asked = fetch.guarded_fetch(guard, session)
         upstreams = Upstreams(http, sockets, queries, asked, exchanger, base.origin)
         loads = Loads(settings.upstream)
-        reporter = await stack.enter_async_context(reporting(settings))
+        reporter = await stack.enter_async_context(reporting(settings, recorder.offered))
         await stack.enter_async_context(looking([pool, base.ledger], http, recorder, loads))
         yield Gate(base.origin, settings.limits, published, buckets, loads, till, upstreams, reporter, own)
 

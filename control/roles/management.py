@@ -8,6 +8,7 @@ from aiohttp import web
 from control import app
 from control.api.ports import Ports
 from control.roles.base import Base
+from control.roles.charging import charging
 from gateway import auth_mode
 from gateway.buckets import Buckets
 from gateway.key_uses import KeyUses
@@ -27,12 +28,15 @@ async def managed(
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
     modes = auth_mode.installed()
     queries = Queries(guard, settings.upstream, settings.queries)
-    ports = Ports(guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, queries)
-    runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
-    await runner.setup()
-    try:
-        assert runner.server is not None, "a runner has a server once it is set up"
-        yield runner.server
-    finally:
-        await runner.cleanup()
-        await queries.close()
+    async with charging(settings) as processors:
+        ports = Ports(
+            guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors, queries
+        )
+        runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
+        await runner.setup()
+        try:
+            assert runner.server is not None, "a runner has a server once it is set up"
+            yield runner.server
+        finally:
+            await runner.cleanup()
+            await queries.close()

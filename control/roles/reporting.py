@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def reporting(settings: Settings) -> AsyncIterator[Reporter]:
+async def reporting(settings: Settings, offered: Callable[[UUID], None]) -> AsyncIterator[Reporter]:
     async with AsyncExitStack() as stack:
         spans = tracing(settings)
         if spans is not None:
@@ -35,7 +36,7 @@ async def reporting(settings: Settings) -> AsyncIterator[Reporter]:
             stack.callback(lines.flush)
             write = failed = lines.add
         is_logged = settings.log_calls and settings.log_level in ("debug", "info")
-        reporter = Reporter(write if is_logged else None, failed, spans)
+        reporter = Reporter(write if is_logged else None, failed, offered, spans)
         stack.callback(reporter.close)
         yield reporter
 

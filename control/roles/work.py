@@ -8,14 +8,24 @@ from datetime import timedelta
 import structlog
 
 from config.settings import Settings
+from control.invoicing import drafting, monthly
 from control.mail import outbox
+from control.metering import rollups
+from control.processors import events as payment_events
+from control.processors import reversals
+from control.quotas import headroom
+from control.reconciling import runs
+from control.referral import jobs as referrals
 from control.roles import pruning
 from control.roles.base import Base, based
+from control.roles.charging import clerking
 from control.roles.delivering import delivering
+from control.roles.patient import patiently
 from control.webhooks import store as webhooks
-from gateway.ledger import holds
+from gateway.ledger import grants, holds
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
+from gateway.x402 import payouts as sending
 
 SWEEP_SECONDS = 5
 RECONCILE_AGE = timedelta(seconds=10)
@@ -34,9 +44,11 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
         await stack.enter_async_context(delivering(base.pool, settings))
+        await stack.enter_async_context(patiently(base.pool, settings))
+        await stack.enter_async_context(clerking(base.pool, settings))
         on_ready()
         while True:
-            for job in (sweep, reconcile, recheck, prune, measure):
+            for job in (sweep, promote, reconcile, recheck, pay_out, prune, watch, bill, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -53,6 +65,13 @@ async def sweep(base: Base) -> None:
         log.info("job.swept", holds=voided, payments=abandoned)
 
 
+async def promote(base: Base) -> None:
+    expired = await grants.expire(base.pool)
+    rewarded = await referrals.reward(base.pool, base.settings)
+    if expired or rewarded:
+        log.info("job.promoted", grants_expired=expired, referrals_rewarded=rewarded)
+
+
 async def reconcile(base: Base) -> None:
     if finished := await base.settlements.reconcile(RECONCILE_AGE + base.settle_lifetime):
         log.info("job.reconciled", payments=finished)
@@ -64,14 +83,37 @@ async def recheck(base: Base) -> None:
             return
 
 
+async def pay_out(base: Base) -> None:
+    await sending.work(base.pool, base.settlements.facilitators)
+
+
 async def prune(base: Base) -> None:
     await pruning.prune(base.pool, base.settings)
+
+
+async def watch(base: Base) -> None:
+    await headroom.watch(base.pool, base.settings.plans)
+
+
+async def bill(base: Base) -> None:
+    settings = base.settings
+    if settings.invoicing.is_automatic:
+        terms = drafting.terms(settings.plans, settings.networks)
+        if count := await monthly.bill(base.pool, terms):
+            log.info("job.billed", organizations=count)
 
 
 async def measure(base: Base) -> None:
     gauges.look_at_pools([base.pool])
     await gauges.look_at_money(base.pool, [network.id for network in base.settings.networks])
+    await gauges.look_at_payouts(base.pool)
+    await gauges.look_at_promotions(base.pool, base.settings)
     metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(base.pool))
+    metrics.PAYMENT_EVENTS_WAITING.set((counted := await payment_events.counts(base.pool))[0])
+    metrics.PAYMENT_EVENTS_FAILED.set(counted[1])
+    metrics.CARD_DEBTS.set(await reversals.count(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)
+    metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)
+    await runs.measure(base.pool)

@@ -13,11 +13,16 @@ WITH call AS (
         amount, false, coalesce(closed_at, payments.created_at)
     FROM payments JOIN agent_wallets ON agent_wallets.address = payer
     WHERE payments.id = $3 AND purpose <> 'facilitated'
+    UNION ALL
+    SELECT id, payer_id, asset_id, CASE WHEN refunded = amount THEN 'refunded' ELSE 'posted' END, amount, false,
+        coalesce((SELECT max(created_at) FROM charge_changes WHERE charge_id = charges.id), created_at)
+    FROM charges WHERE id = $3
 )
 SELECT call.id AS receipt_id, symbol AS asset, decimals, spent, changed_at AS updated_at,
     CASE
         WHEN state = 'open' THEN 'pending'
         WHEN state = 'void' THEN CASE WHEN is_over THEN 'expired' ELSE 'cancelled' END
+        WHEN state = 'refunded' THEN 'refunded'
         ELSE 'paid'
     END AS status
 FROM call JOIN assets ON assets.id = call.asset_id

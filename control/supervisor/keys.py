@@ -47,7 +47,5 @@ def make(path: Path) -> str:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    log.warning(
-        "made an encryption key in %s: keep a copy apart from the data, or set FAREBOX_SECRETS__KEYS", path
-    )
+    log.warning("made an encryption key in %s: keep a copy apart from the data", path)
     return key

@@ -52,7 +52,8 @@ class Start:
 
     settings: Settings
     plan: Plan
-    ensure_operator: Callable[[Pool], Awaitable[str | None]]
+    ensure_operator: Callable[[Pool], Awaitable[Sequence[str]]]
+    """Returns what to tell the operator about what was made for them."""
     say: Callable[[str], None]
     """Writes a line to standard output."""
     config_file: Path | None = None
@@ -118,7 +119,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         dsn, url, first = await stack.enter_async_context(
             foundations(settings, data, run_directory, metrics, nursery)
         )
-        await prepare_schema(start, dsn)
+        await prepare_schema(start, dsn, data)
         origin = ports.origin(listen.host, port)
         own = {
             **({"FAREBOX_PUBLIC_URL": settings.public_url or origin} if plan.servers else {}),
@@ -195,18 +196,31 @@ def noted(note: Path, dsn: str) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
-async def prepare_schema(start: Start, dsn: str) -> None:
+async def prepare_schema(start: Start, dsn: str, data: Path) -> None:
     """Whoever runs everything brings the database forward; a role alone only makes sure that it fits."""
     if not start.plan.is_whole:
         await migrate.check(dsn)
         return
-    for name in await migrate.migrate(dsn):
-        log.info("applied %s", name)
+    applied = await migrate.migrate(dsn)
+    for name in applied:
+        log.debug("applied %s", name)
+    if applied:
+        log.info("the database is up to date with %s, after %d migrations", applied[-1], len(applied))
+    if migrate.files()[0].name in applied:
+        start.say(f"first start: {made(start.settings, data)}")
     async with sql.create_pool(dsn, size_max=2) as pool:
-        key = await start.ensure_operator(pool)
-    if key is not None:
-        # Said at once: the database has its hash only, so a failure further on must not take it along.
-        start.say(f"operator key (shown this once, keep it): {key}")
+        told = await start.ensure_operator(pool)
+    # At once: the database has the key's hash only, so a failure further on must not take it along.
+    for line in told:
+        start.say(line)
+
+
+def made(settings: Settings, data: Path) -> str:
+    """Where things are kept that were not there before."""
+    database = f"a database in {data}" if settings.postgres.dsn is None else "the tables in your database"
+    if settings.secrets.keys:
+        return f"{database}; the encryption keys are those in FAREBOX_SECRETS__KEYS"
+    return f"{database}, and an encryption key in {data / keys.NAME}, of which to keep a copy elsewhere"
 
 
 def encryption_keys(settings: Settings, plan: Plan, data: Path) -> Sequence[str]:

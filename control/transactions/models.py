@@ -10,7 +10,10 @@ from control.api.fields import Day
 class Transaction(BaseModel):
     id: UUID
     direction: Literal["credit", "debit"]
-    source: Annotated[str, Field(description="`usage`, `onchain_deposit` or `payout`.")]
+    source: Annotated[
+        str,
+        Field(description="Why: `usage`, `refund`, `fiat_purchase`, `daily_claim` and others."),
+    ]
     amount_atomic: Annotated[int, Field(description="In the asset's own atomic unit.")]
     amount_usd: str
     asset_id: UUID

@@ -3,8 +3,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from control.api.answers import Csv
 from control.api.fields import Day
-from control.api.operation import Call, Csv, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset
 from control.transactions import rules, sheet, store
 from control.transactions.models import History, Summary

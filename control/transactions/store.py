@@ -5,6 +5,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.giving import sources
 from control.transactions.models import Transaction
 from gateway.kit import money
 from gateway.kit.sql import Db, Statements
@@ -13,7 +14,6 @@ SQL = Statements(__file__)
 
 SOURCES = {
     "charge": "usage",
-    "grant": "admin_grant",
     "expiry": "promotion_expired",
     "refund": "refund",
     "slash": "slash",
@@ -66,7 +66,7 @@ def line(row: Record) -> Transaction:
     return Transaction(
         id=row["id"],
         direction="credit" if amount > 0 else "debit",
-        source=DEPOSITS[row["came_by"]] if row["kind"] == "deposit" else SOURCES[row["kind"]],
+        source=source_of(row),
         amount_atomic=abs(amount),
         amount_usd=money.to_text(abs(amount), row["decimals"]),
         asset_id=row["asset_id"],
@@ -76,7 +76,17 @@ def line(row: Record) -> Transaction:
         publisher_name=row["publisher_name"],
         call_count=calls if row["kind"] == "charge" else 0,
         created_at=row["created_at"],
+        remaining_atomic=row["remaining"],
+        remaining_usd=None if row["remaining"] is None else money.to_text(row["remaining"], row["decimals"]),
+        expires_at=row["expires_at"],
     )
+
+
+def source_of(row: Record) -> str:
+    kind: str = row["kind"]
+    if kind == "grant":
+        return sources.SOURCES[row["reason"]]
+    return DEPOSITS[row["came_by"]] if kind == "deposit" else SOURCES[kind]
 
 
 async def sums(db: Db, span: Span) -> list[dict[str, Any]]:

@@ -30,8 +30,13 @@ SELECT line.*, assets.symbol, assets.decimals, (
     WHERE line.kind = 'deposit' AND entries.transfer_id = line.id
         AND accounts.kind IN ('chain', 'stripe', 'polar', 'bank')
     LIMIT 1
-) AS came_by
+) AS came_by, given.*
 FROM line JOIN assets ON assets.id = line.asset_id
+    LEFT JOIN LATERAL (
+        SELECT reason, grants.amount - spent - expired AS remaining, expires_at
+        FROM transfers JOIN grants ON grants.cause_id = transfers.cause_id
+        WHERE line.kind = 'grant' AND transfers.id = line.id
+    ) AS given ON true
 WHERE $6::timestamptz IS NULL OR (line.created_at, line.id) < ($6, $7::uuid)
 ORDER BY line.created_at DESC, line.id DESC
 LIMIT $8 OFFSET $9

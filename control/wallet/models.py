@@ -4,11 +4,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from control.api.wording import shaped
+
 Decimal = Annotated[
     str,
-    Field(
+    shaped(
+        r"^(0|[1-9][0-9]{0,59})(\.[0-9]{1,36})?$",
+        'an amount like "10.50"',
         max_length=128,
-        pattern=r"^(0|[1-9][0-9]{0,59})(\.[0-9]{1,36})?$",
         description='Decimal text in units of the asset, like "10.50".',
     ),
 ]
@@ -26,7 +29,9 @@ class AssetBalance(BaseModel):
 
 
 class SourceBalance(BaseModel):
-    source: Annotated[str, Field(description="Where it came from: `onchain_deposit` or `admin_grant`.")]
+    source: Annotated[
+        str, Field(description="`onchain_deposit`, `deposit` where cards paid too, or why it was given.")
+    ]
     kind: Literal["funded", "promotional"]
     balance_atomic: int
     balance_usd: str

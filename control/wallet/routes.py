@@ -4,8 +4,9 @@ from uuid import UUID
 
 from control.api import access, credentials
 from control.api.access import Forbidden
+from control.api.answers import Headed
 from control.api.fields import Address
-from control.api.operation import Call, Headed, Header, Room
+from control.api.operation import Call, Header, Room
 from control.api.paging import Data
 from control.identity import keys, people
 from control.wallet import rules, store
@@ -45,6 +46,7 @@ async def balance(call: Call) -> Data[Balance]:
     found = rules.balance(
         await store.address(call.db, organization_id),
         await store.balances(call.db, organization_id, mode),
+        await store.given(call.db, organization_id, mode),
         await store.purchases(call.db, organization_id, mode),
         has_recovery=await store.is_recoverable(call.db, organization_id),
     )
@@ -63,7 +65,7 @@ async def lookup(call: Call, agent_wallet: Address) -> AgentBalance:
         raise Forbidden("only publishers look up the wallets of others")
     if owner is None:
         raise NotFound(f"no wallet {agent_wallet}")
-    available = rules.balance("", await store.balances(call.db, owner, call.actor.mode)).balance_atomic
+    available = rules.balance("", await store.balances(call.db, owner, call.actor.mode), {}).balance_atomic
     return AgentBalance(serenbucks_atomic=available, total_available_atomic=available)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from control.giving.sources import SOURCES
 from control.wallet.models import AssetBalance, Balance, SourceBalance
 from gateway.kit.money import millionths, usd
 
@@ -12,11 +13,17 @@ NOT_RECOVERABLE = (
 
 
 def balance(
-    address: str, rows: Iterable[Mapping[str, Any]], purchases: int = 0, *, has_recovery: bool = False
+    address: str,
+    rows: Iterable[Mapping[str, Any]],
+    given: Mapping[str, int],
+    purchases: int = 0,
+    *,
+    has_recovery: bool = False,
 ) -> Balance:
     """``rows`` are an organization's assets with what is posted and held in each kind of account.
 
-    ``purchases`` is what was bought by card, in millionths of a dollar.
+    ``given`` is what is left of grants, by why they were given, and ``purchases`` what was bought by card: in
+    millionths of a dollar.
     """
     assets, funded, promotional = [], 0, 0
     for row in rows:
@@ -36,12 +43,15 @@ def balance(
             )
         )
     total = funded + promotional
-    sources = [
-        SourceBalance(
-            source="onchain_deposit", kind="funded", balance_atomic=funded, balance_usd=usd(funded)
-        ),
-        SourceBalance(
-            source="admin_grant", kind="promotional", balance_atomic=promotional, balance_usd=usd(promotional)
+    # Once some of it was spent, nobody can say which deposits are left.
+    deposits = "deposit" if purchases else "onchain_deposit"
+    by_source = [
+        SourceBalance(source=deposits, kind="funded", balance_atomic=funded, balance_usd=usd(funded)),
+        *(
+            SourceBalance(
+                source=SOURCES[reason], kind="promotional", balance_atomic=left, balance_usd=usd(left)
+            )
+            for reason, left in sorted(given.items())
         ),
     ]
     return Balance(
@@ -52,7 +62,7 @@ def balance(
         funded_balance_usd=usd(funded),
         promotional_balance_atomic=promotional,
         promotional_balance_usd=usd(promotional),
-        by_source=[one for one in sources if one.balance_atomic],
+        by_source=[one for one in by_source if one.balance_atomic],
         assets=assets,
         total_purchases_cents=purchases // 10**4,
         total_purchases_usd=usd(purchases),

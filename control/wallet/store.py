@@ -21,6 +21,14 @@ async def purchases(db: Db, organization_id: UUID, mode: str) -> int:
     return sum(millionths(row["bought"], row["decimals"]) for row in rows)
 
 
+async def given(db: Db, organization_id: UUID, mode: str) -> dict[str, int]:
+    """What is left of grants, by why they were given, in millionths of a dollar."""
+    found: dict[str, int] = {}
+    for row in await db.fetch(SQL.given, organization_id, mode):
+        found[row["reason"]] = found.get(row["reason"], 0) + millionths(row["amount"], row["decimals"])
+    return found
+
+
 async def is_seller(db: Db, organization_id: UUID) -> bool:
     return bool(await db.fetchval(SQL.sells, organization_id))
 

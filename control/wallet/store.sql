@@ -36,3 +36,10 @@ GROUP BY assets.id
 
 -- name: is_recoverable
 SELECT EXISTS (SELECT FROM recoveries WHERE organization_id = $1)
+
+-- name: given
+-- Of what was given, what can be spent now.
+SELECT reason, decimals, sum(amount - held - spent - expired) AS amount
+FROM grants JOIN assets ON assets.id = asset_id
+WHERE organization_id = $1 AND mode = $2 AND closed_at IS NULL
+GROUP BY reason, decimals

@@ -27,6 +27,8 @@ TIMEOUT_SECONDS = 15
 # A turn is one round of attempts, and is over well before this.
 LEASE = timedelta(seconds=2 * TIMEOUT_SECONDS)
 WEBHOOKS_AT_ONCE = 20
+# One organization has half of them at most: the rest is for the next that has something due.
+SHARE = 2
 DELIVERIES_AT_ONCE = 10
 POLL_SECONDS = 1
 LETTER_LIFETIME = timedelta(days=3)
@@ -68,7 +70,9 @@ class Deliverer:
             return []
         lease_id = ids.new()
         try:
-            return [(lease_id, one) for one in await store.lease(self.pool, most, lease_id, self.lease)]
+            share = max(1, self.webhooks_at_once // SHARE)
+            leased = await store.lease(self.pool, most, lease_id, self.lease, share)
+            return [(lease_id, one) for one in leased]
         except Exception:
             # The database is away, say; what is due stays due.
             log.exception("webhooks.not_leased")

@@ -17,7 +17,7 @@ Url = Annotated[
     ),
 ]
 Events = Annotated[
-    list[EventType | Literal["*"]],
+    list[Literal[EventType, "*"]],
     Field(min_length=1, max_length=100, description="The types to be told of; `*` is all of them."),
 ]
 State = Literal["waiting", "delivered", "failed"]

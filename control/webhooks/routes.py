@@ -5,8 +5,9 @@ from uuid import UUID
 
 from pydantic import Field
 
+from control.api.answers import Created
 from control.api.fields import OrganizationId
-from control.api.operation import Call, Created, Room
+from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset
 from control.webhooks import rules, store
 from control.webhooks.models import (

@@ -144,8 +144,9 @@ async def replay_since(
     return Replayed(**dict(row))
 
 
-async def lease(db: Db, most: int, lease_id: UUID, lifetime: timedelta) -> list[Leased]:
-    rows = await db.fetch(SQL.lease, most, lease_id, lifetime)
+async def lease(db: Db, most: int, lease_id: UUID, lifetime: timedelta, share: int) -> list[Leased]:
+    """``share`` is how many one organization may have in hand, with those of other workers."""
+    rows = await db.fetch(SQL.lease, most, lease_id, lifetime, share)
     return [Leased(**dict(row)) for row in rows]
 
 

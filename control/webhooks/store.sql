@@ -114,20 +114,30 @@ SELECT (SELECT count(*) FROM queued) AS queued, (SELECT count(*) > $4 FROM numbe
     (SELECT max(created_at) FROM numbered WHERE place <= $4) AS until
 
 -- name: lease
--- Webhooks with something due that nobody delivers to, the longest unserved first: a receiver that is slow, or has much
--- to catch up with, keeps no other waiting. Each webhook is looked up once in the index, however much waits for it.
+-- Webhooks with something due that nobody delivers to. Organizations take turns, whoever is served least comes first, and
+-- none has more than its share in hand, so that there is always a place for the next one, however slow the receivers of
+-- others are. Within one the longest unserved is first. Each webhook is looked up once in the index, however much waits.
 WITH RECURSIVE waiting (webhook_id) AS (
     (SELECT webhook_id FROM webhook_deliveries WHERE state = 'waiting' ORDER BY webhook_id LIMIT 1)
     UNION ALL
     SELECT (SELECT next.webhook_id FROM webhook_deliveries AS next
         WHERE next.state = 'waiting' AND next.webhook_id > waiting.webhook_id ORDER BY next.webhook_id LIMIT 1)
     FROM waiting WHERE waiting.webhook_id IS NOT NULL
-), chosen AS (
-    SELECT webhooks.id FROM webhooks JOIN waiting ON waiting.webhook_id = webhooks.id
+), ready AS (
+    SELECT webhooks.id, organization_id, leased_until FROM webhooks JOIN waiting ON waiting.webhook_id = webhooks.id
     WHERE is_enabled AND leased_until <= now() AND EXISTS (
         SELECT FROM webhook_deliveries AS due
         WHERE due.webhook_id = webhooks.id AND due.state = 'waiting' AND due.due_at <= now())
-    ORDER BY leased_until LIMIT $1
+), ranked AS (
+    SELECT id, leased_until, row_number() OVER (PARTITION BY organization_id ORDER BY leased_until, id) + (
+        SELECT count(*) FROM webhooks AS held
+        WHERE held.organization_id = ready.organization_id AND held.deleted_at IS NULL AND held.leased_until > now()
+    ) AS place
+    FROM ready
+), chosen AS (
+    SELECT webhooks.id FROM webhooks JOIN ranked ON ranked.id = webhooks.id
+    WHERE place <= $4 AND is_enabled AND webhooks.leased_until <= now()
+    ORDER BY place, ranked.leased_until LIMIT $1
     FOR NO KEY UPDATE OF webhooks SKIP LOCKED
 )
 UPDATE webhooks SET lease_id = $2, leased_until = now() + $3

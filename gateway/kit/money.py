@@ -49,6 +49,15 @@ def millionths(amount: int, decimals: int) -> int:
     return int(amount // 10 ** (decimals - MILLIONTHS))
 
 
+def of_millionths(amount: int, decimals: int) -> int:
+    """Atomic units for millionths of a dollar; ``ValueError`` for what is finer than the asset."""
+    if decimals >= MILLIONTHS:
+        return int(amount * 10 ** (decimals - MILLIONTHS))
+    if amount % 10 ** (MILLIONTHS - decimals):
+        raise ValueError(f"is finer than the asset, which has {decimals} decimals")
+    return int(amount // 10 ** (MILLIONTHS - decimals))
+
+
 def usd(amount: int) -> str:
     """``amount`` is in millionths of a dollar."""
     return to_text(amount, MILLIONTHS)

@@ -22,7 +22,7 @@ RETURNING id
 SELECT id FROM accounts WHERE owner_id = $1 AND asset_id = $2 AND kind = $3
 
 -- name: available
-SELECT posted - held FROM accounts WHERE owner_id = $1 AND asset_id = $2 AND kind = 'funded'
+SELECT sum(posted - held) FROM accounts WHERE owner_id = $1 AND asset_id = $2 AND kind IN ('funded', 'promotional')
 
 -- name: owner
 SELECT owner_id FROM accounts WHERE id = $1

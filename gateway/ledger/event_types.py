@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 EventType: TypeAlias = Literal[
+    "invoice.issued",
+    "invoice.paid",
+    "invoice.voided",
+    "charge.created",
+    "charge.refunded",
+    "charge.slashed",
     "key.cap_near",
     "key.cap_reached",
     "key.created",
     "key.revoked",
     "key.updated",
+    "member.invited",
     "member.joined",
     "member.removed",
     "member.role_changed",
@@ -20,7 +27,13 @@ EventType: TypeAlias = Literal[
     "organization.resumed",
     "organization.suspended",
     "organization.updated",
+    "payment.reversed",
     "payment.settled",
+    "plan.changed",
+    "payout.failed",
+    "payout.requested",
+    "payout.returned",
+    "payout.sent",
     "project.created",
     "project.deleted",
     "project.moved",
@@ -28,8 +41,12 @@ EventType: TypeAlias = Literal[
     "publisher.created",
     "publisher.deleted",
     "publisher.updated",
+    "quota.near",
+    "quota.reached",
     "wallet.balance_low",
     "wallet.deposited",
+    "wallet.grant_expired",
+    "wallet.granted",
     "webhook.disabled",
 ]
 
@@ -47,9 +64,32 @@ PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
 MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
+GRANT = {"grant_id": ID, "asset_id": ID, "amount_atomic": "500000", "description": "Daily claim"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
+QUOTA = {"quota": "projects", "used": "8", "limit": "10", "plan": "free", "is_hard": True}
+INVOICE = {"invoice_id": ID, "invoice_number": "INV-000042", "month": "2026-10", "total_usd": "29.00"}
+
+CHARGE = {
+    "charge_id": ID, "publisher": "weather", "agent_wallet": "0x9a…", "asset_id": ID, "amount_atomic": "250",
+    "description": "A report of 40 pages",
+}  # fmt: skip
+PAYOUT = {
+    "payout_id": ID, "publisher_id": ID, "asset_id": ID, "amount_atomic": "2500",
+    "destination_wallet": "0x9a…",
+}  # fmt: skip
 
 CATALOGUE: Mapping[EventType, Described] = {
+    "invoice.issued": Described(
+        "An invoice of a month was issued. One with nothing due is paid at once.", INVOICE
+    ),
+    "invoice.paid": Described(
+        "An invoice was paid: from your balance (`wallet`), or by `stripe`, `polar` or `bank`.",
+        {**INVOICE, "source": "stripe"},
+    ),
+    "invoice.voided": Described("The operator voided an invoice: nothing is owed for it.", INVOICE),
+    "charge.created": Described("A first-party publisher charged your wallet without a call.", CHARGE),
+    "charge.refunded": Described("All or a part of such a charge came back to your balance.", CHARGE),
+    "charge.slashed": Described("A penalty for such a charge was taken from your balance.", CHARGE),
     "key.cap_near": Described(
         "An API key has spent 80 % of a cap. Once a day for the day's cap, once for the total.",
         {**CAP, "spent_millionths": "8200000"},
@@ -64,6 +104,10 @@ CATALOGUE: Mapping[EventType, Described] = {
         {"key_id": ID},
     ),
     "key.updated": Described("An API key's name, scopes or spend caps were changed.", {"key_id": ID}),
+    "member.invited": Described(
+        "Somebody was invited by mail, once more perhaps. The link is in the letter only.",
+        {"invitation_id": ID, "email": "ada@example.com", "role": "editor", "invited_by": ID},
+    ),
     "member.joined": Described(
         "Somebody accepted an invitation. `project_id` is there for a project's member, as in the other "
         "events of members.",
@@ -77,10 +121,35 @@ CATALOGUE: Mapping[EventType, Described] = {
         "The operator suspended the organization: its keys and its publishers are refused.", ORGANIZATION
     ),
     "organization.updated": Described("The organization was renamed.", ORGANIZATION),
+    "payment.reversed": Described(
+        "A payment by card was refunded or disputed (`reason`), and its money went back. What you had spent "
+        "already is owed, and taken once you have money again.",
+        {
+            "payment_id": ID, "reversal_id": ID, "asset_id": ID, "reason": "dispute",
+            "taken_atomic": "250000", "owed_atomic": "0",
+        },
+    ),
     "payment.settled": Described(
         "A caller's x402 payment to one of your publishers settled on chain. Calls that are paid from a "
         "balance are too many to be told one by one. Kept only while a webhook wants it.",
         {**MONEY, "description": "GET weather /oslo"},
+    ),
+    "plan.changed": Described(
+        "The organization chose another plan, which holds from `starts_at`.",
+        {"plan_id": ID, "plan": "pro", "starts_at": "2026-11-01T00:00:00+00:00"},
+    ),
+    "payout.failed": Described(
+        "A payout certainly was not sent, and its amount is among your earnings again.",
+        {**PAYOUT, "reason": "the token refuses the transfer"},
+    ),
+    "payout.requested": Described("Somebody asked for a payout of your earnings.", PAYOUT),
+    "payout.returned": Described(
+        "A payout came back after it was sent, and its amount is among your earnings again.",
+        {**PAYOUT, "reason": "the bank returned it"},
+    ),
+    "payout.sent": Described(
+        "A payout arrived. `tx_hash` is there if it was sent on chain, `reference` if a person sent it.",
+        {**PAYOUT, "tx_hash": "0x5c…"},
     ),
     "project.created": Described("A project was created.", PROJECT),
     "project.deleted": Described("A project was deleted.", {"project_id": ID}),
@@ -92,13 +161,28 @@ CATALOGUE: Mapping[EventType, Described] = {
     "publisher.created": Described("A publisher was put on sale.", PUBLISHER),
     "publisher.deleted": Described("A publisher was deleted.", {"publisher_id": ID}),
     "publisher.updated": Described("A publisher, or what a call costs, was changed.", {"publisher_id": ID}),
+    "quota.near": Described("80 % of a quota is used. Once a month for each quota.", QUOTA),
+    "quota.reached": Described(
+        "A quota is used up. `is_hard` says whether more is refused. Once a month for each quota.",
+        {**QUOTA, "used": "10"},
+    ),
     "wallet.balance_low": Described(
         "A charge took your balance of an asset below the threshold.",
         {"asset_id": ID, "threshold_atomic": "1000000", "balance_atomic": "990000"},
     ),
     "wallet.deposited": Described(
-        "An on-chain payment was credited to your balance. Kept only while a webhook wants it.",
+        "A payment on chain or by card was credited to your balance. Of those on chain it is kept only while "
+        "a webhook wants it.",
         {**MONEY, "fee_atomic": "0", "description": "Deposit of USDC from 0x9a…"},
+    ),
+    "wallet.grant_expired": Described(
+        "Promotional money expired; `amount_atomic` is what was not spent. A grant that calls still drew on "
+        "expires in several steps.",
+        GRANT,
+    ),
+    "wallet.granted": Described(
+        "You were given promotional money, which pays for your calls first and until it expires.",
+        {**GRANT, "reason": "daily", "expires_at": "2026-12-31T00:00:00+00:00"},
     ),
     "webhook.disabled": Described(
         "A webhook is not called any more: its receiver answered 410 (`gone`), or no attempt has succeeded "

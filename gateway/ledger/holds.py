@@ -5,35 +5,37 @@ spent twice, and many calls share one commit. Closing a hold that is already clo
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Literal, TypeAlias
 from uuid import UUID
 
 import asyncpg
-import structlog
 from asyncpg import Record
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import OUTAGES, Db, Pool, Statements
 from gateway.kit.tasks import Crew
 from gateway.kit.values import dataclass
+from gateway.ledger import promoted, telling
+from gateway.ledger.promoted import Promoted
 
 SQL = Statements(__file__)
 
-# A PostgreSQL that crashed is back sooner, as a rule.
+# A PostgreSQL that crashed is back sooner.
 PATIENCE_SECONDS = 5
 
-log = structlog.get_logger(__name__)
-
-Obstacle: TypeAlias = Literal["short", "repeated", "per_call", "per_day", "total"]
-"""Too little money, a key that another call has, or the cap that was reached."""
+Obstacle: TypeAlias = Literal["short", "repeated", "per_call", "per_day", "total", "promoted"]
+"""Too little money, a key that another call has, or the cap that was reached. Of ``promoted`` nobody hears
+but ``Holds``: such a call goes another way.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A hold to be opened: at most ``amount`` from the owner's funded account to the payee."""
+    """A hold to be opened: at most ``amount`` from what the owner has to spend, to the payee."""
 
     call_id: UUID
     owner_id: UUID
@@ -67,6 +69,7 @@ class Verdict:
 
 OPEN = Verdict()
 SHORT = Verdict("short")
+PROMOTED = Verdict("promoted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,10 @@ class Posting:
         )  # fmt: skip
 
 
+Columns: TypeAlias = tuple[list[UUID], list[UUID], list[UUID], list[UUID], list[int], timedelta]
+Ask: TypeAlias = Callable[[Sequence[Opening]], Awaitable[dict[UUID, Verdict]]]
+
+
 class Holds:
     """The holds of one process. Close it before its pool."""
 
@@ -107,14 +114,24 @@ class Holds:
         # Apart, so that calls with caps or keys of their own do not make the others' statements longer.
         self.bound_openings = Group(self.open_batch)
         self.partial_postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS)
+        # Apart as well: they draw on several accounts and grants.
+        self.promoted = Promoted(pool)
+        self.promoted_openings = Group(partial(self.open_batch, ask=self.try_open_promoted))
+        self.promoted_postings = Group(
+            partial(self.post_batch, statements=(promoted.SQL.post,)), patience_seconds=PATIENCE_SECONDS
+        )
         self.voidings = Group(self.void_batch)
         self.crew = Crew()
 
     async def open(self, opening: Opening) -> Verdict:
+        if self.promoted.is_known(opening.owner_id, opening.asset_id):
+            return await self.promoted_openings.add(opening)
         return await (self.bound_openings if opening.is_bound else self.openings).add(opening)
 
     async def post(self, posting: Posting) -> bool:
         """True when the hold is posted with this cost: now, or by this call before. False for a void one."""
+        if self.promoted.is_drawn(posting.call_id):
+            return await self.promoted_postings.add(posting)
         return await (self.partial_postings if posting.is_partial else self.postings).add(posting)
 
     async def void(self, call_id: UUID) -> bool:
@@ -130,17 +147,18 @@ class Holds:
         with suppress(*OUTAGES, asyncpg.PostgresError):
             await self.void(call_id)
 
-    async def open_batch(self, batch: Sequence[Opening]) -> Sequence[Verdict]:
+    async def open_batch(self, batch: Sequence[Opening], ask: Ask | None = None) -> Sequence[Verdict]:
+        ask = ask or self.try_open
         # Whether a call is refused for money alone, and others' caps and keys have no part in it.
         is_plain = not any(one.is_bound for one in batch)
         try:
-            verdicts = await self.try_open(batch)
+            verdicts = await ask(batch)
         except asyncpg.UniqueViolationError:
             is_plain = False
             verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
             verdicts |= await self.opened([one.call_id for one in batch])
-        for one in unsure(batch, verdicts, is_plain=is_plain):
-            verdicts |= await self.try_open([one])
+        for one in unsure(batch, verdicts, self.promoted, is_plain=is_plain):
+            verdicts |= await ask([one])
         repeated = [call_id for call_id, one in verdicts.items() if one.obstacle == "repeated"]
         if repeated:
             # A call may find its key taken by itself, in a commit that nobody heard of.
@@ -151,48 +169,36 @@ class Holds:
         return {row["call_id"]: OPEN for row in await self.pool.fetch(SQL.opened, call_ids)}
 
     async def try_open(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
-        columns = (
-            [one.call_id for one in batch],
-            [one.owner_id for one in batch],
-            [one.payee_id for one in batch],
-            [one.asset_id for one in batch],
-            [one.amount for one in batch],
-            self.lifetime,
-        )
         if any(one.is_bound for one in batch):
-            return await self.try_open_bound(batch, columns)
-        opened = {row["call_id"] for row in await self.pool.fetch(SQL.open, *columns)}
-        return {one.call_id: OPEN if one.call_id in opened else SHORT for one in batch}
-
-    async def try_open_bound(
-        self, batch: Sequence[Opening], columns: tuple[object, ...]
-    ) -> dict[UUID, Verdict]:
-        rows = await self.pool.fetch(
-            SQL.open_bound,
-            *columns,
-            [one.key_id for one in batch],
-            [one.name for one in batch],
-            [one.digest for one in batch],
-        )
-        verdicts = {}
-        for row in rows:
-            verdicts[row["call_id"]] = (
-                OPEN if row["is_open"] else Verdict(row["obstacle"], row["cap"] or 0, row["remaining"] or 0)
-            )
-        if len(batch) == 1 and not rows[0]["is_told"]:
-            await self.tell(SQL.cap_reached, batch[0].key_id, rows[0]["obstacle"])
+            rows = await self.pool.fetch(SQL.open_bound, *columns(batch, self.lifetime), *bonds(batch))
+            verdicts = {row["call_id"]: verdict(row) for row in rows}
+            await self.tell_reached(batch, rows)
+        else:
+            rows = await self.pool.fetch(SQL.open, *columns(batch, self.lifetime))
+            verdicts = dict.fromkeys([one.call_id for one in batch], SHORT)
+            verdicts |= {row["call_id"]: PROMOTED if row["is_promoted"] else OPEN for row in rows}
+        if others := [one for one in batch if verdicts[one.call_id] == PROMOTED]:
+            self.promoted.learn((one.owner_id, one.asset_id) for one in others)
+            verdicts |= await self.try_open_promoted(others)
         return verdicts
 
-    async def post_batch(self, batch: Sequence[Posting]) -> Sequence[bool]:
-        columns = tuple(zip(*[one.columns for one in batch], strict=True))
-        if any(one.is_partial for one in batch):
-            async with self.pool.acquire() as connection, connection.transaction():
-                await connection.execute(SQL.give_back, *columns[:2])
-                rows = await connection.fetch(SQL.post, *columns)
-        else:
-            rows = await self.pool.fetch(SQL.post, *columns)
-        closed = {row["call_id"]: row for row in rows}
-        await self.tell_low(batch, closed)
+    async def try_open_promoted(self, batch: Sequence[Opening]) -> dict[UUID, Verdict]:
+        rows = await self.promoted.open(*columns(batch, self.lifetime), *bonds(batch))
+        await self.tell_reached(batch, rows)
+        return {row["call_id"]: verdict(row) for row in rows}
+
+    async def tell_reached(self, batch: Sequence[Opening], rows: Sequence[Record]) -> None:
+        if len(batch) == 1 and not rows[0]["is_told"]:
+            await telling.cap_reached(self.pool, batch[0].key_id, rows[0]["obstacle"])
+
+    async def post_batch(
+        self, batch: Sequence[Posting], statements: Sequence[str] = (SQL.post, promoted.SQL.post)
+    ) -> Sequence[bool]:
+        closed: dict[UUID, Record] = {}
+        for statement in statements:
+            if left := [one for one in batch if one.call_id not in closed]:
+                closed |= {row["call_id"]: row for row in await self.charge(statement, left)}
+        await telling.low_balances(self.pool, [(one.call_id, one.alert_below) for one in batch], closed)
         posted = set(closed)
         if late := [one for one in batch if one.call_id not in closed]:
             # Void, or posted by a commit that nobody heard of.
@@ -200,39 +206,52 @@ class Holds:
             posted |= {row["call_id"] for row in await self.pool.fetch(SQL.posted, *asked)}
         return [one.call_id in posted for one in batch]
 
-    async def tell_low(self, batch: Sequence[Posting], closed: Mapping[UUID, Record]) -> None:
-        """Each commit has its own balance before and after, so one of them alone crosses a threshold."""
-        crossed = {
-            (row["payer_id"], one.alert_below): row["balance"]
-            for one in batch
-            if (row := closed.get(one.call_id)) is not None
-            and row["balance"] is not None
-            and row["balance"] < one.alert_below <= row["balance_before"]
-        }
-        for (payer_id, threshold), balance in crossed.items():
-            await self.tell(SQL.tell_low, payer_id, str(threshold), str(balance))
-
-    async def tell(self, statement: str, *values: object) -> None:
-        """Write an event. What it tells of is committed, and must not look undone when this fails."""
-        try:
-            await self.pool.execute(statement, *values)
-        except (*OUTAGES, asyncpg.PostgresError):
-            log.exception("event.lost")
+    async def charge(self, statement: str, batch: Sequence[Posting]) -> Sequence[Record]:
+        values = tuple(zip(*[one.columns for one in batch], strict=True))
+        if not any(one.is_partial for one in batch):
+            return await self.pool.fetch(statement, *values)
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(SQL.give_back, *values[:2])
+            return await connection.fetch(statement, *values)
 
     async def void_batch(self, batch: Sequence[UUID]) -> Sequence[bool]:
-        closed = {row["call_id"] for row in await self.pool.fetch(SQL.void, list(batch))}
+        closed: set[UUID] = set()
+        for statement in (SQL.void, promoted.SQL.void):
+            if left := [call_id for call_id in batch if call_id not in closed]:
+                closed |= {row["call_id"] for row in await self.pool.fetch(statement, left)}
         return [call_id in closed for call_id in batch]
 
     async def close(self) -> None:
         # Not cancelled: each of them gives somebody's money back.
         await asyncio.gather(*self.crew.tasks)
-        groups = (self.openings, self.bound_openings, self.postings, self.partial_postings, self.voidings)
-        for group in groups:
+        for group in (
+            self.openings, self.bound_openings, self.promoted_openings,
+            self.postings, self.partial_postings, self.promoted_postings, self.voidings,
+        ):  # fmt: skip
             await group.close()
 
 
+def columns(batch: Sequence[Opening], lifetime: timedelta) -> Columns:
+    return (
+        [one.call_id for one in batch],
+        [one.owner_id for one in batch],
+        [one.payee_id for one in batch],
+        [one.asset_id for one in batch],
+        [one.amount for one in batch],
+        lifetime,
+    )
+
+
+def bonds(batch: Sequence[Opening]) -> tuple[list[UUID | None], list[str | None], list[bytes | None]]:
+    return [one.key_id for one in batch], [one.name for one in batch], [one.digest for one in batch]
+
+
+def verdict(row: Record) -> Verdict:
+    return OPEN if row["is_open"] else Verdict(row["obstacle"], row["cap"] or 0, row["remaining"] or 0)
+
+
 def unsure(
-    batch: Sequence[Opening], verdicts: Mapping[UUID, Verdict], *, is_plain: bool
+    batch: Sequence[Opening], verdicts: Mapping[UUID, Verdict], known: Promoted, *, is_plain: bool
 ) -> Iterator[Opening]:
     """Those that another's price may have refused: asked again alone, each is refused for its own only.
 
@@ -240,12 +259,14 @@ def unsure(
     alone decides, only a cheaper one can fit after it: so a crowd without money is refused as fast as it
     comes, and keeps nobody waiting.
     """
-    least: dict[tuple[UUID, UUID], int] = {}
+    least: dict[tuple[UUID, ...], int] = {}
     for one in batch if len(batch) > 1 else ():
         if verdicts[one.call_id].obstacle in (None, "repeated"):
             continue
-        payer = one.owner_id, one.asset_id
-        if not is_plain or one.amount < least.get(payer, 0):
+        # What promotional money does not pay for one payee, it may for another.
+        is_split = known.is_known(one.owner_id, one.asset_id)
+        payer = one.owner_id, one.asset_id, one.payee_id if is_split else one.owner_id
+        if not is_plain or one.amount < least.get(payer, one.amount + 1 if is_split else 0):
             yield one
         # Read after the asking: who was let in after all is no measure.
         if not verdicts[one.call_id].is_open:
@@ -264,10 +285,13 @@ async def state(db: Db, call_id: UUID) -> Literal["open", "posted", "void"] | No
 
 async def void_expired(pool: Pool, limit: int = 500) -> int:
     """Void holds that outlived their calls, as a dead process leaves them, and return how many."""
-    async with pool.acquire() as connection, connection.transaction():
-        # A locked hold is being closed by its own call, or by another sweeper.
-        due = [row["call_id"] for row in await connection.fetch(SQL.expired, limit)]
-        return len(await connection.fetch(SQL.void, due)) if due else 0
+    voided = 0
+    for one in (SQL, promoted.SQL):
+        async with pool.acquire() as connection, connection.transaction():
+            # A locked hold is being closed by its own call, or by another sweeper.
+            due = [row["call_id"] for row in await connection.fetch(one.expired, limit)]
+            voided += len(await connection.fetch(one.void, due)) if due else 0
+    return voided
 
 
 async def prune_keys(pool: Pool, kept: timedelta) -> None:

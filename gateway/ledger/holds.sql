@@ -9,19 +9,24 @@ WITH asked AS (
 ), locked AS (
     -- In id order, so that two batches never wait in a circle; NO KEY, so that rows which refer to an account
     -- are inserted meanwhile.
-    SELECT id, posted - held AS available FROM accounts WHERE id IN (SELECT payer_id FROM asked)
+    SELECT id, posted - held AS available, is_promoted FROM accounts WHERE id IN (SELECT payer_id FROM asked)
     ORDER BY id FOR NO KEY UPDATE OF accounts
 ), considered AS (
-    SELECT asked.*, sum(amount) OVER (PARTITION BY payer_id ORDER BY place) <= available AS is_covered
+    SELECT asked.*, is_promoted,
+        NOT is_promoted AND sum(amount) OVER (PARTITION BY payer_id ORDER BY place) <= available AS is_covered
     FROM asked JOIN locked ON locked.id = asked.payer_id
 ), reserved AS (
     UPDATE accounts SET held = held + total
     FROM (SELECT payer_id, sum(amount) AS total FROM considered WHERE is_covered GROUP BY payer_id) AS sums
     WHERE accounts.id = sums.payer_id
+), opened AS (
+    INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at)
+    SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6 FROM considered WHERE is_covered
+    RETURNING call_id
 )
-INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at)
-SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6 FROM considered WHERE is_covered
-RETURNING call_id
+SELECT call_id, false AS is_promoted FROM opened
+UNION ALL
+SELECT call_id, true FROM considered WHERE is_promoted
 
 -- name: opened
 -- After a commit that nobody heard of: what it did.
@@ -48,17 +53,19 @@ WITH asked AS (
     ORDER BY key_id FOR NO KEY UPDATE OF key_caps
 ), locked AS (
     -- The count makes caps be locked before accounts, here as everywhere.
-    SELECT id, posted - held AS available FROM accounts
+    SELECT id, posted - held AS available, is_promoted FROM accounts
     WHERE id IN (SELECT payer_id FROM asked) AND (SELECT count(*) FROM capped) >= 0
     ORDER BY id FOR NO KEY UPDATE OF accounts
 ), counted AS (
-    SELECT asked.*, available, counted_millionths(amount, decimals) AS counted
+    SELECT asked.*, available, is_promoted, counted_millionths(amount, decimals) AS counted
     FROM asked JOIN locked ON locked.id = asked.payer_id
         JOIN assets ON assets.id = asked.asset_id
     WHERE asked.call_id NOT IN (SELECT call_id FROM repeated)
 ), considered AS (
     SELECT counted.*, capped.key_id IS NOT NULL AS is_capped, capped.today,
         CASE
+            -- Says nothing of the caps: the other way asks for them itself.
+            WHEN is_promoted THEN 'promoted'
             WHEN counted > per_call THEN 'per_call'
             WHEN capped.spent_total + sum(counted) OVER of_key > total THEN 'total'
             WHEN capped.spent_today + sum(counted) OVER of_key > per_day THEN 'per_day'
@@ -133,23 +140,6 @@ FROM asked
     LEFT JOIN considered ON considered.call_id = asked.call_id
     LEFT JOIN capped ON capped.key_id = asked.key_id
 
--- name: cap_reached
--- Once a day for the day's cap, once for the total until it is changed, however many calls are refused.
-WITH reached AS (
-    UPDATE key_caps SET
-        day_reached_on = CASE WHEN $2 = 'per_day' THEN (now() AT TIME ZONE 'UTC')::date ELSE day_reached_on END,
-        is_total_reached = is_total_reached OR $2 = 'total'
-    WHERE key_id = $1 AND CASE $2
-        WHEN 'per_day' THEN day_reached_on IS DISTINCT FROM (now() AT TIME ZONE 'UTC')::date
-        WHEN 'total' THEN NOT is_total_reached ELSE false END
-    RETURNING key_id, CASE WHEN $2 = 'per_day' THEN per_day ELSE total END AS most,
-        CASE WHEN $2 = 'per_day' THEN spent_today ELSE spent_total END AS spent
-)
-INSERT INTO events (organization_id, type, payload)
-SELECT api_keys.organization_id, 'key.cap_reached', jsonb_build_object(
-    'key_id', key_id, 'cap', $2::text, 'limit_millionths', most::text, 'spent_millionths', spent::text)
-FROM reached JOIN api_keys ON api_keys.id = reached.key_id
-
 -- name: state
 SELECT state FROM holds WHERE call_id = $1
 
@@ -177,7 +167,8 @@ WITH asked AS (
         $8::integer[]) AS asked (call_id, spent, fee, description, publisher_id, method, path, status)
 ), closed AS (
     UPDATE holds SET state = 'posted', spent = asked.spent
-    FROM asked WHERE holds.call_id = asked.call_id AND holds.state NOT IN ('posted', 'void')
+    FROM asked
+    WHERE holds.call_id = asked.call_id AND holds.state NOT IN ('posted', 'void') AND holds.promotional_id IS NULL
     RETURNING asked.*, holds.payer_id, holds.payee_id, holds.asset_id, holds.amount AS released
 ), legs AS (
     SELECT call_id, payer_id AS account_id, -spent AS amount, released FROM closed
@@ -239,15 +230,10 @@ FROM (
 ) AS sums
 WHERE key_caps.key_id = sums.key_id
 
--- name: tell_low
-INSERT INTO events (organization_id, type, payload)
-SELECT owner_id, 'wallet.balance_low', jsonb_build_object(
-    'asset_id', asset_id, 'threshold_atomic', $2::text, 'balance_atomic', $3::text)
-FROM accounts WHERE id = $1
-
 -- name: void
 WITH closed AS (
-    UPDATE holds SET state = 'void' WHERE call_id = ANY ($1::uuid[]) AND state NOT IN ('posted', 'void')
+    UPDATE holds SET state = 'void'
+    WHERE call_id = ANY ($1::uuid[]) AND state NOT IN ('posted', 'void') AND promotional_id IS NULL
     RETURNING call_id, payer_id, amount, is_keyed, key_id, counted, counted_on
 ), capped AS (
     SELECT key_id, day FROM key_caps WHERE key_id IN (SELECT key_id FROM closed)
@@ -280,6 +266,6 @@ WITH closed AS (
 SELECT call_id FROM closed
 
 -- name: expired
-SELECT call_id FROM holds WHERE state = 'open' AND expires_at <= now()
+SELECT call_id FROM holds WHERE state = 'open' AND expires_at <= now() AND promotional_id IS NULL
 ORDER BY expires_at LIMIT $1
 FOR UPDATE SKIP LOCKED

@@ -3,7 +3,7 @@
 A charge of a prepaid call writes its own; see ``holds.sql``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from uuid import UUID
 
@@ -34,3 +34,13 @@ COLUMNS = attrgetter(*Usage.__slots__)
 
 async def record(db: Db, events: Sequence[Usage]) -> None:
     await db.execute(SQL.record, *zip(*map(COLUMNS, events), strict=True))
+
+
+async def add_offers(db: Db, offers: Mapping[UUID, int]) -> None:
+    """How often callers were told a price, by publisher; ``offers`` is not empty."""
+    await db.execute(SQL.add_offers, list(offers), list(offers.values()))
+
+
+async def disown(db: Db, unborn: int, timeout_seconds: float) -> None:
+    """After a restore into another cluster, whose transactions have lower numbers; see ``rollups``."""
+    await db.execute(SQL.disown, unborn, timeout=timeout_seconds)

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from config.settings import Settings
+from gateway.kit.money import to_atomic_down
 from gateway.kit.sql import Pool, Statements
+from gateway.ledger import accounts, grants
 from gateway.metering import metrics
 from gateway.metering.usage import Recorder
+from gateway.types import Asset
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.load import Loads
 
@@ -45,3 +49,26 @@ async def look_at_money(pool: Pool, networks: Iterable[str]) -> None:
         row = pending.get(network)
         metrics.SETTLEMENTS_PENDING.labels(network).set(row["pending"] if row else 0)
         metrics.SETTLEMENTS_PENDING_SECONDS.labels(network).set(row["oldest_seconds"] if row else 0)
+
+
+async def look_at_payouts(pool: Pool) -> None:
+    """How many are open and for how long, by whom or what they wait for; none is a number, too."""
+    rows = {row["waiting"]: row for row in await pool.fetch(SQL.payouts)}
+    for state in ("requested", "submitted", "manual", "suspended", "doubtful"):
+        row = rows.get(state)
+        metrics.PAYOUTS_OPEN.labels(state).set(row["payouts"] if row else 0)
+        metrics.PAYOUTS_OPEN_SECONDS.labels(state).set(row["oldest_seconds"] if row else 0)
+
+
+async def look_at_promotions(pool: Pool, settings: Settings) -> None:
+    """What can still be given away in the assets that are given: the first of each mode."""
+    firsts: dict[str, Asset] = {}
+    for asset in accounts.of_networks(settings.networks).values():
+        firsts.setdefault(asset.mode, asset)
+    budgets = {row["asset_id"]: row["budget"] for row in await grants.budgets(pool)}
+    for asset in firsts.values():
+        budget = budgets.get(asset.id, 0)
+        least = to_atomic_down(settings.promotions.low_budget, asset.decimals)
+        metrics.PROMOTION_BUDGET.labels(asset.symbol, asset.network).set(budget)
+        is_low = settings.promotions.is_offered and budget < least
+        metrics.PROMOTION_BUDGET_LOW.labels(asset.symbol, asset.network).set(is_low)

@@ -10,3 +10,14 @@ FROM payments
 JOIN assets ON assets.id = payments.asset_id
 WHERE payments.state = 'submitted'
 GROUP BY assets.network
+
+-- name: payouts
+-- By whom or what they wait for.
+SELECT CASE WHEN doubt IS NOT NULL THEN 'doubtful' WHEN state = 'submitted' THEN state
+        WHEN publishers.suspended_at IS NOT NULL OR organizations.suspended_at IS NOT NULL THEN 'suspended'
+        WHEN is_manual THEN 'manual' ELSE state END AS waiting,
+    count(*) AS payouts, coalesce(extract(epoch FROM now() - min(payouts.created_at)), 0)::float8 AS oldest_seconds
+FROM payouts JOIN publishers ON publishers.id = publisher_id
+    JOIN organizations ON organizations.id = payouts.organization_id
+WHERE state IN ('requested', 'submitted')
+GROUP BY 1

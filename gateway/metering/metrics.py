@@ -78,6 +78,12 @@ for came_to in ("password", "link", "wrong", "unverified", "suspended", "limited
 MAILS = Counter("farebox_mails", "Attempts to send a letter.", ["outcome"])
 for came_to in ("sent", "postponed", "refused"):
     MAILS.labels(came_to)
+PAYMENT_EVENTS = Counter(
+    "farebox_payment_events", "Events of payment processors, by what came of them.", ["provider", "outcome"]
+)
+for provider in ("stripe", "polar"):
+    for came_to in ("done", "ignored", "postponed", "failed"):
+        PAYMENT_EVENTS.labels(provider, came_to)
 # The database's own numbers, which every jobs process reports alike.
 HOLDS_OPEN = Gauge(
     "farebox_holds_open", "Holds of prepaid calls, not closed yet.", multiprocess_mode="livemax"
@@ -94,8 +100,35 @@ SETTLEMENTS_PENDING_SECONDS = Gauge(
     "farebox_settlements_pending_seconds", "The age of the oldest of them.", ["network"],
     multiprocess_mode="livemax",
 )  # fmt: skip
+PAYOUTS_OPEN = Gauge(
+    "farebox_payouts_open", "Payouts that are not decided, by what they wait for.", ["state"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PAYOUTS_OPEN_SECONDS = Gauge(
+    "farebox_payouts_open_seconds", "The age of the oldest of them.", ["state"], multiprocess_mode="livemax"
+)
+PROMOTION_BUDGET = Gauge(
+    "farebox_promotion_budget_atomic", "What can still be given away, in atomic units of the asset.",
+    ["asset", "network"], multiprocess_mode="livemax",
+)  # fmt: skip
+PROMOTION_BUDGET_LOW = Gauge(
+    "farebox_promotion_budget_low", "1 while that is little and something is offered.",
+    ["asset", "network"], multiprocess_mode="livemax",
+)  # fmt: skip
 WEBHOOKS_WAITING = Gauge(
     "farebox_webhook_deliveries_waiting", "Deliveries that wait for their first or another attempt.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PAYMENT_EVENTS_WAITING = Gauge(
+    "farebox_payment_events_waiting", "Events of payment processors that are not done yet.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PAYMENT_EVENTS_FAILED = Gauge(
+    "farebox_payment_events_failed", "Events of payment processors that somebody has to look at.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+CARD_DEBTS = Gauge(
+    "farebox_card_debts", "Refunds and disputes whose money was spent already and is owed.",
     multiprocess_mode="livemax",
 )  # fmt: skip
 MAILS_WAITING = Gauge(
@@ -104,3 +137,19 @@ MAILS_WAITING = Gauge(
 MAILS_FAILED = Gauge(
     "farebox_mails_failed", "Letters of the last week that were given up.", multiprocess_mode="livemax"
 )
+ROLLUP_SECONDS = Gauge(
+    "farebox_usage_rollup_age_seconds", "Since usage was last added up by the hour and the day.",
+    multiprocess_mode="livemin",
+)  # fmt: skip
+RECONCILE_AGE = Gauge(
+    "farebox_reconcile_age_seconds", "Since the books were last compared, or since there are any.",
+    multiprocess_mode="livemin",
+)  # fmt: skip
+RECONCILE_DIFFERENCES = Gauge(
+    "farebox_reconcile_differences", "What the last comparison of the books found to differ.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+RECONCILE_OBSTACLES = Gauge(
+    "farebox_reconcile_not_compared", "Comparisons that the last one could not make.",
+    multiprocess_mode="livemax",
+)  # fmt: skip

@@ -51,12 +51,18 @@ class Spans(Protocol):
 
 
 class Reporter:
-    """One for each process. ``write`` takes a line; None keeps the log to what went wrong."""
+    """One for each process. ``write`` takes a line; None keeps the log to what went wrong.
 
-    def __init__(self, write: Write | None, failed: Write, spans: Spans | None = None) -> None:
+    ``offered`` is told the publisher of each call that was answered with a price.
+    """
+
+    def __init__(
+        self, write: Write | None, failed: Write, offered: Callable[[UUID], None], spans: Spans | None = None
+    ) -> None:
         self.write = write
         self.failed = failed
         """For lines that are written whatever the settings: bugs."""
+        self.offered = offered
         self.spans = spans
         self.names: set[str] = set()
         # Finding a counter by its labels takes longer than counting.
@@ -99,6 +105,8 @@ class Reporter:
             metrics.BROKEN.labels("caller" if watch.broken == "hung_up" else "upstream").inc()
         elif watch.refusal is not None:
             self.tallies.count(refusals(watch.refusal.slug))
+            if watch.status == 402 and watch.match is not None:
+                self.offered(watch.match.route.publisher_id)
 
     def label_of(self, watch: Watch) -> str:
         """A slug that is published. What a caller made up never becomes a label."""

@@ -1,10 +1,11 @@
-"""Usage rows of calls that moved no money, buffered and written together.
+"""Usage rows of calls that moved no money, and how often a price was told, buffered and written together.
 
 A charge commits with its usage row; these rows say that nothing was charged, so a crash may lose the last
 half second of them and nobody's money.
 """
 
 import asyncio
+from uuid import UUID
 
 import structlog
 
@@ -48,6 +49,7 @@ class Recorder:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.waiting: list[Usage] = []
+        self.offers: dict[UUID, int] = {}
         self.crew = Crew()
 
     def start(self) -> None:
@@ -57,12 +59,18 @@ class Recorder:
         if len(self.waiting) < BUFFERED_MAX:
             self.waiting.append(event)
 
+    def offered(self, publisher_id: UUID) -> None:
+        """A caller was told the price. Only counted: anybody can ask, as often as they like."""
+        self.offers[publisher_id] = self.offers.get(publisher_id, 0) + 1
+
     async def flush_forever(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
+        if self.offers:
+            await self.flush_offers()
         if not self.waiting:
             return
         batch, self.waiting = self.waiting, []
@@ -72,6 +80,13 @@ class Recorder:
             # The loop must outlive a database that is away; what could not be written is tried again.
             log.exception("usage.flush_failed", rows=len(batch))
             self.waiting = (batch + self.waiting)[:BUFFERED_MAX]
+
+    async def flush_offers(self) -> None:
+        told, self.offers = self.offers, {}
+        try:
+            await usage.add_offers(self.pool, told)
+        except Exception:
+            log.exception("usage.offers_lost", offers=sum(told.values()))
 
     async def close(self) -> None:
         await self.crew.close()

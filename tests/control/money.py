@@ -1,8 +1,11 @@
-"""Deposits and calls of one organization, and what the API says of them."""
+"""Deposits and calls of one organization that also sells, and what the API says of them."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
+
+import pytest
 
 from gateway.kit import ids
 from gateway.kit.sql import Pool
@@ -10,6 +13,7 @@ from gateway.ledger import accounts
 from gateway.ledger.holds import Holds, Opening, Posting
 from tests.arrivals import arrive
 from tests.control.conftest import TEST_USDC, Client, Member
+from tests.control.test_publishers import NEW, created
 
 
 class Money:
@@ -39,3 +43,11 @@ async def data(client: Client, path: str, **headers: str) -> Any:
     response = await client.get(path, headers=headers)
     assert response.status == 200, await response.text()
     return (await response.json())["data"]
+
+
+@pytest.fixture
+async def money(client: Client, pool: Pool, member: Member) -> AsyncIterator[Money]:
+    publisher = await created(client, NEW)
+    money = Money(pool, member, UUID(publisher["id"]))
+    yield money
+    await money.holds.close()

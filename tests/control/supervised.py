@@ -69,12 +69,12 @@ async def ignore_signals(roles: list[str]) -> None:
 BEHAVIOURS = {"child": work, "refuse": refuse, "ignore": ignore_signals}
 
 
-async def ensure_operator(pool: Pool) -> str | None:
+async def ensure_operator(pool: Pool) -> list[str]:
     """A key for whoever finds its table missing."""
     if await pool.fetchval("SELECT to_regclass('stand_in') IS NOT NULL"):
-        return None
+        return []
     await pool.execute("CREATE TABLE stand_in (id integer PRIMARY KEY)")
-    return "the-operators-key"
+    return ["operator key: the-operators-key"]
 
 
 def say(line: str) -> None:

@@ -28,6 +28,7 @@ PUBLISHERS = "/organizations/default/publishers"
         f"Bearer {keys.new('live')}",          # well-formed, and nobody's
         f"Bearer {keys.new('live')[:-1]}!",    # mistyped
     ],
+    ids=["empty", "no key", "blank", "short", "basic", "no ASCII", "unknown", "mistyped"],
 )  # fmt: skip
 async def test_an_unknown_key_is_401(client: Client, authorization: str) -> None:
     response = await client.get(PUBLISHERS, headers={"Authorization": authorization})
@@ -40,7 +41,11 @@ class Untouched:
     """A database that nothing may be asked of."""
 
 
-@pytest.mark.parametrize("key", ["", "x", keys.new("test")[:-1] + "!", keys.new("test") + "a"])
+@pytest.mark.parametrize(
+    "key",
+    ["", "x", keys.new("test")[:-1] + "!", keys.new("test") + "a"],
+    ids=["empty", "short", "wrong character", "too long"],
+)
 async def test_a_mistyped_key_costs_no_query(key: str, ports: Ports) -> None:
     nobody: Any = Untouched()
     with pytest.raises(Unauthorized):

@@ -165,6 +165,36 @@ async def test_signing_in_is_in_the_audit_log_of_who_did(stranger: Client, pool:
     assert told["login"] == told["verify_email"] == told["auth.verify_magic_link"] == "create"
 
 
+@pytest.mark.parametrize("path", ["/auth/login", "/v1/auth/sign-in/email"])
+async def test_a_wrong_password_is_told_to_the_owner_and_to_nobody_else(
+    stranger: Client, pool: Pool, path: str
+) -> None:
+    who = await person(stranger, pool)
+    answers = [
+        await stranger.post(path, json={"email": email, "password": "not the password"})
+        for email in (EMAIL, "nobody@example.com")
+    ]
+    assert len({(one.status, await one.text()) for one in answers}) == 1
+    home = who.data["default_organization_id"]
+    seen = await stranger.get(
+        f"/organizations/{home}/audit-logs", params={"status": "failure"}, headers=who.headers
+    )
+    [told] = (await seen.json())["data"]["data"]
+    assert (told["actor_type"], told["actor_id"]) == ("anonymous", None)
+    assert (told["resource_id"], told["ip_address"]) == (who.data["user"]["id"], "127.0.0.1")
+    assert "not the password" not in str(told)
+    # As much was written for the address that nobody has.
+    assert await pool.fetchval("SELECT count(*) FROM audit_logs WHERE status = 'failure'") == 2
+
+
+async def test_who_signs_in_while_suspended_is_in_their_own_log(stranger: Client, pool: Pool) -> None:
+    who = await person(stranger, pool)
+    await pool.execute("UPDATE users SET suspended_at = now()")
+    assert (await log_in(stranger)).status == 403
+    [denied] = [one for one in await rows(pool, "login") if one["status"] == "denied"]
+    assert str(denied["organization_id"]) == who.data["default_organization_id"]
+
+
 async def test_a_refresh_token_that_comes_twice_is_in_the_audit_log(stranger: Client, pool: Pool) -> None:
     who = await person(stranger, pool)
     body = {"refresh_token": who.refresh}

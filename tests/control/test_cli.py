@@ -1,5 +1,6 @@
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +14,9 @@ from typer.testing import CliRunner
 from config.settings import environment
 from control import migrate
 from control.cli.app import app
+from control.demo import story
+from control.supervisor import ports
+from control.supervisor.ports import PortTaken
 from gateway.kit import crypto
 
 COMMANDS = ("up", "gateway", "control", "worker", "migrate", "openapi", "doctor", "secrets")
@@ -42,6 +46,14 @@ def test_help_lists_every_command() -> None:
     text = helped()
     for name in COMMANDS:
         assert f" {name} " in text
+
+
+def test_outbox_says_what_an_id_is(tmp_path: Path) -> None:
+    said = farebox("outbox", "the-first", "--data-dir", str(tmp_path))
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr == (
+        "farebox: 'the-first' is no id of a letter: `farebox outbox` lists letters, with theirs first\n"
+    )
 
 
 @pytest.mark.parametrize("name", [*COMMANDS[:-1], "secrets new", "secrets rotate"])
@@ -131,3 +143,16 @@ def test_rotate_without_keys_is_refused(server: str, database: str, tmp_path: Pa
     result = farebox("secrets", "rotate", "--data-dir", str(tmp_path), variables=variables)
     assert result.returncode == 1
     assert "FAREBOX_SECRETS__KEYS" in result.stderr
+
+
+@pytest.mark.parametrize(("is_free", "port"), [(True, 8402), (False, 0)])
+def test_the_demo_that_stays_is_where_everybody_looks_for_it(
+    monkeypatch: pytest.MonkeyPatch, is_free: bool, port: int
+) -> None:
+    def listen_alone(host: str, port: int) -> socket.socket:
+        if not is_free:
+            raise PortTaken(f"{host}:{port}")
+        return socket.socket()
+
+    monkeypatch.setattr(ports, "listen_alone", listen_alone)
+    assert story.usual_port() == port

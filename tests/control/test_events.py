@@ -95,15 +95,19 @@ async def test_somebody_joins_once(stranger: Client, pool: Pool) -> None:
     team = await (await stranger.post("/v1/orgs", json={"name": "Team"}, headers=ada.headers)).json()
     at = f"/v1/orgs/{team['org']['id']}/invitations"
     bob = await person(stranger, pool, "bob@example.com")
-    joined = []
+    events = []
     for _ in range(2):
         sent = await stranger.post(at, json={"email": "bob@example.com"}, headers=ada.headers)
         assert sent.status == 200, await sent.text()
         word = {"token": await token(pool, "invite", "bob@example.com")}
         accepted = await stranger.post("/v1/org-invitations/accept", json=word, headers=bob.headers)
         assert accepted.status == 200, await accepted.text()
-        joined += [payload for name, payload in await told(pool) if name == "member.joined"]
+        events += await told(pool)
+    joined = [payload for name, payload in events if name == "member.joined"]
     assert joined == [{"user_id": bob.data["user"]["id"], "role": "editor"}]
+    invited = [payload for name, payload in events if name == "member.invited"]
+    assert [one["email"] for one in invited] == ["bob@example.com"] * 2
+    assert {(one["invited_by"], one["role"]) for one in invited} == {(ada.data["user"]["id"], "editor")}
 
 
 async def test_organizations(stranger: Client, pool: Pool) -> None:

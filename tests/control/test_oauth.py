@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -81,8 +81,8 @@ async def hub(client: Client, provider: Provider) -> Hub:
     return await make_hub(client, provider)
 
 
-async def make_hub(client: Client, provider: Provider, **more: Any) -> Hub:
-    body = {
+async def make_hub(client: Client, provider: Provider, *, issuer: str | None = None, **more: Any) -> Hub:
+    body: dict[str, Any] = {
         "slug": "hub", "name": "Hub", "authorization_url": f"{provider.url}/authorize?tenant=1",
         "token_url": f"{provider.url}/token", "revocation_url": f"{provider.url}/revoke",
         "userinfo_url": f"{provider.url}/profile", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
@@ -91,6 +91,8 @@ async def make_hub(client: Client, provider: Provider, **more: Any) -> Hub:
             "access_type": "offline", "state": "not ours", "code_challenge_method": "plain",
         },
     }  # fmt: skip
+    if issuer is not None:
+        body["issuer"] = issuer
     response = await client.post("/organizations/default/oauth/providers", json=body, **more)
     assert response.status == 201, await response.text()
     hub = Hub((await response.json())["data"]["id"], client, provider)
@@ -297,6 +299,29 @@ async def test_a_provider_that_is_away_does_not_keep_a_user_connected(pool: Pool
     response = await hub.client.delete(f"/oauth/connections/{connection_id}")
     assert "was not told" in (await response.json())["message"]
     assert await connections_of(hub.client) == []
+
+
+@pytest.mark.parametrize(
+    ("brought", "is_connected"),
+    [
+        ({"iss": "https://hub.example"}, True),
+        ({"iss": "https://hub.example/"}, False),  # Compared as it is written.
+        ({"iss": "https://elsewhere.example"}, False),
+        ({}, False),
+    ],
+)
+async def test_a_provider_that_says_who_it_is_has_to_say_it(
+    client: Client, provider: Provider, brought: dict[str, str], is_connected: bool
+) -> None:
+    hub = await make_hub(client, provider, issuer="https://hub.example")
+    path = f"{await hub.consent(await hub.start())}&{urlencode(brought)}"
+    if is_connected:
+        assert (await hub.come_back(path))["status"] == "success"
+        return
+    for code in ("oauth-issuer-mismatch", "oauth-state-invalid"):
+        refused = await client.get(path, allow_redirects=False)
+        assert (refused.status, (await refused.json())["code"]) == (400, code)
+    assert await connections_of(client) == []
 
 
 @pytest.fixture

@@ -6,13 +6,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pytest_aiohttp.plugin import AiohttpClient
 
 from control import app
-from control.api import openapi
-from control.api.operation import Call, Created, Done, Found, Headed, Header, Room
+from control.api import fields, inputs, openapi
+from control.api.answers import Created, Done, Found, Headed
+from control.api.operation import Call, Header, Room
 from control.api.ports import Ports
+from control.api_keys import models as api_keys
+from control.publishers import models as publishers
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool
 from tests.control.conftest import Client, refused_fields
@@ -163,6 +166,30 @@ async def test_every_bad_field_is_named_at_once(samples: Client) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "words"),
+    [
+        (fields.PersonEmail, "ada at home", "should be an e-mail address like ada@example.com"),
+        (fields.Address, "0x12", "should be an EVM address: 0x and 40 hexadecimal digits"),
+        (publishers.Slug, "My Shop", "should be lower-case letters, digits, and single hyphens between them"),
+        (publishers.Slug, "a", "should have at least 2 characters"),
+        (fields.Name, "", "should be 1 to 100 characters on one line, without a space at either end"),
+        (fields.Name, "a" * 101, "should have at most 100 characters"),
+        (fields.Name, 7, "should be text"),
+        (api_keys.Cap, "1,5", 'should be an amount with up to 6 decimals like "2.50", or empty for no limit'),
+        (UUID, "home", "should be a UUID"),
+        (publishers.Category, "shop", "should be 'database', 'integration' or 'compute'"),
+        (fields.Int32, 2**31, "should be at most 2147483647"),
+        # What a plugin checks is said as well as can be.
+        (Annotated[str, Field(pattern="^b")], "a", "should be of another form"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words(kind: Any, value: object, words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(kind).validate_python(value)
+    assert [one.detail for one in inputs.field_problems(caught.value, "body")] == [words]
+
+
 AT = "/elsewhere/00000000-0000-7000-8000-000000000000/1"
 
 
@@ -269,6 +296,12 @@ def test_a_path_that_disagrees_with_the_parameters_is_refused() -> None:
 
     with pytest.raises(TypeError, match="thing_id"):
         Room("things", "/things").get("/{id}", access=None)(show)
+
+
+@pytest.mark.parametrize("path", ["/samples/found", "/docs", "/openapi.json", "/nowhere"])
+async def test_no_answer_says_what_we_are_made_of(samples: Client, path: str) -> None:
+    answer = await samples.get(path, allow_redirects=False)
+    assert answer.headers["Server"] == "farebox"
 
 
 async def test_the_document_and_its_page_are_served_to_anyone(samples: Client) -> None:

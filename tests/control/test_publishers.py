@@ -43,6 +43,23 @@ async def changed(client: Client, publisher_id: str, body: dict[str, Any]) -> di
     return data
 
 
+async def test_a_rate_by_the_hour_that_nobody_would_be_charged_is_refused(client: Client) -> None:
+    passed_through = {**ONE_ASSET, "billing_model": "x402_passthrough", "gateway_fee_percent": "1"}
+    refused = await client.post(AT, json={**passed_through, "hourly_rate": "1"})
+    assert await refused_fields(refused) == ["body/hourly_rate"]
+    made = await created(client, passed_through)
+    pricing = f"{AT}/{made['id']}/pricing"
+    rate = {"asset_id": str(TEST_USDC), "hourly_rate": "1"}
+    assert await refused_fields(await client.put(pricing, json=rate)) == ["body/hourly_rate"]
+    timed = await created(client, {**ONE_ASSET, "slug": "timed", "hourly_rate": "1"})
+    refused = await client.put(f"{AT}/{timed['id']}", json={"billing_model": "x402_passthrough"})
+    assert await refused_fields(refused) == ["body/billing_model"]
+    # With the rate taken away, and without one that is nothing, it goes.
+    for rate_now in ("", "0"):
+        body = {"billing_model": "x402_passthrough", "hourly_rate": rate_now}
+        await changed(client, timed["id"], body)
+
+
 async def unsealed(pool: Pool, ports: Ports) -> dict[str, Any]:
     row = await pool.fetchrow("SELECT id, organization_id, auth_sealed FROM publishers")
     assert row is not None

@@ -1,20 +1,10 @@
-from collections.abc import AsyncIterator
-from uuid import UUID, uuid4
-
-import pytest
+from uuid import uuid4
 
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client, Member, join
-from tests.control.money import Money, data
-from tests.control.test_publishers import NEW, created
+from tests.control.conftest import Client, join
+from tests.control.money import Money, data, money
 
-
-@pytest.fixture
-async def money(client: Client, pool: Pool, member: Member) -> AsyncIterator[Money]:
-    publisher = await created(client, NEW)
-    money = Money(pool, member, UUID(publisher["id"]))
-    yield money
-    await money.holds.close()
+__all__ = ["money"]
 
 
 async def test_a_receipt_follows_its_call(client: Client, pool: Pool, money: Money) -> None:

@@ -120,7 +120,9 @@ async def test_everything_is_started_said_and_stopped(directory: Path) -> None:
     async with started(directory, settings={"FAREBOX_LISTEN__WORKERS": "2"}) as first:
         origin = await first.until_ready()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", origin)
-        key, docs, metrics, ready = first.lines
+        made, key, docs, metrics, ready = first.lines
+        assert made.startswith("first start: a database in ")
+        assert "secrets.key" in made
         assert key.endswith("the-operators-key")
         assert docs == f"docs: {origin}/docs"
         assert metrics.startswith("metrics: http://127.0.0.1:")

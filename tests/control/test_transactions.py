@@ -1,30 +1,21 @@
 import csv
 import io
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from control.transactions import rules, sheet
 from control.transactions.models import Transaction
-from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.ledger.accounts import PLATFORM
 from gateway.ledger.moves import Kind, move
-from tests.control.conftest import TEST_CENT, TEST_USDC, Client, Member, refused_fields
-from tests.control.money import Money, data
-from tests.control.test_publishers import NEW, created
+from tests.control.conftest import TEST_CENT, TEST_USDC, Client, refused_fields
+from tests.control.money import Money, data, money
+
+__all__ = ["money"]
 
 TODAY = datetime.now(UTC).date()
-
-
-@pytest.fixture
-async def money(client: Client, pool: Pool, member: Member) -> AsyncIterator[Money]:
-    publisher = await created(client, NEW)
-    money = Money(pool, member, UUID(publisher["id"]))
-    yield money
-    await money.holds.close()
 
 
 async def moved(money: Money, kind: Kind, other: accounts.Kind, amount: int) -> None:

@@ -1,4 +1,3 @@
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -17,18 +16,11 @@ from tests.control.conftest import (
     join,
     refused_fields,
 )
-from tests.control.money import Money, data
-from tests.control.test_publishers import NEW, created
+from tests.control.money import Money, data, money
+
+__all__ = ["money"]
 
 WALLET = "0x" + "77" * 20
-
-
-@pytest.fixture
-async def money(client: Client, pool: Pool, member: Member) -> AsyncIterator[Money]:
-    publisher = await created(client, NEW)
-    money = Money(pool, member, UUID(publisher["id"]))
-    yield money
-    await money.holds.close()
 
 
 async def test_an_empty_wallet_is_zero(client: Client) -> None:

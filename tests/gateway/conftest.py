@@ -1,7 +1,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,7 +9,8 @@ import pytest
 from config.settings import Network
 from gateway.kit import ids
 from gateway.kit.sql import Pool
-from gateway.ledger import accounts
+from gateway.ledger import accounts, grants
+from gateway.ledger.grants import NewGrant
 from gateway.ledger.holds import Holds, Opening, Posting
 from gateway.types import Asset
 from tests.arrivals import arrive
@@ -30,8 +31,31 @@ USDC, EURC = accounts.of_networks([NETWORK]).values()
 TRIAL_BALANCE = """
 SELECT posted, held, kind,
     (SELECT coalesce(sum(amount), 0) FROM entries WHERE account_id = id) AS booked,
-    (SELECT coalesce(sum(amount), 0) FROM holds WHERE payer_id = id AND state = 'open') AS open
+    (
+        SELECT coalesce(sum(amount - coalesce(promotional_amount, 0)), 0) FROM holds
+        WHERE payer_id = id AND state = 'open'
+    ) + (
+        SELECT coalesce(sum(promotional_amount), 0) FROM holds WHERE promotional_id = id AND state = 'open'
+    ) AS open
 FROM accounts
+"""
+# Promotional accounts beside what their grants say, and the holds that draw on each grant.
+PROMOTIONS = """
+SELECT posted = left_over AND held = set_aside AND is_told AS agrees FROM (
+    SELECT posted, held,
+        (
+            SELECT coalesce(sum(amount - spent - expired), 0) FROM grants WHERE account_id = accounts.id
+        ) AS left_over,
+        (SELECT coalesce(sum(held), 0) FROM grants WHERE account_id = accounts.id) AS set_aside,
+        (
+            SELECT coalesce(bool_and(grants.held = (
+                SELECT coalesce(sum(hold_grants.amount), 0)
+                FROM hold_grants JOIN holds ON holds.call_id = hold_grants.call_id
+                WHERE grant_id = grants.id AND state = 'open'
+            )), true) FROM grants WHERE account_id = accounts.id
+        ) AS is_told
+    FROM accounts WHERE kind = 'promotional'
+) AS one
 """
 
 USED = "SELECT coalesce(sum(cost), 0) FROM usage_events"
@@ -47,14 +71,17 @@ class Ledger:
 
     pool: Pool
 
-    async def organization(self) -> UUID:
-        organization_id = uuid4()
+    async def organization(self, created_by: UUID | None = None) -> UUID:
+        """Somebody's, and everybody makes one only, unless it is said who makes another."""
+        organization_id, person_id = uuid4(), created_by or uuid4()
+        if created_by is None:
+            await self.pool.execute("INSERT INTO users (id, kind, name) VALUES ($1, 'agent', 'A')", person_id)
         await self.pool.execute(
             "INSERT INTO organizations (id, name, slug, created_by, is_personal)"
             " VALUES ($1, 'A', $2, $3, true)",
             organization_id,
             str(organization_id),
-            accounts.PLATFORM,
+            person_id,
         )
         return organization_id
 
@@ -90,8 +117,31 @@ class Ledger:
         rows = await self.pool.fetch(TRIAL_BALANCE)
         assert rows, "an empty ledger proves nothing"
         agrees = all((row["posted"], row["held"]) == (row["booked"], row["open"]) for row in rows)
+        agrees = agrees and all(row["agrees"] for row in await self.pool.fetch(PROMOTIONS))
         used, charged = await self.pool.fetchval(USED), await self.pool.fetchval(CHARGED)
         return agrees and sum(row["posted"] for row in rows) == 0 and used == charged
+
+    async def fill_budget(self, amount: int) -> None:
+        await grants.fill(self.pool, USDC.id, amount, "bank", uuid4())
+
+    async def grant(self, owner: UUID, amount: int, lifetime: timedelta = timedelta(days=1)) -> UUID:
+        """``lifetime`` may be over already."""
+        new = NewGrant(owner, USDC.id, amount, "gift", uuid4(), "Welcome", datetime.now(UTC) + lifetime)
+        async with self.pool.acquire() as connection, connection.transaction():
+            given = await grants.give(connection, new)
+        assert given is not None, "its cause is new"
+        grant_id: UUID = given["id"]
+        return grant_id
+
+    async def grants(self, owner: UUID) -> list[tuple[int, int, int]]:
+        """What is held, spent and expired of each, in the order they expire."""
+        return [
+            (row["held"], row["spent"], row["expired"])
+            for row in await self.pool.fetch(
+                "SELECT held, spent, expired FROM grants WHERE organization_id = $1 ORDER BY expires_at",
+                owner,
+            )
+        ]
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_a_call_that_was_given_up_before_an_answer_is_abandoned() -> None:
 
 
 async def test_names_of_publishers_are_bounded_and_never_made_up_by_a_caller() -> None:
-    reporter = Reporter(None, lambda line: None)
+    reporter = Reporter(None, lambda line: None, lambda publisher_id: None)
     reporter.names = {f"p{number}" for number in range(NAMES_MAX - 1)}
     matched = Match(route(), None, None, "http://x")
     assert reporter.label_of(watch()) == "none"
@@ -46,7 +46,7 @@ async def test_a_stage_is_told_with_all_its_calls_at_once() -> None:
     def told(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(f"farebox_stage_seconds_{name}", {"stage": "price", **labels}) or 0
 
-    reporter = Reporter(None, lambda line: None)
+    reporter = Reporter(None, lambda line: None, lambda publisher_id: None)
     before = told("count"), told("sum"), told("bucket", le="0.005"), told("bucket", le="+Inf")
     for seconds in (0.001, 0.003, 0.02, 100.0):
         reporter.tallies.time(("limit", "price"), (5, int(seconds * 1e9)), is_socket=False)

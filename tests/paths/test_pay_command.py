@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
-from control.agent import purchase
+from control.agent import calls
 from control.agent.client import encode
 from control.cli.app import app
 from control.cli.errors import Sorry
@@ -53,7 +53,7 @@ async def test_a_wallet_pays_and_gets_a_receipt(farebox: Farebox) -> None:
     assert done.result.exit_code == 0, done.err
     # The gateway's own log shares the test's standard output.
     assert json.loads(done.out.splitlines()[-1])["path"] == "/weather?city=oslo"
-    assert f"price: 0.25 Test Dollar on {farebox.chain.network}" in done.err
+    assert f"price: 0.25 TUSD on {farebox.chain.network}" in done.err
     assert "from: wallet 0x" in done.err
     assert re.search(r"^paid: 0.25 TUSD, from wallet 0x", done.err, re.MULTILINE)
     assert re.search(rf"^transaction: 0x[0-9a-f]{{64}} on {farebox.chain.network}$", done.err, re.MULTILINE)
@@ -93,7 +93,7 @@ async def test_what_is_too_dear_or_only_asked_for_is_not_paid(farebox: Farebox, 
     assert "the price is 0.25 TUSD, more than --max-price allows; nothing was paid" in dear.sorry
     dry = await typed(url, "--dry-run", **{source: secret})
     assert (dry.result.exit_code, dry.out) == (0, "")
-    assert "price: 0.25 Test Dollar" in dry.err
+    assert "price: 0.25 TUSD" in dry.err
     assert farebox.upstream.seen == []
     assert await farebox.balance(account) == DOLLAR
     assert await farebox.chain.balance(farebox.token, farebox.platform_wallet) == 0
@@ -144,7 +144,7 @@ async def test_money_that_a_failed_call_left_in_a_balance_is_told(farebox: Fareb
     farebox.upstream.handler = refuse
     done = await typed(url, "-X", "POST", FAREBOX_PAY_KEY=key_of(farebox))
     assert done.result.exit_code == 1
-    assert "not spent: 0.25 left the wallet and is in the balance of its organization now" in done.err
+    assert "not spent: 0.25 TUSD left the wallet and is in the balance of its organization now" in done.err
     assert re.search(r"^key of that organization, shown once: fb_test_\w+$", done.err, re.MULTILINE)
 
 
@@ -167,6 +167,36 @@ async def test_nothing_is_bought_that_cannot_be_kept(farebox: Farebox, tmp_path:
     done = await typed(url, "--output", nowhere, FAREBOX_PAY_KEY=key_of(farebox))
     assert "nothing was paid" in done.sorry
     assert farebox.upstream.seen == []
+
+
+async def test_a_deposit_is_told_in_its_token(farebox: Farebox) -> None:
+    account = await farebox.sign_up()
+    done = await typed(
+        f"{farebox.origin}/wallet/deposit/crypto", "-X", "POST", "-d", '{"amount": "2"}', "-H",
+        f"Authorization: Bearer {account.key}", FAREBOX_PAY_KEY=key_of(farebox),
+    )  # fmt: skip
+    assert done.result.exit_code == 0, done.err
+    assert re.search(r"^paid: 2 TUSD, from wallet 0x", done.err, re.MULTILINE)
+    assert await farebox.balance(account) == 2 * DOLLAR
+
+
+async def test_a_payment_is_named_where_that_is_wanted(farebox: Farebox) -> None:
+    url = await farebox.publish(requires_payment_identifier=True) + "/x"
+    done = await typed(url, FAREBOX_PAY_KEY=key_of(farebox))
+    assert done.result.exit_code == 0, done.err
+    assert "paid: 0.25 TUSD, from wallet" in done.err
+
+
+async def test_what_the_gateway_refuses_is_said_in_its_words(farebox: Farebox) -> None:
+    url = await farebox.publish() + "/x"
+    unknown = await typed(f"{farebox.origin}/publishers/nobody/x")
+    assert unknown.sorry.endswith("/publishers/nobody/x answered 404: no publisher nobody"), unknown.sorry
+    poor = await typed(url, FAREBOX_API_KEY=(await farebox.sign_up()).key)
+    assert "answered 402: this call may cost 0.25 TUSD" in poor.sorry
+    await farebox.move(farebox.chain.accounts[2], farebox.chain.accounts[7].address, 10 * DOLLAR)
+    empty = await typed(url, FAREBOX_PAY_KEY=key_of(farebox))
+    assert re.search(r"answered 402: the payer has less of the asset", empty.sorry)
+    assert "{" not in unknown.err + poor.err + empty.err
 
 
 async def test_an_upstream_that_fails_costs_nothing_and_is_no_answer(farebox: Farebox) -> None:
@@ -208,7 +238,7 @@ async def test_a_broken_connection_is_answered_with_the_same_payment(
 ) -> None:
     url = await farebox.publish() + "/x"
     sent: list[str] = []
-    whole = purchase.send
+    whole = calls.send
 
     async def lossy(session, order, credentials):  # type: ignore[no-untyped-def]
         answer = await whole(session, order, credentials)
@@ -218,7 +248,7 @@ async def test_a_broken_connection_is_answered_with_the_same_payment(
                 raise TimeoutError
         return answer
 
-    monkeypatch.setattr(purchase, "send", lossy)
+    monkeypatch.setattr(calls, "send", lossy)
     done = await typed(url, FAREBOX_PAY_KEY=key_of(farebox))
     assert len(set(sent)) == 1
     assert len(sent) == 2

@@ -21,6 +21,7 @@ from x402.schemas import PaymentRequired
 from control.agent.client import Reply, decode, encode
 from gateway.kit import sql
 from tests.paths.conftest import DOLLAR, Account, Farebox, serving, settings_of
+from tests.paths.test_pay_command import typed
 
 PRICE = DOLLAR // 4
 PAID_CALL = "X-PAYMENT-UPSTREAM"
@@ -479,3 +480,54 @@ async def test_the_fee_is_what_a_callers_maximum_is_held_against(farebox: Farebo
             got = await farebox.agent.ask("GET", shop + "/a", headers=again)
             assert (got.status, got.text) == (200, first.text)
     assert (len(farebox.upstream.seen), await farebox.balance(agent)) == (1, DOLLAR - 10)
+
+
+@pytest.mark.parametrize("is_fee_from_balance", [False, True])
+async def test_the_command_line_pays_both_and_tells_both(resale: Resale, is_fee_from_balance: bool) -> None:
+    near, far = resale.near, resale.far
+    account = await near.sign_up()
+    if is_fee_from_balance:
+        await near.fund(account, DOLLAR)
+    wallet = {"FAREBOX_PAY_KEY": "0x" + near.agent.private_key.hex(), "FAREBOX_API_KEY": account.key}
+    url = f"{resale.shop}/a"
+    price = (
+        f"price: 0.25 TUSD on {near.chain.network} for its upstream, and 0.025 TUSD on {near.chain.network} "
+        "for the gateway: 0.275 TUSD in all"
+    )
+    dry = await typed(url, "--dry-run", **wallet)
+    assert (dry.result.exit_code, dry.out) == (0, ""), dry.err
+    assert price in dry.err
+    # Either would be cheap enough, and both together are not.
+    dear = await typed(url, "--max-price", "0.2749", **wallet)
+    assert "more than --max-price allows; nothing was paid" in dear.sorry
+    assert "set FAREBOX_PAY_KEY; nothing was paid" in (await typed(url, FAREBOX_API_KEY=account.key)).sorry
+    assert resale.calls == 0
+
+    done = await typed(url, "--max-price", "0.275", **wallet)
+    assert done.result.exit_code == 0, done.err
+    assert json.loads(done.out.splitlines()[-1])["path"] == "/a"
+    source = "balance" if is_fee_from_balance else "wallet 0x"
+    assert f"paid: 0.025 TUSD, from {source}" in done.err
+    assert "paid to its upstream: 0.25 TUSD, in transaction 0x" in done.err
+    assert ("the balance does not pay the fee" in done.err) is not is_fee_from_balance
+    assert (resale.calls, await near.chain.balance(near.token, far.platform_wallet)) == (1, PRICE)
+    left = DOLLAR - PRICE // 10 if is_fee_from_balance else 0
+    assert await near.balance(account) == left
+    assert await near.is_sound()
+
+
+@pytest.mark.parametrize("terms", [{}])
+async def test_the_command_line_tells_what_went_to_whom(resale: Resale, terms: dict[str, Any]) -> None:
+    near = resale.near
+    wallet = {"FAREBOX_PAY_KEY": "0x" + near.agent.private_key.hex()}
+    done = await typed(f"{resale.shop}/a", **wallet)
+    assert done.result.exit_code == 0, done.err
+    assert f"price: 0.25 TUSD on {near.chain.network} for its upstream, and no fee" in done.err
+    assert "paid: nothing to the gateway" in done.err
+    assert "paid to its upstream: 0.25 TUSD, in transaction 0x" in done.err
+
+    await near.move(near.chain.accounts[2], near.chain.accounts[7].address, 10 * DOLLAR - PRICE)
+    poor = await typed(f"{resale.shop}/b", **wallet)
+    assert "answered 402: the upstream of resold did not take the payment" in poor.sorry
+    assert "paid: nothing" in poor.err
+    assert resale.calls == 1

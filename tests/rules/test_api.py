@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from control import app
 from control.api import openapi, table
 from control.api.operation import Operation
 from control.api.permissions import CATALOGUE
+from control.api.wording import SAID
 from control.rooms import ROOMS
 from gateway.kit.sql import Pool
 from tests.control.conftest import NETWORKS, Client, ports_with
@@ -23,6 +25,9 @@ CHECKED_IN = Path(__file__).parents[2] / "control" / "openapi.json"
 # Operations that a stranger may call, by id, each with the reason.
 FOR_ANYONE = {
     "agent_register",          # how a stranger stops being one
+    "get_plan",                # a price list
+    "list_plans",              # a price list
+    "v1_list_plans",           # the same
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window
@@ -52,6 +57,8 @@ FOR_ANYONE = {
     "auth.request_reset",
     "auth.forget_password",
     "auth.reset_password",
+    "handle_stripe_webhook",   # by a signature
+    "handle_polar_webhook",
     "auth.get_session",        # null says that there is none
 }  # fmt: skip
 
@@ -81,6 +88,27 @@ async def test_a_stranger_learns_nothing_from_a_malformed_request(stranger: Clie
         assert response.status == 401, operation.id
 
 
+def test_every_pattern_is_said_in_words() -> None:
+    """Whoever mistypes a value is told what it should be, and not a regular expression."""
+    checks = [
+        adapter.core_schema
+        for operation in OPERATIONS
+        for adapter in (operation.body, *(item.adapter for item in operation.inputs))
+        if adapter is not None
+    ]
+    assert set(patterns_in(checks)) - SAID.keys() == set()
+
+
+def patterns_in(schema: object) -> Iterator[str]:
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("pattern"), str):
+            yield schema["pattern"]
+        schema = list(schema.values())
+    if isinstance(schema, list | tuple):
+        for part in schema:
+            yield from patterns_in(part)
+
+
 def test_openapi_is_current() -> None:
     assert json.loads(CHECKED_IN.read_text()) == openapi.document(ROOMS), (
         "run the command in control/__main__"
@@ -94,6 +122,14 @@ def test_the_table_of_operations_is_current() -> None:
 
 def test_openapi_is_valid() -> None:
     validate(openapi.document(ROOMS))
+
+
+def test_openapi_has_its_sections_in_an_order_of_sense() -> None:
+    made = openapi.document(ROOMS)
+    used = {tag for path in made["paths"].values() for one in path.values() for tag in one.get("tags", ())}
+    names = [one["name"] for one in made["tags"]]
+    assert (names[:3], set(names)) == (["gateway", "publishers", "wallet"], used)
+    assert len(set(names)) == len(names)
 
 
 def test_openapi_names_the_permission_of_every_operation() -> None:

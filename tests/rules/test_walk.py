@@ -1,6 +1,7 @@
 """Every operation of the document, asked by everybody: what they are told is what the catalogue says."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,7 +17,10 @@ from control.rooms import ROOMS
 from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
+from tests.control.cards import api_of, taking
+from tests.control.cards import stripe as stripe
 from tests.control.conftest import NETWORKS, Client, bearer, ports_with
+from tests.fakes.stripe import FakeStripe
 
 Operation = tuple[str, str, dict[str, Any]]
 
@@ -67,8 +71,10 @@ async def project(pool: Pool, owner: Newcomer) -> UUID:
 
 
 @pytest.fixture
-async def client(pool: Pool, aiohttp_client: AiohttpClient) -> Client:
-    return await aiohttp_client(app.create(pool, ports_with(NETWORKS)))
+async def client(pool: Pool, aiohttp_client: AiohttpClient, stripe: FakeStripe) -> AsyncIterator[Client]:
+    ports = ports_with(NETWORKS)
+    async with api_of(stripe, ports) as api:
+        yield await aiohttp_client(app.create(pool, taking(ports, api)))
 
 
 async def ask(

@@ -1,0 +1,17 @@
+from collections.abc import Sequence
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.kit.sql import Db, Statements
+
+SQL = Statements(__file__)
+
+
+async def publisher(db: Db, organization_id: UUID, publisher_id: UUID) -> Record | None:
+    """Deleted ones too: what they earned stays theirs."""
+    return await db.fetchrow(SQL.publisher, organization_id, publisher_id)
+
+
+async def by_asset(db: Db, organization_id: UUID, publisher_id: UUID, mode: str) -> Sequence[Record]:
+    return await db.fetch(SQL.by_asset, organization_id, publisher_id, mode)

@@ -1,0 +1,8 @@
+-- name: lock
+SELECT organization_id, asset_id, decimals, number, month::text AS month, invoices.mode, total_cents
+FROM invoices JOIN assets ON assets.id = asset_id
+WHERE invoices.id = $1 AND status = 'issued'
+FOR NO KEY UPDATE OF invoices
+
+-- name: settle
+UPDATE invoices SET status = 'paid', paid_at = now(), paid_source = $2, paid_reference = $3 WHERE id = $1

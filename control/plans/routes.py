@@ -1,0 +1,97 @@
+from datetime import UTC, datetime
+from uuid import UUID
+
+from control.api.fields import OrganizationId
+from control.api.operation import Call, Room
+from control.api.paging import Data
+from control.plans import rules, store
+from control.plans.models import ChangePlan, PlanDetails, PlanWithDetails, QuotaUsage
+from control.quotas import headroom
+from control.quotas.catalogue import applying, find, id_of
+from gateway.kit.problem import NotFound, Refusal
+from gateway.ledger import events
+
+room = Room("plans", "/plans")
+OF_ORGANIZATION = "/organizations/{organization_id}/plan"
+
+
+class PlanTooSmall(Refusal):
+    status, slug, title = 409, "plan-too-small", "The plan is too small for what is used"
+
+
+@room.get(access=None, id="list_plans")
+async def index(call: Call) -> Data[list[PlanDetails]]:
+    """List the plans, in the operator's order. The first is everybody's who chose none."""
+    plans = call.ports.settings.plans
+    return Data(data=[rules.details(plans, plan) for plan in plans])
+
+
+@room.get("/{plan_id}", access=None, fails=[NotFound], id="get_plan")
+async def show(call: Call, plan_id: UUID) -> Data[PlanDetails]:
+    """Show a plan."""
+    plan = find(call.ports.settings.plans, plan_id)
+    if plan is None:
+        raise NotFound(f"no plan {plan_id}")
+    return Data(data=rules.details(call.ports.settings.plans, plan))
+
+
+@room.get(at=OF_ORGANIZATION, access="billing.read", id="get_organization_plan")
+async def of_organization(call: Call, organization_id: OrganizationId) -> Data[PlanWithDetails]:
+    """Show which plan an organization is on, since when, and what follows it."""
+    return Data(data=await shown(call, organization_id))
+
+
+@room.post(
+    at=OF_ORGANIZATION,
+    access="billing.write",
+    fails=[NotFound, PlanTooSmall],
+    id="change_organization_plan",
+)
+async def change(call: Call, organization_id: OrganizationId, *, body: ChangePlan) -> Data[PlanWithDetails]:
+    """Choose another plan.
+
+    One that costs as much or more holds at once, and the next invoice has the difference for the rest of the
+    month, by the second. One that costs less follows when the month is over (UTC), and is refused while more
+    is used than its hard quotas have room for. Choosing the plan that holds takes back what was to follow.
+    """
+    plans = call.ports.settings.plans
+    plan = find(plans, body.plan_id)
+    if plan is None:
+        raise NotFound(f"no plan {body.plan_id}")
+    await headroom.lock(call.db, organization_id)
+    now = datetime.now(UTC)
+    current = await store.current(call.db, organization_id, now)
+    agreed = current["price_cents"] if current is not None else plans[0].price_cents
+    holding = current["plan_id"] if current is not None else id_of(plans[0])
+    if holding == id_of(plan):
+        if current is not None:
+            await store.keep(call.db, current, now)
+        return Data(data=await shown(call, organization_id))
+    starts_at = rules.starts_at(now, agreed, plan.price_cents)
+    if starts_at > now:
+        counts = await headroom.used(call.db, organization_id)
+        if named := headroom.exceeded(plan, counts):
+            beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
+            raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
+    await store.change(call.db, organization_id, current, plan, now, starts_at, call.actor.user_id)
+    await headroom.release(call.db, organization_id)
+    told = {"plan_id": str(id_of(plan)), "plan": plan.id, "starts_at": starts_at.isoformat()}
+    await events.emit(call.db, organization_id, "plan.changed", told)
+    return Data(data=await shown(call, organization_id))
+
+
+@room.get(at="/organizations/{organization_id}/quota", access="billing.read", id="get_quota_usage")
+async def quota(call: Call, organization_id: OrganizationId) -> Data[QuotaUsage]:
+    """Show how much of its quotas an organization uses."""
+    plans = call.ports.settings.plans
+    plan = await headroom.plan_of(call.db, plans, organization_id)
+    counts = await headroom.used(call.db, organization_id)
+    return Data(data=rules.usage(organization_id, plans, plan, counts))
+
+
+async def shown(call: Call, organization_id: UUID) -> PlanWithDetails:
+    plans = call.ports.settings.plans
+    chosen = await store.shown(call.db, organization_id, plans[0], datetime.now(UTC))
+    return PlanWithDetails(
+        organization_plan=chosen, plan=rules.details(plans, applying(plans, chosen.plan_id))
+    )

@@ -1,0 +1,42 @@
+-- name: known
+SELECT * FROM card_reversals WHERE provider = $1 AND provider_id = $2 FOR NO KEY UPDATE
+
+-- name: standing_of
+SELECT coalesce(sum(amount_cents), 0) FROM card_reversals WHERE payment_id = $1 AND state = 'standing'
+
+-- name: insert
+INSERT INTO card_reversals
+    (id, payment_id, provider, provider_id, kind, amount_cents, amount, taken, owed, state, returned_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE WHEN $10 = 'returned' THEN now() END)
+
+-- name: returned
+UPDATE card_reversals SET state = 'returned', owed = 0, returned_at = now() WHERE id = $1
+
+-- name: collected
+UPDATE card_reversals SET taken = taken + $2, owed = owed - $2 WHERE id = $1
+
+-- name: collectable
+-- Debts whose debtor has something now, the oldest first.
+SELECT card_reversals.id, card_reversals.payment_id
+FROM card_reversals
+JOIN card_payments ON card_payments.id = card_reversals.payment_id
+JOIN accounts ON accounts.owner_id = card_payments.organization_id
+    AND accounts.asset_id = card_payments.asset_id AND accounts.kind = 'funded'
+WHERE card_reversals.owed > 0 AND card_payments.booked_as = 'deposit' AND accounts.posted - accounts.held > 0
+ORDER BY card_reversals.created_at, card_reversals.id
+LIMIT 100
+
+-- name: lock
+SELECT * FROM card_reversals WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: debts
+SELECT card_reversals.id, card_payments.organization_id, card_payments.asset_id, card_payments.id AS payment_id,
+    card_reversals.provider, card_reversals.provider_id, card_reversals.kind, card_reversals.amount,
+    card_reversals.taken, card_reversals.owed, card_reversals.created_at
+FROM card_reversals JOIN card_payments ON card_payments.id = card_reversals.payment_id
+WHERE card_reversals.owed > 0
+ORDER BY card_reversals.created_at, card_reversals.id
+LIMIT $1 OFFSET $2
+
+-- name: count_debts
+SELECT count(*) FROM card_reversals WHERE owed > 0

@@ -1,0 +1,144 @@
+"""How much of its quotas an organization uses, and what happens at their ends.
+
+What is created is counted under a lock on the organization, in the transaction that creates it: of two at
+the limit the second finds the first. What is used by and by is looked at by a job, and calls beyond a hard
+quota are refused by gateways, which learn of it from a row.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from config.plans import QUOTAS, Plan, Quota
+from control.mail import outbox
+from control.mail.letters import Letter
+from control.quotas.catalogue import applying
+from gateway.identify import QuotaExceeded
+from gateway.kit.sql import Db, Pool, Statements
+from gateway.ledger import events
+from gateway.ledger.accounts import PLATFORM
+
+SQL = Statements(__file__)
+
+NEAR_PERCENT, FULL_PERCENT = 80, 100
+NEWS_LIFETIME = timedelta(days=7)
+BATCH = 200
+FIRST = UUID(int=0)
+# Counted when they are created; the others by and by.
+BY_AND_BY: tuple[Quota, ...] = ("calls_per_month", "compute_seconds", "storage_bytes")
+
+
+async def plan_of(db: Db, plans: Sequence[Plan], organization_id: UUID) -> Plan:
+    return applying(plans, await db.fetchval(SQL.plan, organization_id))
+
+
+async def lock(db: Db, organization_id: UUID) -> None:
+    """Until this transaction ends, nobody creates what has a quota, or changes the plan."""
+    await db.execute(SQL.lock, organization_id)
+
+
+async def used(db: Db, organization_id: UUID) -> Mapping[Quota, int]:
+    """Now, or in this month (UTC)."""
+    row = await db.fetchrow(SQL.used, organization_id)
+    assert row is not None, "it is a row of sums"
+    return {quota: row[quota] for quota in QUOTAS}
+
+
+async def require(
+    db: Db, plans: Sequence[Plan], organization_id: UUID, quota: Quota, *, adding: int = 1
+) -> None:
+    """Before something is created in this transaction, or after it with ``adding=0``.
+
+    Raises ``QuotaExceeded`` where there is no room for it, and tells the organization where there is little.
+    """
+    plan = await plan_of(db, plans, organization_id)
+    limit = plan.quotas.get(quota)
+    if limit is None or organization_id == PLATFORM:
+        return
+    await lock(db, organization_id)
+    then = (await used(db, organization_id))[quota] + adding
+    if then > limit and quota not in plan.soft:
+        raise QuotaExceeded(f"the plan {plan.name} has room for {limit} {quota}, and they are used")
+    await warn(db, organization_id, plan, quota, then)
+
+
+async def warn(db: Db, organization_id: UUID, plan: Plan, quota: Quota, count: int) -> None:
+    """Tell by event and mail that a quota is nearly, or wholly, used: each once in a month."""
+    limit = plan.quotas[quota]
+    crossed = [one for one in (NEAR_PERCENT, FULL_PERCENT) if limit and count * 100 >= limit * one]
+    if not crossed:
+        return
+    fresh = [row["percent"] for row in await db.fetch(SQL.warn, organization_id, quota, crossed)]
+    if not fresh:
+        return
+    is_full = FULL_PERCENT in fresh
+    is_hard = quota not in plan.soft
+    told = {
+        "quota": quota, "used": str(count), "limit": str(limit), "plan": plan.id, "is_hard": is_hard,
+    }  # fmt: skip
+    await events.emit(db, organization_id, "quota.reached" if is_full else "quota.near", told)
+    for one in await db.fetch(SQL.owners, organization_id):
+        written = letter(one["name"], one["organization"], plan, quota, count, is_full=is_full)
+        await outbox.post(db, one["email"], written, NEWS_LIFETIME)
+
+
+def letter(owner: str, organization: str, plan: Plan, quota: Quota, count: int, *, is_full: bool) -> Letter:
+    what = quota.replace("_", " ")
+    state = "has used up" if is_full else "has nearly used up"
+    consequence = "More is refused." if is_full and quota not in plan.soft else "Nothing is refused yet."
+    return Letter(
+        f"{organization} {state} a quota",
+        f"Hello {owner},",
+        f"{organization} {state} what the plan {plan.name} has of {what}: {count} of {plan.quotas[quota]}. "
+        f"{consequence} A larger plan has room for more.",
+        "You get this letter because you own the organization.",
+    )
+
+
+async def watch(pool: Pool, plans: Sequence[Plan]) -> None:
+    """Look at what organizations that are active have used by and by; block calls beyond a hard quota."""
+    await pool.execute(SQL.prune_blocks)
+    await pool.execute(SQL.prune_warnings)
+    if not any(plan.quotas.keys() & set(BY_AND_BY) for plan in plans):
+        return
+    after = FIRST
+    while found := await pool.fetch(SQL.active, after, BATCH):
+        for row in found:
+            counts = {quota: row[quota] for quota in BY_AND_BY}
+            plan = applying(plans, row["plan_id"])
+            if any(is_near(plan, quota, counts[quota]) for quota in BY_AND_BY):
+                await tell(pool, plans, row["organization_id"], counts)
+        after = found[-1]["organization_id"]
+
+
+def is_near(plan: Plan, quota: Quota, count: int) -> bool:
+    limit = plan.quotas.get(quota)
+    return limit is not None and count * 100 >= limit * NEAR_PERCENT
+
+
+async def tell(pool: Pool, plans: Sequence[Plan], organization_id: UUID, counts: Mapping[Quota, int]) -> None:
+    async with pool.acquire() as db, db.transaction():
+        await lock(db, organization_id)
+        # It may have been changed meanwhile, and what it was must block nobody.
+        plan = await plan_of(db, plans, organization_id)
+        for quota in BY_AND_BY:
+            if quota in plan.quotas:
+                await warn(db, organization_id, plan, quota, counts[quota])
+        if is_spent(plan, counts):
+            await db.execute(SQL.block, organization_id)
+
+
+def is_spent(plan: Plan, counts: Mapping[Quota, int]) -> bool:
+    """Whether there is no call left in this month."""
+    limit = plan.quotas.get("calls_per_month")
+    return limit is not None and "calls_per_month" not in plan.soft and counts["calls_per_month"] >= limit
+
+
+async def release(db: Db, organization_id: UUID) -> None:
+    """The plan was changed: whether calls are beyond the new one is found out anew."""
+    await db.execute(SQL.release, organization_id)
+
+
+def exceeded(plan: Plan, counts: Mapping[Quota, int]) -> list[Quota]:
+    """The hard quotas of a plan that are too small for what there is."""
+    return [quota for quota, limit in plan.quotas.items() if quota not in plan.soft and counts[quota] > limit]

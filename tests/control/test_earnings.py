@@ -1,0 +1,88 @@
+"""What a publisher earned, and where it is."""
+
+from uuid import UUID
+
+from gateway.kit import ids
+from gateway.ledger import accounts, charging, transfers
+from gateway.x402.deposits import link
+from tests.arrivals import arrive
+from tests.control.conftest import TEST_CENT, TEST_USDC, Client, Member, bearer, join
+from tests.control.test_payouts import DOLLAR, WALLET, Till, till
+from tests.control.test_publishers import NEW, created
+
+__all__ = ["till"]
+
+
+async def charge(till: Till, payer: Member, publisher_id: str, amount: int, fee: int) -> charging.Charge:
+    one = charging.Charge(
+        ids.new(), UUID(publisher_id), till.owner, payer.id.organization_id, WALLET, TEST_USDC, amount, fee,
+        "a report",
+    )  # fmt: skip
+    await charging.charge(till.pool, one)
+    return one
+
+
+async def test_every_unit_is_somewhere(till: Till) -> None:
+    payer = await join(till.pool)
+    funded = await accounts.ensure(till.pool, payer.id.organization_id, TEST_USDC, "funded")
+    await arrive(till.pool, funded, TEST_USDC, 20 * DOLLAR, "Deposit")
+    other = await created(till.client, {**NEW, "slug": "other"})
+    for _ in range(3):
+        await charge(till, payer, till.publisher_id, 2 * DOLLAR, DOLLAR // 10)
+    await charge(till, payer, other["id"], DOLLAR, 0)
+    assert (await till.asked(amount_atomic=DOLLAR))["status"] == "queued"
+    sent = await till.asked(amount_atomic=2 * DOLLAR)
+    await till.decide(sent, status="sent", reference="x")
+    found = await till.earnings()
+    assert (found["total_revenue_atomic"], found["request_count"]) == (5_700_000, 3)
+    assert (found["pending_payout_atomic"], found["total_withdrawn_atomic"]) == (DOLLAR, 2 * DOLLAR)
+    # What the organization's other publisher earned can be asked for here as well.
+    assert found["available_atomic"] == 5_700_000 + DOLLAR - 3 * DOLLAR
+    assert (found["total_revenue"], found["available"]) == (5.7, 3.7)
+    assert (found["publisher_slug"], found["wallet_address"]) == ("weather", NEW["wallet_address"])
+    assert (await till.earnings(TEST_CENT))["total_revenue_atomic"] == 0
+
+
+async def test_what_callers_paid_to_the_publishers_own_wallet_is_withdrawn(till: Till) -> None:
+    earnings = await accounts.ensure(till.pool, till.owner, TEST_USDC, "earnings")
+    payment_id = ids.new()
+    usage = {"publisher_id": till.publisher_id, "method": "GET", "path": "/x", "status": 200}
+    await till.pool.execute(
+        "INSERT INTO payments (id, purpose, asset_id, payer, nonce, pay_to, amount, valid_after,"
+        " valid_before, signature, request_digest, credit_id, is_owed, usage, state, closed_at, final_at)"
+        " VALUES ($1, 'call', $2, $3, $4, $3, $5, 0, 0, $4, $4, $6, false, $7, 'settled', now(), now())",
+        payment_id, TEST_USDC, WALLET, bytes(32), DOLLAR, earnings, usage,
+    )  # fmt: skip
+    await transfers.book(till.pool, [payment_id])
+    await transfers.book_paid_out(till.pool, [payment_id])
+    found = await till.earnings()
+    assert (found["total_revenue_atomic"], found["total_withdrawn_atomic"]) == (DOLLAR, DOLLAR)
+    assert (found["available_atomic"], found["request_count"]) == (0, 1)
+
+
+async def test_refunds_and_penalties_count(till: Till, client: Client) -> None:
+    payer = await join(till.pool)
+    funded = await accounts.ensure(till.pool, payer.id.organization_id, TEST_USDC, "funded")
+    await arrive(till.pool, funded, TEST_USDC, 20 * DOLLAR, "Deposit")
+    await link(till.pool, WALLET, payer.id.organization_id)
+    at = f"/platform/publishers/{till.publisher_id}"
+    await client.patch(at, json={"is_first_party": True}, headers=till.operator)
+    charges = "/billing/publishers/weather/charges"
+    body = {"agent_wallet": WALLET, "amount_atomic": 4 * DOLLAR, "description": "x"}
+    made = await (await client.post(charges, json=body)).json()
+    of = f"{charges}/{made['id']}"
+    part = {"reason": "x", "amount_atomic": DOLLAR}
+    assert (await client.post(f"{of}/refund", json=part)).status == 200
+    penalty = {"reason": "x", "slash_amount_atomic": DOLLAR // 2}
+    assert (await client.post(f"{of}/slash", json=penalty)).status == 204
+    found = await till.earnings()
+    assert found["total_revenue_atomic"] == found["available_atomic"] == 3_500_000
+
+
+async def test_live_earnings_are_a_live_keys_to_see(till: Till, client: Client, member: Member) -> None:
+    await till.earn(5 * DOLLAR)
+    live = await bearer(till.pool, member.id, mode="live")
+    at = f"/organizations/default/publishers/{till.publisher_id}/earnings"
+    listed = (await (await client.get(at, headers=live)).json())["data"]
+    assert {one["asset"]["network_id"] for one in listed} <= {"eip155:8453"}
+    assert (await till.earnings())["available_atomic"] == 5 * DOLLAR
