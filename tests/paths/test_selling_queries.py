@@ -241,7 +241,7 @@ async def test_an_estimate_is_the_planners_and_tells_no_plan(farebox: Farebox, s
             "estimated_rows": 5000,
             "estimated_cost": "5",
             "estimated_cost_atomic": 5 * DOLLAR,
-            "asset_symbol": "USDC",
+            "asset_symbol": farebox.asset.symbol,
         },
     )
     assert (await estimate("SELECT * FROM items WHERE id = $1")).json["estimated_rows"] == 1
