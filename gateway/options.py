@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
+from gateway.kit.dsn import Dsn as Dsn
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -36,6 +38,7 @@ class Ownership:
     """Of the id in the answer to the POST that created it."""
 
 
+Policy: TypeAlias = Literal["default_allow", "default_deny"]
 Format: TypeAlias = Literal["json", "ndjson", "csv"]
 
 
@@ -44,8 +47,7 @@ class Question:
     """One statement for a publisher's database."""
 
     statement: str
-    params: tuple[Any, ...] | None
-    """None leaves all of them null."""
+    params: tuple[Any, ...]
     rows_max: int
     """How many rows are returned, and paid for, at most."""
     format: Format = "json"

@@ -14,9 +14,10 @@ from gateway.kit import dsn
 from gateway.kit.crypto import Keyring, context
 from gateway.kit.dsn import Dsn
 from gateway.kit.money import to_atomic
+from gateway.options import Policy
 from gateway.ownership import ownership_of
 from gateway.passthrough import passthrough_of
-from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
+from gateway.types import Asset, Authorizer, Endpoint, Pricing, Route
 
 # All that is sold of a database.
 QUERY = (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,13 @@ class Tariff:
     @property
     def is_known_at_head(self) -> bool:
         return not (self.is_reported or self.per_byte or self.per_second or self.per_row)
+
+
+class Rows(Protocol):
+    """Of a database's answer: how many were passed on so far."""
+
+    @property
+    def row_count(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,4 @@
 """The values one stage hands to the next. Each is frozen; a stage returns a new one.
-
 Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
 """
 
@@ -15,11 +14,10 @@ from multidict import CIMultiDictProxy
 from gateway.bodies import Body as Body
 from gateway.callers import Caller as Caller
 from gateway.callers import Mode as Mode
-from gateway.kit.dsn import Dsn
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership, Passthrough, Question
-from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.options import Dsn, Exchange, Ownership, Passthrough, Policy, Question
+from gateway.tariffs import NOTHING_MEASURED, Rows, Tariff, Used
 from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
 from gateway.vouching import Fetch as Fetch
@@ -27,7 +25,6 @@ from gateway.vouching import Outbound as Outbound
 from gateway.vouching import Vouched as Vouched
 
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
-Policy: TypeAlias = Literal["default_allow", "default_deny"]
 Outcome: TypeAlias = Literal[
     "charged",
     "free",
@@ -81,7 +78,6 @@ class Inbound:
     max_price: MaxPrice | None = None
     upstream_payment: UpstreamPayment | None = None
     question: Question | None = None
-    """What a publisher's database is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +157,6 @@ class Route:
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
     database: Dsn | None = None
-    """Asked instead of ``api_url``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +221,11 @@ class Head:
         return 200 <= self.status < 300
 
 
-class Rows(Protocol):
-    @property
-    def row_count(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     head: Head
     chunks: AsyncIterator[bytes]
-    rows: "Rows | None" = None
-    """Of a database's answer: how many there were so far."""
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,9 +71,7 @@ class Queries:
 
     async def estimate(self, publisher_id: UUID, dsn: Dsn, statement: str) -> int:
         """How many rows the planner expects. Nothing of its plan is told to anybody."""
-        # Without values for its parameters, which PostgreSQL plans so since its version 16.
-        options = "FORMAT JSON, GENERIC_PLAN" if "$" in statement else "FORMAT JSON"
-        question = Question(f"EXPLAIN ({options}) {statement}", None, 1)
+        question = Question(f"EXPLAIN (FORMAT JSON) {statement}", (), 1)
         async with self.ask(publisher_id, dsn, question) as answer:
             content = b"".join([chunk async for chunk in answer.chunks])
         (row,) = msgspec.json.decode(content)["rows"]
@@ -184,11 +182,11 @@ class Asking:
             raise failed(error, is_before_data=True) from None
         if kind != b"T":
             raise invalid("body/query", "returns no rows")
-        params = (None,) * len(oids) if question.params is None else question.params
-        if len(oids) != len(params):
-            raise invalid("body/params", f"are {len(params)}, and the statement takes {len(oids)}")
+        if len(oids) != len(question.params):
+            detail = f"takes {len(oids)} parameters, and there are {len(question.params)}"
+            raise invalid("body/query", detail)
         try:
-            bound = values.bind(params, oids)
+            bound = values.bind(question.params, oids)
         except ValueError as error:
             raise invalid("body/params", str(error)) from None
         # One more than are passed on tells whether there are more.
