@@ -42,6 +42,13 @@ from gateway.upstreams.postgres_rows import TYPES, Counted, Writer
 from gateway.upstreams.postgres_wire import Broken, ServerError, TooLarge, Wire
 
 SQL = Statements(__file__)
+# The server stops what takes too long also when nobody is there to ask it.
+BEGIN = (
+    "BEGIN TRANSACTION READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 1000; "
+    "SET LOCAL idle_in_transaction_session_timeout = 10000; SET LOCAL datestyle = 'ISO, YMD'; "
+    "SET LOCAL intervalstyle = 'iso_8601'; SET LOCAL timezone = 'UTC'; SET LOCAL bytea_output = 'hex'; "
+    "SET LOCAL extra_float_digits = 1; SET LOCAL jit = off; "
+)
 AHEAD_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
 # The server's own limit comes first: it ends the work, ours only the waiting.
@@ -139,7 +146,7 @@ class Asking:
 
     async def opened(self) -> tuple[bool, bool]:
         """Begin; whether the role may do too much, and whether other sessions see what this one asks."""
-        statement = SQL.begin.replace("$1", str(self.settings.seconds_max * 1000))
+        statement = BEGIN.format(self.settings.seconds_max * 1000) + SQL.role
         self.wire.write(wire.message(b"Q", wire.text(statement)))
         found: list[str | None] = []
         while True:
