@@ -137,7 +137,13 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
     compute_type: ComputeType | None = None
     database_type: DatabaseType | None = None
     database_name: Annotated[str | None, Field(max_length=63)] = None
-    database_config: Json = None
+    database_config: Annotated[
+        Json,
+        Field(
+            description='`{"connection_string": "postgresql://user:password@host/database?sslmode=…"}` of a '
+            "PostgreSQL whose queries are sold. It is sealed, and never read back."
+        ),
+    ] = None
     project_id: UUID | None = None
     branch_id: UUID | None = None
     routing: GeoRouting | None = None

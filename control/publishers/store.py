@@ -28,6 +28,7 @@ class Columns:
     auth_type: str
     auth_sealed: bytes | None
     details: dict[str, Any]
+    database_sealed: bytes | None = None
     is_active: bool = True
 
 
@@ -50,6 +51,7 @@ async def insert(db: Db, publisher_id: UUID, organization_id: UUID, slug: str, n
         await db.fetchval(
             SQL.insert, publisher_id, organization_id, slug, new.name, new.category, new.wallet_address,
             new.wallet_network_id, new.api_url, new.auth_type, new.auth_sealed, new.details,
+            new.database_sealed,
         )
         is not None
     )  # fmt: skip
@@ -71,6 +73,7 @@ async def update(db: Db, publisher_id: UUID, new: Columns) -> None:
     await db.execute(
         SQL.update, publisher_id, new.name, new.category, new.wallet_address, new.wallet_network_id,
         new.api_url, new.auth_type, new.auth_sealed, new.details, new.is_active,
+        new.database_sealed,
     )  # fmt: skip
 
 
@@ -187,8 +190,8 @@ async def lock_sealed(db: Db, publisher_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.lock_sealed, publisher_id)
 
 
-async def replace_sealed(db: Db, publisher_id: UUID, sealed: bytes) -> None:
-    await db.execute(SQL.replace_sealed, publisher_id, sealed)
+async def replace_sealed(db: Db, publisher_id: UUID, auth: bytes | None, database: bytes | None) -> None:
+    await db.execute(SQL.replace_sealed, publisher_id, auth, database)
 
 
 async def slug_of(db: Db, organization_id: UUID, publisher_id: UUID) -> str | None:
