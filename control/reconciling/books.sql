@@ -65,6 +65,27 @@ FROM used FULL JOIN counted ON counted.publisher_id = used.publisher_id AND coun
 WHERE coalesce(used.calls, 0) <> coalesce(counted.calls, 0) OR coalesce(used.cost, 0) <> coalesce(counted.cost, 0)
 LIMIT $1
 
+-- name: earned
+WITH booked AS (
+    SELECT publisher_id, accounts.asset_id, count(*) FILTER (WHERE transfers.kind = 'charge') AS calls,
+        coalesce(sum(amount) FILTER (WHERE transfers.kind = 'charge'), 0) AS earned,
+        coalesce(-sum(amount) FILTER (WHERE transfers.kind = 'payout'), 0) AS direct
+    FROM usage_events JOIN transfers ON cause_id = call_id AND transfers.kind IN ('charge', 'payout')
+        JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
+    WHERE accounts.kind = 'earnings' AND outcome = 'charged'
+        AND written_in < (SELECT next_in FROM rollup_marks WHERE name = 'earnings')
+    GROUP BY publisher_id, accounts.asset_id
+), told AS (
+    SELECT coalesce(booked.publisher_id, totals.publisher_id) AS publisher_id,
+        concat(coalesce(booked.earned, 0), ' by ', coalesce(booked.calls, 0), ' calls, ', coalesce(booked.direct, 0),
+            ' paid at once') AS expected,
+        concat(coalesce(totals.earned, 0), ' by ', coalesce(totals.calls, 0), ' calls, ', coalesce(totals.direct, 0),
+            ' paid at once') AS found
+    FROM booked FULL JOIN earned_totals AS totals
+        ON totals.publisher_id = booked.publisher_id AND totals.asset_id = booked.asset_id
+)
+SELECT concat('publisher ', publisher_id) AS subject, expected, found FROM told WHERE expected <> found LIMIT $1
+
 -- name: payments
 -- What settled on chain is booked, and what is booked from the chain has settled.
 WITH arrived AS (

@@ -79,6 +79,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "holds": {"gateway/ledger"},
         "idempotency_keys": {"gateway/ledger"},
         "invites": {"control/identity"},
+        "earned_totals": {"control/metering"},
         "invoice_failures": {"control/invoicing"},
         "invoice_lines": {"control/invoicing"},
         "invoice_numbers": {"control/invoicing"},
