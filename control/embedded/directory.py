@@ -19,7 +19,10 @@ VALKEY_UID = 61001
 
 SOCKET_PATH_BYTES_MAX = 103
 
-# The locks of this process: the kernel's are against others only, and go when we close the file a second time.
+# Other users may pass through, which the servers that root starts have to, and see nothing.
+MODE = 0o711 if os.getuid() == 0 else 0o700
+
+# The locks of this process. The kernel's are against others only, and go when we close such a file again.
 HELD: set[tuple[int, int]] = set()
 
 
@@ -36,8 +39,7 @@ def claimed(path: Path) -> Iterator[Path]:
     try:
         if not path.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Other users may pass through, which the servers that root starts have to, and see nothing.
-            path.mkdir(mode=0o711 if os.getuid() == 0 else 0o700, exist_ok=True)
+            path.mkdir(mode=MODE, exist_ok=True)
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DirectoryUnusable(

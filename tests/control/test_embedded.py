@@ -184,7 +184,7 @@ from pathlib import Path
 from control.embedded import directory
 
 with directory.claimed(Path(sys.argv[1])):
-    # As every process that is being started is for a moment: all our descriptors, and not yet another program.
+    # As every process that is being started for a moment: all our descriptors, and still our program.
     child = os.fork()
     if child:
         print(child, flush=True)
