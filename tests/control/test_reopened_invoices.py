@@ -11,7 +11,7 @@ from gateway.ledger.accounts import PLATFORM
 from tests.control.cards import Till
 from tests.control.cards import stripe as stripe
 from tests.control.cards import till as till
-from tests.control.test_paying_invoices import begin, revenue, status, succeed
+from tests.control.test_paying_invoices import begin, history, revenue, status, succeed
 from tests.control.test_paying_invoices import issued as issued_without_number
 
 CENT = 10_000
@@ -63,6 +63,7 @@ async def test_a_disputed_invoice_is_open_again_and_paid_again(till: Till, pool:
     await agreed(pool)
     await succeed(till, (await begin(till, invoice_id))["payment_intent_id"])
     assert (await status(till, invoice_id), await revenue(till)) == ("paid", 500)
+    assert await history(till, invoice_id) == [("stripe", "reversed"), ("stripe", "paid")]
     await agreed(pool)
     # Won, late: it was paid twice, and one of the two is theirs.
     dispute["status"] = "won"

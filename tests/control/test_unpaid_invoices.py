@@ -178,6 +178,10 @@ async def test_the_operator_sees_everybodys_and_finds_the_unpaid(
     assert [(one["id"], one["is_overdue"], one["status"]) for one in own["data"]] == [
         (second, True, "issued")
     ]
+    browser = {**other.headers, "Accept": "text/html"}
+    assert (
+        "to be paid by 20" in await (await client.get(f"/billing/invoices/{second}", headers=browser)).text()
+    )
 
 
 async def drafted_of(pool: Pool, terms: Terms) -> UUID:
