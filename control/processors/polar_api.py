@@ -71,7 +71,7 @@ class PolarApi:
         self.product_id = str(settings.product_id)
         self.takes_deposits = settings.product_id is not None
         self.plans = plans
-        self.products = {
+        self.products: Mapping[str, str] = {
             plan.id: str(settings.products[plan.id]) for plan in plans if plan.id in settings.products
         }
         self.secrets = [one.get_secret_value() for one in settings.webhook_secrets]

@@ -1,6 +1,7 @@
 """Plans bought at Polar in tests: the product with its SDK pointed at the fake."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -80,10 +81,14 @@ def json_of(headers: dict[str, str]) -> dict[str, str]:
     return {"Content-Type": "application/json", **headers}
 
 
-@pytest.fixture
-async def kiosk(
-    pool: Pool, ports: Ports, member: Member, aiohttp_client: AiohttpClient
-) -> AsyncIterator[Kiosk]:
+@dataclass(frozen=True, slots=True)
+class Stall:
+    polar: FakePolar
+    api: PolarApi
+
+
+@asynccontextmanager
+async def selling(ports: Ports) -> AsyncIterator[Stall]:
     async with running(FakePolar(plans={PRO: 2900, TEAM: 9900}), polar_plans.route) as fake:
         settings = Polar(
             access_token=SecretStr(fake.token),
@@ -94,9 +99,20 @@ async def kiosk(
         )
         asset = accounts.of_networks(ports.settings.networks)[TEST_USDC]
         api = PolarApi(settings, "test", asset, ports.settings.plans)
-        processors = Processors(polar=api)
+        try:
+            yield Stall(fake, api)
+        finally:
+            await api.close()
+
+
+@pytest.fixture
+async def kiosk(
+    pool: Pool, ports: Ports, member: Member, aiohttp_client: AiohttpClient
+) -> AsyncIterator[Kiosk]:
+    async with selling(ports) as stall:
+        processors = Processors(polar=stall.api)
         client = await aiohttp_client(
             app.create(pool, replace(ports, processors=processors)), headers=member.headers
         )
-        yield Kiosk(client, pool, fake, api, Clerk(pool, processors), member.id.organization_id)
-        await api.close()
+        clerk = Clerk(pool, processors)
+        yield Kiosk(client, pool, stall.polar, stall.api, clerk, member.id.organization_id)

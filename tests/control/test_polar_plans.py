@@ -51,7 +51,7 @@ async def test_a_plan_that_is_bought_holds_and_is_polars_to_change(kiosk: Kiosk)
     ("changes", "shown"),
     [
         ({"status": "trialing"}, ("pro", "trialing")),
-        ({"cancel_at_period_end": True, "canceled_at": LATER}, ("pro", "active")),   # until then it is paid for
+        ({"cancel_at_period_end": True, "canceled_at": LATER}, ("pro", "active")),  # it is paid for
         ({"status": "past_due"}, ("free", "past_due")),
         ({"status": "unpaid"}, ("free", "past_due")),
         ({"status": "paused"}, ("free", "paused")),
@@ -95,8 +95,8 @@ async def test_three_deliveries_at_two_addresses_are_one(kiosk: Kiosk) -> None:
 async def test_events_in_any_order_and_at_once_end_as_polar_has_it(kiosk: Kiosk) -> None:
     made = await kiosk.bought()
     ended = polar_plans.end(kiosk.polar, made["id"])
-    for type, data in (("revoked", ended), ("active", made), ("created", made), ("canceled", ended)):
-        await kiosk.told(type, data)
+    for kind, data in (("revoked", ended), ("active", made), ("created", made), ("canceled", ended)):
+        await kiosk.told(kind, data)
     await asyncio.gather(*(kiosk.clerk.turn() for _ in range(3)))
     assert await kiosk.shown() == ("free", "canceled")
     assert await kiosk.plans() == []
@@ -192,7 +192,9 @@ async def test_what_is_paid_for_and_cannot_be_given_is_somebodys_to_look_at(kios
 
 async def test_two_that_are_paid_give_the_larger_and_are_told_of(kiosk: Kiosk) -> None:
     # Both pages were open before either was paid.
-    pages = [await kiosk.post("checkout", tier=tier, successURL="https://a.example") for tier in ("team", "pro")]
+    pages = [
+        await kiosk.post("checkout", tier=tier, successURL="https://a.example") for tier in ("team", "pro")
+    ]
     both = [polar_plans.subscribe(kiosk.polar, page["id"]) for page in pages]
     for made in both:
         await kiosk.told("active", made)

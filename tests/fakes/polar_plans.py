@@ -15,7 +15,8 @@ NO_SUBSCRIPTION = (
     "customer_cancellation_reason", "customer_cancellation_comment", "pending_update",
 )  # fmt: skip
 NO_PRODUCT = (
-    "modified_at", "trial_interval", "trial_interval_count", "description", "meter_interval", "meter_interval_count",
+    "modified_at", "trial_interval", "trial_interval_count", "description", "meter_interval",
+    "meter_interval_count",
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def subscribe(fake: FakePolar, page_id: str, email: str = "buyer@example.com", *
     email = page["customer_email"] or email
     customer_id = fake.customers.setdefault(email, str(uuid4()))
     start = datetime.now(UTC)
-    made = dict.fromkeys(NO_SUBSCRIPTION) | {
+    made: Json = dict.fromkeys(NO_SUBSCRIPTION) | {
         "id": str(uuid4()), "created_at": now(), "amount": page["amount"], "currency": "usd",
         "recurring_interval": "month", "recurring_interval_count": 1, "status": "active",
         "current_period_start": start.isoformat(),
@@ -77,39 +78,43 @@ def end(fake: FakePolar, subscription_id: str) -> Json:
     return change(fake, subscription_id, status="canceled", canceled_at=now(), ended_at=now())
 
 
-def route(app: web.Application, fake: FakePolar) -> None:
-    def find(request: web.Request) -> Json:
-        found = fake.subscriptions.get(request.match_info["id"])
-        if found is None:
-            raise Refused(404, "Not found", "ResourceNotFound")
-        return found
+def portal(fake: FakePolar, sent: Any) -> Json:
+    try:
+        session = Session.model_validate(sent, strict=True)
+    except ValidationError as error:
+        said = [problem(["body", *map(str, one["loc"])], one["msg"]) for one in error.errors()]
+        raise Refused(422, said) from None
+    emails = {customer_id: email for email, customer_id in fake.customers.items()}
+    if session.customer_id not in emails:
+        raise Refused(422, [problem(["body", "customer_id"], "Customer does not exist.")])
+    token = f"polar_cst_{uuid4().hex}"
+    return {
+        "id": str(uuid4()), "created_at": now(), "modified_at": None, "token": token, "expires_at": now(),
+        "return_url": session.return_url, "customer_id": session.customer_id,
+        "customer_portal_url": f"https://polar.sh/farebox/portal?customer_session_token={token}",
+        "customer": customer(session.customer_id, emails[session.customer_id]),
+    }  # fmt: skip
 
+
+def find(fake: FakePolar, request: web.Request) -> Json:
+    found = fake.subscriptions.get(request.match_info["id"])
+    if found is None:
+        raise Refused(404, "Not found", "ResourceNotFound")
+    return found
+
+
+def route(app: web.Application, fake: FakePolar) -> None:
     async def show(request: web.Request) -> web.Response:
-        return web.json_response(find(request))
+        return web.json_response(find(fake, request))
 
     async def revoke(request: web.Request) -> web.Response:
-        found = find(request)
+        found = find(fake, request)
         if found["status"] == "canceled":
             raise Refused(403, "This subscription is already canceled.", "AlreadyCanceledSubscription")
         return web.json_response(end(fake, found["id"]))
 
     async def open_portal(request: web.Request) -> web.Response:
-        try:
-            sent = Session.model_validate(await request.json(), strict=True)
-        except ValidationError as error:
-            said = [problem(["body", *map(str, one["loc"])], one["msg"]) for one in error.errors()]
-            raise Refused(422, said) from None
-        email = next((email for email, known in fake.customers.items() if known == sent.customer_id), None)
-        if email is None:
-            raise Refused(422, [problem(["body", "customer_id"], "Customer does not exist.")])
-        token = f"polar_cst_{uuid4().hex}"
-        made = {
-            "id": str(uuid4()), "created_at": now(), "modified_at": None, "token": token, "expires_at": now(),
-            "return_url": sent.return_url, "customer_id": sent.customer_id,
-            "customer_portal_url": f"https://polar.sh/farebox/portal?customer_session_token={token}",
-            "customer": customer(sent.customer_id, email),
-        }  # fmt: skip
-        return web.json_response(made, status=201)
+        return web.json_response(portal(fake, await request.json()), status=201)
 
     app.router.add_get("/v1/subscriptions/{id}", show)
     app.router.add_delete("/v1/subscriptions/{id}", revoke)
