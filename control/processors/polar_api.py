@@ -137,7 +137,15 @@ class PolarApi:
             },
         }
         if offered.email is not None:
-            given["customer_email"] = offered.email
+            try:
+                return await self.open_page({**given, "customer_email": offered.email})
+            except ProcessorRefused:
+                # It looks up an address's domain, and ours may have been confirmed inside a company. The
+                # buyer types another one.
+                log.info("polar.email_refused")
+        return await self.open_page(given)
+
+    async def open_page(self, given: CheckoutCreate) -> tuple[str, str]:
         async with translated():
             page = await self.client.checkouts.create(**given)
         return page.id, page.url
@@ -154,9 +162,9 @@ class PolarApi:
             return of_subscription(await self.client.subscriptions.get(subscription_id))
 
     async def revoke(self, subscription_id: str) -> Subscribed:
-        # One that has ended is refused, and need not be ended.
+        # One that has ended, or has not begun, is refused, and need not be ended.
         found = await self.subscription(subscription_id)
-        if found.status == "canceled":
+        if found.status in ("canceled", "incomplete"):
             return found
         async with translated():
             return of_subscription(await self.client.subscriptions.revoke(subscription_id))

@@ -218,7 +218,7 @@ class Processors:
 
 
 def missing(mode: Mode, provider: Provider | None) -> str:
-    setting = "FAREBOX_POLAR__ACCESS_TOKEN" if provider == "polar" else "FAREBOX_STRIPE__SECRET_KEY"
+    setting = "FAREBOX_POLAR__PRODUCT_ID" if provider == "polar" else "FAREBOX_STRIPE__SECRET_KEY"
     return (
         f"this installation takes no {mode} money by card: its operator has set no {setting} for {mode} money"
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from config.plans import Plan
-from control.processors.port import Mismatch, Orders, ProcessorRefused, Subscribed
+from control.processors.port import Mismatch, Orders, ProcessorRefused, ProcessorUnavailable, Subscribed
 from control.quotas import choices
 from control.quotas.catalogue import id_of
 from gateway.kit.sql import Db, Pool, Statements
@@ -88,7 +88,7 @@ async def look_again(pool: Pool, polar: Orders) -> int:
         try:
             found = await (polar.revoke if row["is_gone"] else polar.subscription)(row["id"])
             await settle(pool, polar, found)
-        except (ProcessorRefused, Mismatch) as error:
-            # Another account's token, say: nobody loses a plan for it.
+        except (ProcessorRefused, ProcessorUnavailable, Mismatch) as error:
+            # Another account's token, say: nobody loses a plan for it, and the others are asked for as well.
             log.error("polar.subscription_in_doubt", id=row["id"], reason=str(error))
     return len(rows)

@@ -34,6 +34,15 @@ async def test_a_page_is_what_polar_makes_of_it(kiosk: Kiosk) -> None:
     assert page["customer_email"] is None
 
 
+async def test_an_address_that_polar_refuses_is_left_to_the_buyer(kiosk: Kiosk, pool: Pool) -> None:
+    for email, sent in ((EMAIL, EMAIL), ("ada@corp.invalid", None)):
+        buyer = await person(kiosk.client, pool, email)
+        response = await kiosk.client.post("/v1/billing/checkout", json=GOOD, headers=buyer.headers)
+        assert response.status == 200
+        page = kiosk.polar.checkouts[(await response.json())["id"]]
+        assert page["customer_email"] == sent
+
+
 async def test_the_same_key_is_the_same_page_and_one_that_failed_is_tried_again(kiosk: Kiosk) -> None:
     async def ask() -> tuple[int, Any]:
         response = await kiosk.client.post(

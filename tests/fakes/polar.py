@@ -135,6 +135,8 @@ class FakePolar:
 
     def create(self, given: Page) -> Json:
         product_id, price = self.price_of(given)
+        if given.customer_email is not None and given.customer_email.endswith(".invalid"):
+            raise Refused(422, [problem(["body", "customer_email"], "The domain name does not exist.")])
         page = dict.fromkeys(NOTHING) | {
             "id": str(uuid4()), "created_at": now(), "payment_processor": "stripe", "status": "open",
             "client_secret": f"polar_c_{uuid4().hex}", "url": f"https://polar.sh/checkout/polar_c_{uuid4().hex}",
