@@ -129,9 +129,10 @@ async def portal(call: Call, *, body: NewV1Portal | None) -> V1Portal:
 
 def selling(call: Call) -> Orders:
     polar = call.ports.processors.polar
-    if polar is None or not polar.products:
+    # As with deposits: a test key spends nobody's live money, not even by a page that somebody pays on.
+    if polar is None or not polar.products or polar.mode != call.actor.mode:
         raise PolarNotConfigured(
-            "its operator has set no FAREBOX_POLAR__PRODUCTS for the money of its networks"
+            f"its operator has set no FAREBOX_POLAR__PRODUCTS for {call.actor.mode} money"
         )
     return polar
 

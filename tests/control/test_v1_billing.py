@@ -188,6 +188,13 @@ async def test_where_polar_is_not_configured_it_is_503(client: Client) -> None:
     assert (response.status, (await response.json())["code"]) == (503, "not_configured")
 
 
+async def test_a_key_of_the_other_money_buys_nothing(kiosk: Kiosk, pool: Pool, member: Member) -> None:
+    headers = await bearer(pool, member.id, mode="live")
+    for path, body in (("checkout", GOOD), ("portal", {})):
+        response = await kiosk.client.post(f"/v1/billing/{path}", json=body, headers=headers)
+        assert (response.status, (await response.json())["code"]) == (503, "polar_not_configured")
+
+
 async def test_without_a_product_for_them_polar_takes_no_deposits(
     kiosk: Kiosk, ports: Ports, pool: Pool, member: Member, aiohttp_client: AiohttpClient
 ) -> None:
