@@ -8,7 +8,7 @@ WHERE NOT EXISTS (
         WHERE organization_id = $1 AND mode = $2 AND month = first::date AND status <> 'draft'
     ) AND (EXISTS (
         SELECT FROM organization_plans
-        WHERE organization_id = $1 AND price_cents > 0
+        WHERE organization_id = $1 AND price_cents > 0 AND subscription_id IS NULL
             AND started_at < (first + interval '1 month') AT TIME ZONE 'UTC'
             AND (ends_at IS NULL OR ends_at > first AT TIME ZONE 'UTC')
     ) OR EXISTS (

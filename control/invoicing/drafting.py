@@ -33,7 +33,7 @@ class Terms:
     plans: Sequence[Plan]
     assets: Mapping[Mode, UUID]
     """What an invoice of each mode is paid in: the first asset of that mode that has cents."""
-    due_days: int
+    due_days: int = INVOICING.due_days
 
     @property
     def fees_in(self) -> Mode:
