@@ -21,6 +21,7 @@ CHECKS = {
     "usage": "each call's cost in the usage is what the ledger charged for it",
     "holds": "each hold spent what the ledger charged for its call",
     "days": "sums by the day are those of the calls that they have counted",
+    "earned": "what publishers earned, added up, is what the calls that it has counted did",
     "payments": "what settled on chain is booked, and nothing else is",
     "promotional": "promotional balances are what is left of grants, and hold back what they do",
     "drawn": "what is drawn from grants is what holds have of them",

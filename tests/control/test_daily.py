@@ -1,4 +1,7 @@
 import asyncio
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
@@ -101,3 +104,41 @@ async def test_a_claim_needs_the_permission_to_deposit(client: Client, pool: Poo
     reader = await bearer(pool, member.id, ["wallet.read"])
     assert (await client.get(ELIGIBILITY, headers=reader)).status == 200
     assert (await client.post(CLAIM, headers=reader)).status == 403
+
+
+async def test_people_of_one_network_address_claim_so_often_together(
+    pool: Pool, ports: Ports, member: Member, aiohttp_client: AiohttpClient
+) -> None:
+    """Behind a load balancer that is trusted the address is the client's own."""
+    await fill(pool)
+    listen = ports.settings.listen.model_copy(update={"trusted_proxies": (ip_network("127.0.0.0/8"),)})
+    limited = offering(ports, daily_claim="0.5", people_claims_per_address_per_day=3)
+    settings = limited.settings.model_copy(update={"listen": listen})
+    client = await aiohttp_client(app.create(pool, replace(limited, settings=settings)))
+    people = [await join(pool) for _ in range(10)]
+    for one in people:
+        await verify(pool, one)
+
+    async def claim(one: Member, address: str) -> tuple[int, Any]:
+        return await post(client, CLAIM, headers={**one.headers, "X-Forwarded-For": address})
+
+    answers = await asyncio.gather(*(claim(one, "192.0.2.7") for one in people[:8]))
+    assert sorted(status for status, _ in answers) == [200] * 3 + [429] * 5
+    assert {code for status, code in answers if status == 429} == {"too-many-claims"}
+    assert (await claim(people[8], "192.0.2.8"))[0] == 200
+    # Agents there have their own.
+    agent = await join(pool)
+    await deposit(pool, agent, 1_000_000)
+    assert (await claim(agent, "192.0.2.7"))[0] == 200
+
+
+async def test_people_are_not_limited_by_address_unless_the_operator_says_so(
+    client: Client, pool: Pool, member: Member
+) -> None:
+    await fill(pool)
+    people = [await join(pool) for _ in range(25)]
+    for one in people:
+        await verify(pool, one)
+    answers = [await post(client, CLAIM, headers=one.headers) for one in people]
+    assert {status for status, _ in answers} == {200}
+    assert await pool.fetchval("SELECT count(*) FROM claim_addresses") == 0
