@@ -24,6 +24,7 @@ CHECKS = {
     "payments": "what settled on chain is booked, and nothing else is",
     "promotional": "promotional balances are what is left of grants, and hold back what they do",
     "drawn": "what is drawn from grants is what holds have of them",
+    "parts": "what charges drew from grants and refunds gave back to them is booked, and nothing else is",
     "granted": "grants and expiries are booked, and nothing else is",
     "charges": "charges took, and gave back, what is written beside them",
     "refunds": "each refund and each penalty is booked as it was decided",

@@ -127,6 +127,22 @@ FROM (SELECT call_id, promotional_amount FROM holds WHERE promotional_amount IS 
 WHERE coalesce(drawn.amount, 0) <> coalesce(promotional_amount, 0)
 LIMIT $1
 
+-- name: parts
+-- What charges without a call, and penalties, drew from grants, less what refunds gave back, as it was booked.
+WITH drawn AS (
+    SELECT cause_id, sum(amount) AS amount FROM charge_grants GROUP BY cause_id
+), booked AS (
+    SELECT cause_id, -sum(amount) AS amount
+    FROM transfers JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
+    WHERE accounts.kind = 'promotional' AND (transfers.kind IN ('refund', 'slash')
+        OR transfers.kind = 'charge' AND cause_id IN (SELECT id FROM charges))
+    GROUP BY cause_id
+)
+SELECT concat('charge, penalty or refund ', coalesce(drawn.cause_id, booked.cause_id)) AS subject,
+    coalesce(drawn.amount, 0)::text AS expected, coalesce(booked.amount, 0)::text AS found
+FROM drawn FULL JOIN booked ON booked.cause_id = drawn.cause_id
+WHERE coalesce(drawn.amount, 0) <> coalesce(booked.amount, 0) LIMIT $1
+
 -- name: granted
 -- Each grant, and each expiry in sum, as it was booked.
 WITH booked AS (
