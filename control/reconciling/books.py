@@ -29,6 +29,7 @@ CHECKS = {
     "charges": "charges took, and gave back, what is written beside them",
     "refunds": "each refund and each penalty is booked as it was decided",
     "payouts": "each payout moved what its state says",
+    "aged": "what was paid out had been earned for as long as it had to be",
     "leaving": "what is on its way out is the sum of the open payouts",
     "totals": "each invoice comes to the sum of its lines",
     "numbers": "the numbers of invoices have no gap",
