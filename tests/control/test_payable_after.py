@@ -115,12 +115,13 @@ async def record(db: Any, one: charging.Charge, refund_id: UUID, amount: int) ->
     await db.execute(
         "INSERT INTO charges (id, publisher_id, payer_id, agent_wallet, asset_id, amount, fee, refunded,"
         " description, digest) VALUES ($1, $2, $3, lower($4), $5, $6, $7, $8, 'x', $9)",
-        one.id, one.publisher_id, one.payer_id, one.wallet, one.asset_id, one.amount, one.fee, amount, bytes(32),
+        one.id, one.publisher_id, one.payer_id, one.wallet, one.asset_id, one.amount, one.fee, amount,
+        bytes(32),
     )  # fmt: skip
-    change = (
-        "INSERT INTO charge_changes (id, charge_id, kind, amount, reason) VALUES ($2, $1, 'refund', $3, 'x')"
-    )
-    await db.execute(change, one.id, refund_id, amount)
+    await db.execute(
+        "INSERT INTO charge_changes (id, charge_id, kind, amount, reason) VALUES ($2, $1, 'refund', $3, 'x')",
+        one.id, refund_id, amount,
+    )  # fmt: skip
 
 
 async def test_what_came_back_may_leave_again(till: Till, payer: Member) -> None:
