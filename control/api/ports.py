@@ -37,6 +37,8 @@ class Ports:
     """Which keys were used."""
     processors: Processors = field(default_factory=Processors)
     """Who takes cards for us."""
+    queries: Any = None
+    """Asks publishers' databases; None where nobody may be asked."""
 
     @property
     def origin(self) -> str:
