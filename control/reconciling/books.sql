@@ -148,6 +148,22 @@ FROM (SELECT call_id, promotional_amount FROM holds WHERE promotional_amount IS 
 WHERE coalesce(drawn.amount, 0) <> coalesce(promotional_amount, 0)
 LIMIT $1
 
+-- name: parts
+-- What charges without a call, and penalties, drew from grants, less what refunds gave back, as it was booked.
+WITH drawn AS (
+    SELECT cause_id, sum(amount) AS amount FROM charge_grants GROUP BY cause_id
+), booked AS (
+    SELECT cause_id, -sum(amount) AS amount
+    FROM transfers JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
+    WHERE accounts.kind = 'promotional' AND (transfers.kind IN ('refund', 'slash')
+        OR transfers.kind = 'charge' AND cause_id IN (SELECT id FROM charges))
+    GROUP BY cause_id
+)
+SELECT concat('charge, penalty or refund ', coalesce(drawn.cause_id, booked.cause_id)) AS subject,
+    coalesce(drawn.amount, 0)::text AS expected, coalesce(booked.amount, 0)::text AS found
+FROM drawn FULL JOIN booked ON booked.cause_id = drawn.cause_id
+WHERE coalesce(drawn.amount, 0) <> coalesce(booked.amount, 0) LIMIT $1
+
 -- name: granted
 -- Each grant, and each expiry in sum, as it was booked.
 WITH booked AS (
@@ -204,6 +220,30 @@ FROM stated FULL JOIN booked ON cause_id = id
 WHERE (coalesce(stated.asked, 0), coalesce(stated.gone, 0), coalesce(stated.back, 0))
     <> (coalesce(booked.asked, 0), coalesce(booked.gone, 0), coalesce(booked.back, 0))
 LIMIT $1
+
+-- name: aged
+-- Up to the newest payout for which earnings had to be of an age, no more was asked for than had been earned by then.
+-- What was refunded or taken back is left out: it may have been later.
+WITH newest AS (
+    SELECT DISTINCT ON (organization_id, asset_id) id, organization_id, asset_id, first_id_at(earned_before) AS first_young
+    FROM payouts WHERE earned_before IS NOT NULL AND state NOT IN ('failed', 'returned')
+    ORDER BY organization_id, asset_id, id DESC
+), compared AS (
+    SELECT newest.id, (
+        SELECT coalesce(sum(entries.amount), 0)
+        FROM accounts JOIN entries ON account_id = accounts.id AND transfer_id < first_young
+            JOIN transfers ON transfers.id = transfer_id
+        WHERE owner_id = organization_id AND accounts.asset_id = newest.asset_id AND accounts.kind = 'earnings'
+            AND transfers.kind IN ('charge', 'slash', 'payout', 'deposit')
+    ) AS earned, (
+        SELECT sum(amount) FROM payouts
+        WHERE organization_id = newest.organization_id AND asset_id = newest.asset_id AND payouts.id <= newest.id
+            AND state NOT IN ('failed', 'returned')
+    ) AS asked
+    FROM newest
+)
+SELECT concat('payouts up to ', id) AS subject, concat('at most ', earned) AS expected, asked::text AS found
+FROM compared WHERE asked > earned LIMIT $1
 
 -- name: leaving
 WITH open AS (

@@ -10,6 +10,7 @@ from control import app
 from control.api.ports import Ports
 from gateway.kit.money import usd
 from gateway.kit.sql import Pool
+from tests.control.balanced import differences
 from tests.control.conftest import Client, Member, bearer, join
 from tests.control.promotions import deposit, fill, get, offering, post, promotional, verify
 
@@ -92,6 +93,20 @@ async def test_two_hundred_claims_at_once_give_one(client: Client, pool: Pool, m
     assert sorted(status for status, _ in answers) == [200] + [400] * 199
     assert await promotional(pool, member) == 500_000
     assert await pool.fetchval("SELECT claims FROM claim_addresses") == 1
+
+
+async def test_claims_race_for_the_last_of_the_budget(client: Client, pool: Pool) -> None:
+    """Each of them may, and there is enough for three."""
+    await fill(pool, 1_600_000)
+    crowd = [await join(pool) for _ in range(12)]
+    for one in crowd:
+        await verify(pool, one)
+    answers = await asyncio.gather(*(post(client, CLAIM, headers=one.headers) for one in crowd))
+    assert sum(status == 200 for status, _ in answers) == 3
+    assert {answer for status, answer in answers if status != 200} == {"promotion-budget-empty"}
+    assert sorted([await promotional(pool, one) for one in crowd]) == [0] * 9 + [500_000] * 3
+    assert await pool.fetchval("SELECT posted FROM accounts WHERE kind = 'promotion_budget'") == 100_000
+    assert await differences(pool) == []
 
 
 async def test_an_empty_budget_is_said(client: Client, pool: Pool, member: Member) -> None:

@@ -21,7 +21,8 @@ async def charge(till: Till, payer: Member, publisher_id: str, amount: int, fee:
         ids.new(), UUID(publisher_id), till.owner, payer.id.organization_id, WALLET, TEST_USDC, amount, fee,
         "a report",
     )  # fmt: skip
-    await charging.charge(till.pool, one)
+    async with till.pool.acquire() as db, db.transaction():
+        await charging.charge(db, one)
     return one
 
 

@@ -71,6 +71,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "compute_events": {"control/metering"},
         "compute_runs": {"control/metering"},
         "changes": {"gateway"},
+        "charge_grants": {"gateway/ledger"},
         "charge_changes": {"control/charges"},
         "charges": {"control/charges"},
         "card_payments": {"control/processors"},
