@@ -76,5 +76,6 @@ async def test_any_order_agrees_with_the_model(pool: Pool, dsn: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 async def test_any_order_agrees_with_the_model_for_long(pool: Pool, dsn: str) -> None:
-    await run(pool, dsn, examples=200, steps=100)
+    await run(pool, dsn, examples=100, steps=100)

@@ -148,6 +148,11 @@ class World(RuleBasedStateMachine):
         new = keys.NewKey(self.owners[0], accounts.PLATFORM, "k", "user", "test")
         self.key_id: UUID = (await keys.issue(self.pool, new))[0]["id"]
         await caps.put(self.pool, self.key_id, self.model.caps)
+        # This month is shared by all examples, and no one's whole.
+        await self.pool.execute(
+            "INSERT INTO invoice_runs (month, finished_at)"
+            " VALUES (date_trunc('month', now() AT TIME ZONE 'UTC')::date, now()) ON CONFLICT DO NOTHING"
+        )
         self.start_gateway()
         # What the examples before left there.
         self.before = {
