@@ -31,10 +31,10 @@ class Record:
     uid: int | None
     parent: str | None
     parent_lsn: str | None
-    parent_at: str | None
-    """Until when its history is the parent's, where that is known: not for a branch of an LSN."""
     created_at: str
     retention_seconds: int
+    begins: str | None = None
+    """The LSN of its first base: while that is kept, what is before it is the parent's history."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from control.computes import archives, bases, compute, derive, describing, programs
+from control.computes import archives, bases, commits, compute, derive, describing, programs
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.files import Place, Record, Store
@@ -21,13 +21,13 @@ from control.computes.provider import (
     ComputeSpec,
     ComputeState,
     ComputeUnavailable,
+    Resolved,
     State,
     StopMode,
     TimelineBusy,
     TimelineInfo,
     TimelineSpec,
     TimelineUnknown,
-    Unsupported,
 )  # fmt: skip
 from gateway.kit import tasks
 from gateway.kit.sql import Connection
@@ -47,7 +47,7 @@ class LocalProvider:
     async def capabilities(self) -> Capabilities:
         return Capabilities(
             past_lsn=True, past_timestamp=True, instant_copy=self.store.shares_blocks, suspend=True,
-            archive=True, logical=True, ro_replicas=False, autoscale=False, resolve=False,
+            archive=True, logical=True, ro_replicas=False, autoscale=False, resolve=True,
         )  # fmt: skip
 
     async def create_timeline(
@@ -65,7 +65,7 @@ class LocalProvider:
                 return
             record = Record(
                 timeline, spec.project, self.store.uid_of(spec.project), source[0] if source else None, None,
-                describing.parent_at(source), programs.utc_now().isoformat(), spec.retention_seconds,
+                programs.utc_now().isoformat(), spec.retention_seconds,
             )  # fmt: skip
             try:
                 await (self.derive(record, *source) if source else self.create_empty(record))
@@ -85,6 +85,11 @@ class LocalProvider:
     async def derive(self, record: Record, source: str, at: At) -> None:
         if at == HEAD:
             await self.flush(source)
+        elif at.timestamp is not None:
+            found = await self.resolve(source, at)
+            if found.kind == "past":
+                raise bases.refuse_before(self.store.place(source))
+            at = At(lsn=found.lsn)
         async with self.file_lock(self.store.place(source).record().project):
             await derive.derive(
                 self.store, record, *await asyncio.to_thread(derive.locate, self.store, source, at)
@@ -132,8 +137,11 @@ class LocalProvider:
         async with self.file_lock(place.record().project):
             await asyncio.to_thread(place.remember, retention_seconds=seconds)
 
-    async def resolve(self, timeline: str, at: At) -> At:
-        raise Unsupported("resolve")
+    async def resolve(self, timeline: str, at: At) -> Resolved:
+        head = (await self.stat(timeline)).head_lsn
+        if at.timestamp is not None:
+            return await commits.at_time(self.store, timeline, at.timestamp, head)
+        return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         record = self.store.place(timeline).record()

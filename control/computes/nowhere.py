@@ -10,6 +10,7 @@ from control.computes.provider import (
     ComputeEvent,
     ComputeSpec,
     ComputeState,
+    Resolved,
     StopMode,
     TimelineInfo,
     TimelineSpec,
@@ -48,7 +49,7 @@ class NoProvider:
     async def set_retention(self, timeline: str, seconds: int) -> None:
         raise refused()
 
-    async def resolve(self, timeline: str, at: At) -> At:
+    async def resolve(self, timeline: str, at: At) -> Resolved:
         raise refused()
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:

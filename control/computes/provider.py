@@ -81,6 +81,16 @@ HEAD = At()
 
 
 @dataclass(frozen=True, slots=True)
+class Resolved:
+    """A point of a history, by LSN and by time."""
+
+    kind: Literal["present", "future", "past", "nodata"]
+    """After the last commit is the future, before the window the past; without a commit there is no data."""
+    lsn: str | None
+    timestamp: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineSpec:
     project: str
     """Timelines of one project share a user of the operating system, and no others do."""
@@ -175,8 +185,9 @@ class ComputeProvider(Protocol):
 
     async def set_retention(self, timeline: str, seconds: int) -> None: ...
 
-    async def resolve(self, timeline: str, at: At) -> At:
-        """The LSN and the time of a point."""
+    async def resolve(self, timeline: str, at: At) -> Resolved:
+        """Of a time, the LSN where the first commit after it begins; of an LSN, when the last one before it
+        was committed. Wakes nothing."""
         ...
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:

@@ -22,6 +22,7 @@ from control.computes.provider import (
     ComputeSpec,
     ComputeState,
     ComputeUnavailable,
+    Resolved,
     StopMode,
     TimelineInfo,
     TimelineSpec,
@@ -97,8 +98,8 @@ class RemoteProvider:
         asked = wire.Retention(seconds)
         await self.ask("POST", f"/timelines/{timeline}/retention", asked, LONG_SECONDS)
 
-    async def resolve(self, timeline: str, at: At) -> At:
-        return wire.read(At, await self.ask("POST", f"/timelines/{timeline}/resolve", at, LONG_SECONDS))
+    async def resolve(self, timeline: str, at: At) -> Resolved:
+        return wire.read(Resolved, await self.ask("POST", f"/timelines/{timeline}/resolve", at, LONG_SECONDS))
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         asked = wire.Start(timeline, spec)

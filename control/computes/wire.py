@@ -15,6 +15,7 @@ from control.computes.provider import (
     ComputeSpec,
     ComputeState,
     ComputeUnavailable,
+    Resolved,
     StopMode,
     TimelineInfo,
     TimelineSpec,
@@ -65,8 +66,8 @@ class Traffic:
 ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {
     kind: TypeAdapter(kind)
     for kind in (
-        Address, At, Capabilities, ComputeEvent, ComputeState, Creation, Restart, Retention, Start, Stop,
-        TimelineInfo, Traffic,
+        Address, At, Capabilities, ComputeEvent, ComputeState, Creation, Resolved, Restart, Retention,
+        Start, Stop, TimelineInfo, Traffic,
     )
 }  # fmt: skip
 

@@ -17,7 +17,6 @@ from control.computes.provider import (
     State,
     TimelineBusy,
     TimelineSpec,
-    Unsupported,
 )
 from control.embedded import postgres
 from control.embedded.directory import DirectoryUnusable
@@ -208,12 +207,6 @@ async def test_a_directory_with_a_long_name_will_do(root: Path) -> None:
         await connection.close()
         await provider.stop_all()
     assert not address.sockets.parent.exists()
-
-
-async def test_what_it_cannot_do_is_refused_by_name(provider: LocalProvider, main: str) -> None:
-    with pytest.raises(Unsupported, match="does not offer resolve") as refused:
-        await provider.resolve(main, At())
-    assert refused.value.status == 501
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives each project a user")
