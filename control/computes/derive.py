@@ -124,7 +124,8 @@ async def drop_subscriptions(sockets: Path) -> None:
 async def connect(sockets: Path, database: str = "postgres") -> asyncpg.Connection:
     return await asyncpg.connect(
         host=str(sockets), port=settings.PORT, user=settings.ADMIN, database=database, timeout=20,
-        statement_cache_size=0, server_settings={"application_name": "farebox"},
+        statement_cache_size=0,
+        server_settings={"application_name": "farebox", "default_transaction_read_only": "off"},
     )  # fmt: skip
 
 

@@ -69,7 +69,13 @@ class NoProvider:
         raise refused()
         yield
 
-    def traffic(self, endpoint: str) -> None:
+    async def slots(self, timeline: str) -> tuple[str, ...]:
+        raise refused()
+
+    async def limit_disk(self, project: str, size: int | None) -> None:
+        raise refused()
+
+    def traffic(self, endpoint: str, sent: int = 0, received: int = 0) -> None:
         raise refused()
 
     async def events(self, after: str | None = None) -> AsyncIterator[ComputeEvent]:

@@ -20,6 +20,7 @@ from control.computes.provider import (
     HEAD,
     ComputeSpec,
     ComputeUnavailable,
+    SlotsLeft,
     State,
     TimelineBusy,
     TimelineSpec,
@@ -109,6 +110,22 @@ async def test_all_of_the_interface_goes_through(root: Path) -> None:
         await provider.set_retention("main", 3600)
         assert (await provider.restart("rw", SPEC)) == address
         await connection.close()
+        assert (await provider.resolve("main", At(lsn=made.head_lsn))).kind == "present"
+        await provider.limit_disk("shop", 1 << 40)
+        provider.traffic("rw", 3, 4)
+        provider.traffic("rw", 5)
+        async with asyncio.timeout(20):
+            while not (status := await provider.status("rw")).sent_bytes:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.02)
+        assert (status.sent_bytes, status.received_bytes) == (8, 4)
+        await provider.restart("rw", ComputeSpec(is_logical=True))
+        connection = await provider.admin("rw")
+        await connection.fetch("SELECT pg_create_logical_replication_slot('kept', 'pgoutput')")
+        await connection.close()
+        assert await provider.slots("main") == ("kept",)
+        with pytest.raises(SlotsLeft) as refused:
+            await provider.restart("rw", SPEC)
+        assert refused.value.slots == ("kept",)
         await provider.stop("rw")
         assert (await provider.status("rw")).state is State.IDLE
         await provider.archive("main")

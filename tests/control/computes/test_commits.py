@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from control.computes import bases
+from control.computes import bases, keeping
 from control.computes.local import LocalProvider
 from control.computes.programs import lsn_number
 from control.computes.provider import At, OutsideWindow, Resolved, TimelineSpec
@@ -133,7 +133,7 @@ async def test_what_a_branch_has_forgotten_is_not_looked_for_in_its_parent(
         )
     monkeypatch.setattr(bases, "WAL_BYTES_MAX", 1)
     monkeypatch.setattr(bases, "WAL_SHARE_MAX", 1 << 30)
-    await provider.upkeep()
+    await keeping.upkeep(provider)
     assert (await at_time(provider, "child", moment)).kind == "past"
     assert (await at_lsn(provider, "child", point)).kind == "past"
     for at in (At(lsn=point), At(timestamp=moment)):
