@@ -18,6 +18,7 @@ from config.settings import environment
 from control.computes.nowhere import NoProvider
 from control.computes.provider import (
     HEAD,
+    At,
     ComputeSpec,
     ComputeUnavailable,
     SlotsLeft,
@@ -110,6 +111,21 @@ async def test_all_of_the_interface_goes_through(root: Path) -> None:
         await provider.set_retention("main", 3600)
         assert (await provider.restart("rw", SPEC)) == address
         await connection.close()
+        await provider.stop("rw")
+        assert (await provider.status("rw")).state is State.IDLE
+        await provider.archive("main")
+        assert (await provider.stat("main")).is_archived
+        await provider.unarchive("main")
+        assert not (await provider.stat("main")).is_archived
+        await provider.delete_timeline("child")
+        with pytest.raises(TimelineUnknown, match="no timeline child"):
+            await provider.stat("child")
+
+
+async def test_what_proxies_and_replication_need_goes_through(root: Path) -> None:
+    async with agent(root) as running, client(running.url) as provider:
+        made = await provider.create_timeline("main", PROJECT)
+        await provider.start("rw", "main", SPEC)
         assert (await provider.resolve("main", At(lsn=made.head_lsn))).kind == "present"
         await provider.limit_disk("shop", 1 << 40)
         provider.traffic("rw", 3, 4)
@@ -126,15 +142,6 @@ async def test_all_of_the_interface_goes_through(root: Path) -> None:
         with pytest.raises(SlotsLeft) as refused:
             await provider.restart("rw", SPEC)
         assert refused.value.slots == ("kept",)
-        await provider.stop("rw")
-        assert (await provider.status("rw")).state is State.IDLE
-        await provider.archive("main")
-        assert (await provider.stat("main")).is_archived
-        await provider.unarchive("main")
-        assert not (await provider.stat("main")).is_archived
-        await provider.delete_timeline("child")
-        with pytest.raises(TimelineUnknown, match="no timeline child"):
-            await provider.stat("child")
 
 
 async def test_refusals_come_back_as_themselves(root: Path) -> None:
