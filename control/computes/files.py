@@ -102,6 +102,7 @@ class Store:
     sockets: Path
     programs: Path
     template: Path
+    extensions: Path
     shares_blocks: bool
 
     def place(self, timeline: str) -> Place:
