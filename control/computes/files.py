@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from control.computes import copying, programs, settings
+from control.computes.cgroups import Groups
 from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
@@ -103,6 +104,7 @@ class Store:
     programs: Path
     template: Path
     extensions: Path
+    groups: Groups
     shares_blocks: bool
 
     def place(self, timeline: str) -> Place:

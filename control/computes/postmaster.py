@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from control.computes import settings
+from control.computes import cgroups, settings
 from control.computes.derive import rules_of
 from control.computes.files import Place, Store, write_rules
 from control.computes.provider import ComputeSpec, StopMode
@@ -159,5 +159,7 @@ def adopt(place: Place) -> Postmaster | None:
     return None
 
 
-def remove_sockets(server: Postmaster) -> None:
+def clear_up(store: Store, timeline: str, server: Postmaster) -> None:
+    """What it had besides its data."""
     shutil.rmtree(server.sockets, ignore_errors=True)
+    cgroups.let_go(store.groups, timeline)
