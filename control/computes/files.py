@@ -180,6 +180,11 @@ def socket_root(root: Path) -> Path:
     return short
 
 
+def agent_socket(root: Path) -> Path:
+    """Where the agent of a directory listens, which must be there."""
+    return socket_root(root) / "agent.sock"
+
+
 async def sweep(timelines: Path) -> None:
     """Remove what an earlier run did not complete, and the servers that still work in it."""
     for path in await asyncio.to_thread(lambda: list(timelines.iterdir())):
