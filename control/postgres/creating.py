@@ -5,7 +5,8 @@ it change in one transaction when everything is there. A crash between the two l
 next run finds, and that nobody could have connected to.
 """
 
-from control.postgres import branches, connecting, inventory, preparing, timelines
+from control.computes import tenants
+from control.postgres import branches, connecting, inventory, timelines
 from control.postgres.operations import Job, Operation
 from gateway.kit.sql import Db
 
@@ -19,9 +20,9 @@ async def create_timeline(job: Job) -> None:
     rows = await inventory.rows_of_roles(job.pool, job.branch_id)
     async with connecting.visiting(job.computes, branch["timeline_id"]) as admin:
         for row in rows:
-            await preparing.prepare(admin, row["name"], row["verifier"])
+            await tenants.prepare(admin, row["name"], row["verifier"])
         for name, owner in await inventory.rows_of_databases(job.pool, job.branch_id):
-            await preparing.create_database(admin, name, owner)
+            await tenants.create_database(admin, name, owner)
     info = await job.computes.stat(info.id)
     async with job.finishing() as db:
         await timelines.ready(db, info)
