@@ -318,6 +318,8 @@ async def test_what_expires_goes_with_its_data(shop: Shop) -> None:
 
 async def test_what_is_kept_is_measured_asleep(shop: Shop) -> None:
     await shop.computes.stop_all()
+    for _, event in shop.computes.bulletin.kept:
+        await following.note(shop.pool, event)
     await shop.pool.execute("UPDATE timelines SET measured_at = now() - interval '2 hours'")
     assert await measuring.measure(shop.pool, shop.computes) == 1
     assert await measuring.measure(shop.pool, shop.computes) == 0
