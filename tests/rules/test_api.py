@@ -28,6 +28,7 @@ FOR_ANYONE = {
     "get_plan",                # a price list
     "list_plans",              # a price list
     "v1_list_plans",           # the same
+    "estimate_query",          # a shop window: what a query would cost
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window

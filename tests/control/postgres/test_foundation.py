@@ -46,7 +46,7 @@ async def test_a_project_begins_with_a_database_of_its_owner(
     assert await pool.fetchval("SELECT status FROM endpoints") == "active"
     assert await pool.fetchval("SELECT count(*) FROM compute_runs") == 1
     await computes.stop(str(project.endpoint_id))
-    for _, event in computes.bulletin.kept:
+    for _, event in list(computes.bulletin.kept):
         await following.note(pool, event)
     assert await pool.fetchval("SELECT status FROM endpoints") == "idle"
     assert await pool.fetchval("SELECT count(*) FROM compute_runs") == 0

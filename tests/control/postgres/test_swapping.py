@@ -15,6 +15,7 @@ from control.computes.provider import HEAD, At
 from control.postgres import (
     asking,
     connecting,
+    following,
     founding,
     inventory,
     measuring,
@@ -318,7 +319,7 @@ async def test_what_expires_goes_with_its_data(shop: Shop) -> None:
 
 async def test_what_is_kept_is_measured_asleep(shop: Shop) -> None:
     await shop.computes.stop_all()
-    for _, event in shop.computes.bulletin.kept:
+    for _, event in list(shop.computes.bulletin.kept):
         await following.note(shop.pool, event)
     await shop.pool.execute("UPDATE timelines SET measured_at = now() - interval '2 hours'")
     assert await measuring.measure(shop.pool, shop.computes) == 1
