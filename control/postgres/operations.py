@@ -36,6 +36,7 @@ Action: TypeAlias = Literal[
     "restart_compute",
     "delete_endpoint",
     "delete_project",
+    "set_retention",
 ]
 
 

@@ -11,7 +11,8 @@ LEFT JOIN timelines AS parents ON parents.id = timelines.parent_timeline_id
 WHERE timelines.id = $1
 
 -- name: ready
-UPDATE timelines SET state = CASE WHEN $3 THEN 'archived' ELSE 'ready' END, parent_lsn = coalesce($2::text::pg_lsn, parent_lsn)
+UPDATE timelines SET state = CASE WHEN $3 THEN 'archived' ELSE 'ready' END,
+    parent_lsn = coalesce($2::text::pg_lsn, parent_lsn), postgres_version = coalesce($4, postgres_version)
 WHERE id = $1 AND state IN ('creating', 'ready', 'archived')
 
 -- name: failed
@@ -63,3 +64,7 @@ ORDER BY measured_at NULLS FIRST LIMIT $1
 SELECT project_id, organization_id, sum(logical_bytes + history_bytes)::bigint AS bytes FROM timelines
 JOIN projects ON projects.id = project_id
 WHERE state IN ('ready', 'archived') GROUP BY project_id, organization_id HAVING sum(logical_bytes + history_bytes) > 0
+
+-- name: retention
+SELECT timelines.id, history_retention_seconds FROM timelines JOIN projects ON projects.id = project_id
+WHERE project_id = $1 AND state IN ('ready', 'archived')
