@@ -21,7 +21,7 @@ from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
 
 Action: TypeAlias = Literal[
     "create_timeline",

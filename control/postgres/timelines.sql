@@ -44,7 +44,7 @@ ORDER BY id LIMIT 100
 UPDATE timelines SET state = 'deleted', deleted_at = now(), logical_bytes = 0, history_bytes = 0 WHERE id = $1
 
 -- name: deleted_branch
-SELECT name, organization_id FROM branches JOIN projects ON projects.id = project_id WHERE branches.id = $1
+SELECT branches.name, organization_id FROM branches JOIN projects ON projects.id = project_id WHERE branches.id = $1
 
 -- name: branches_ever
 SELECT id FROM branches WHERE project_id = $1 ORDER BY id

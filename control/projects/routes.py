@@ -118,8 +118,9 @@ async def connection_uri(
     role_name: str | None = None,
     pooled: bool = False,
 ) -> ConnectionUri:
-    """Say how to connect to a project: to its default branch, as its owner and to the oldest database, unless
-    others are named. With the password, if it is known here.
+    """Say how to connect to a project, with the password if it is known here.
+
+    To its default branch, as its owner and to the oldest database, unless others are named.
     """
     where = branch_id or await branches.default_of(call.db, project_id)
     if where is None:

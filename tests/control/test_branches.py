@@ -159,6 +159,7 @@ async def test_a_deleted_project_has_no_data(
     assert (await computes.status(endpoint["id"])).state == "active"
     await asked(client, "DELETE", of(project))
     await run(pool, ports, computes)
+    assert await pool.fetchval("SELECT count(*) FROM operations WHERE status <> 'finished'") == 0
     timeline = await pool.fetchval("SELECT timeline_id FROM branches")
     assert str(timeline) not in computes.store.timelines()
     assert await pool.fetchval("SELECT state FROM timelines") == "deleted"
