@@ -180,7 +180,7 @@ async def test_an_endpoint_that_somebody_stopped_is_not_woken(shop: Shop) -> Non
         await connecting.wake(shop.pool, shop.computes, shop.project.endpoint_id)
     # Rooms have their own way in.
     async with connecting.admin(shop.pool, shop.computes, shop.project.branch_id, "app") as admin:
-        assert await admin.fetchval("SELECT n FROM kept") == 1
+        assert await admin.fetchval("SELECT n FROM public.kept") == 1
     assert (await shop.computes.status(str(shop.project.endpoint_id))).state == "idle"
     await operations.enqueue(
         shop.pool,
