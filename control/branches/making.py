@@ -90,9 +90,10 @@ async def one(call: Call, project_id: UUID, branch_id: UUID) -> Record:
 
 
 async def require_room(call: Call) -> None:
-    """A branch is stored, and how much of that is used up is counted by and by."""
-    plans = call.ports.settings.plans
-    await headroom.require(call.db, plans, call.actor.organization_id, "storage_bytes", adding=0)
+    """For one more, and for what it stores, which is counted by and by."""
+    plans, organization_id = call.ports.settings.plans, call.actor.organization_id
+    await headroom.require(call.db, plans, organization_id, "branches")
+    await headroom.require(call.db, plans, organization_id, "storage_bytes", adding=0)
 
 
 async def resolved(call: Call, project_id: UUID, branch_id: UUID, at: At) -> Resolved:
