@@ -159,7 +159,7 @@ async def details(call: Call, project_id: RootProjectId, branch_id: UUID) -> Dat
 @room.patch(
     f"{ONE}/expiration",
     access="projects.write",
-    fails=[NotFound, BranchNeeded, BranchProtected],
+    fails=[NotFound, BranchNeeded, BranchProtected, BranchNotReady],
     id="set_branch_expiration",
 )
 async def expire(

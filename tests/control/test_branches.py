@@ -227,7 +227,10 @@ async def test_a_restore_keeps_what_was_there(
     if status == 200:
         assert told["backup_branch"]["name"] == "before"
         assert told["backup_branch"]["timeline_id"] == dev["timeline_id"]
-        # One thing at a time.
+        backup = of(project, "branches", told["backup_branch"]["id"])
+        # What is being kept is not taken away, and one thing is done at a time.
+        await asked(client, "DELETE", backup, 409)
+        await asked(client, "POST", f"{backup}/endpoints", 409)
         await asked(client, "POST", f"{where}/restore", 409, source=source, preserve_under_name="again")
         await asked(client, "POST", f"{where}/reset", 409, parent=True)
     else:
