@@ -1,23 +1,17 @@
 """Taking a directory of projects' data into use: one process at a time, and what an earlier one left."""
 
-import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
-import asyncpg
-
-from control.computes import compute, copying, files, settings
+from control.computes import compute, copying, files, keeping, settings
 from control.computes.files import Store
 from control.computes.local import LocalProvider
 from control.embedded import directory, postgres
 from control.embedded.postgres import Cluster
 from control.embedded.processes import StartFailed
-from gateway.kit.problem import Refusal
-from gateway.kit.sql import OUTAGES
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +48,7 @@ async def taken_over(
         if one is not None:
             provider.computes[timeline] = one
             provider.attend(one)
-    provider.crew.start(keep(provider, look_seconds))
+    provider.crew.start(keeping.keep(provider, look_seconds))
     try:
         yield provider
     finally:
@@ -69,19 +63,6 @@ def has_data(root: Path) -> bool:
     """Whether there is anything to take over, or to look after."""
     timelines = root / "timelines"
     return timelines.is_dir() and any(timelines.iterdir())
-
-
-async def keep(provider: LocalProvider, look_seconds: float) -> None:
-    """Put to sleep what nobody uses, and look after what is kept of the past."""
-    for number in count(1):
-        await asyncio.sleep(look_seconds)
-        try:
-            await provider.suspend_idle()
-            if number % LOOKS_PER_UPKEEP == 0:
-                await provider.upkeep()
-        except (Refusal, StartFailed, asyncpg.PostgresError, *OUTAGES) as error:
-            # A full disk, say, or a server that ended just now: the next look is soon.
-            log.warning("looking after projects' data failed: %s", error)
 
 
 async def prepare(root: Path, chosen: Path | None) -> Store:
