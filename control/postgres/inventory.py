@@ -78,6 +78,9 @@ async def rewrite(
     same here as long as the verifier is. ``renewed`` are passwords that were made for this one.
     """
     await db.execute(SQL.clear_roles, branch_id)
+    # A copy of data loses its slots; its publications are found by the first look.
+    await db.execute(SQL.clear_slots, branch_id)
+    await db.execute(SQL.clear_publications, branch_id)
     known = {row["name"]: row for row in inherited}
     for role in found.roles:
         role_id, before = ids.new(), known.get(role.name)

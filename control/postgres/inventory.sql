@@ -23,6 +23,12 @@ DELETE FROM database_roles WHERE branch_id = $1 AND name <> ALL ($2)
 -- name: clear_roles
 DELETE FROM database_roles WHERE branch_id = $1
 
+-- name: clear_slots
+DELETE FROM replication_slots WHERE branch_id = $1
+
+-- name: clear_publications
+DELETE FROM publications WHERE branch_id = $1
+
 -- name: put_database
 INSERT INTO databases (id, branch_id, name, owner_name) VALUES ($1, $2, $3, $4)
 ON CONFLICT (branch_id, name) DO UPDATE SET owner_name = EXCLUDED.owner_name, updated_at = now()
