@@ -9,11 +9,14 @@ from control.bonus.routes import room as bonus
 from control.charges.routes import room as charges
 from control.consumption.routes import room as consumption
 from control.daily.routes import room as daily
+from control.database_roles.routes import room as database_roles
+from control.databases.routes import room as databases
 from control.deposit.routes import room as deposit
 from control.earnings.routes import room as earnings
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.invoices.routes import room as invoices
+from control.ip_allow.routes import room as ip_allow
 from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
@@ -27,12 +30,15 @@ from control.plans.routes import room as plans
 from control.projects.routes import room as projects
 from control.promotions.routes import room as promotions
 from control.providers.routes import room as providers
+from control.publications.routes import room as publications
 from control.publishers.routes import room as publishers
 from control.recovery.routes import room as recovery
 from control.referral.routes import room as referral
+from control.replication_slots.routes import room as replication_slots
 from control.sessions.routes import room as sessions
 from control.settlements.routes import room as settlements
 from control.transactions.routes import room as transactions
+from control.vpc_endpoints.routes import room as vpc_endpoints
 from control.wallet.routes import room as wallet
 from control.webhooks.routes import room as webhooks
 
@@ -46,11 +52,14 @@ ROOMS = (
     charges,
     consumption,
     daily,
+    database_roles,
+    databases,
     deposit,
     earnings,
     facilitator,
     invites,
     invoices,
+    ip_allow,
     me,
     members,
     oauth,
@@ -64,12 +73,15 @@ ROOMS = (
     projects,
     promotions,
     providers,
+    publications,
     publishers,
     recovery,
     referral,
+    replication_slots,
     sessions,
     settlements,
     transactions,
+    vpc_endpoints,
     wallet,
     webhooks,
 )

@@ -10,12 +10,15 @@ from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
 from control.identity import keys, organizations
 from control.postgres import founding
-from control.projects import store
+from control.postgres.slots import SlotsLeft
+from control.projects import replicating, store
 from control.projects.models import (
     DeletedProject,
     NewProject,
     Project,
     ProjectChange,
+    Replication,
+    ReplicationChange,
     V1Info,
     V1Move,
     V1NewProject,
@@ -93,6 +96,29 @@ async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) 
 async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
     """Delete a project. Its keys are refused from then on, and its slug is free."""
     return Data(data=await deleted(call, project_id))
+
+
+@room.get("/{project_id}/replication", access="projects.read", id="get_replication_settings")
+async def replication(call: Call, project_id: RootProjectId) -> Data[Replication]:
+    """Show whether a project's log has what logical replication needs. Wakes nothing."""
+    return Data(data=await replicating.show(call.db, project_id))
+
+
+@room.patch(
+    "/{project_id}/replication",
+    access="projects.write",
+    fails=[SlotsLeft],
+    is_transaction=False,
+    id="update_replication_settings",
+)
+async def change_replication(
+    call: Call, project_id: RootProjectId, *, body: ReplicationChange
+) -> Data[Replication]:
+    """Turn logical replication on or off. An endpoint heeds it from its next start.
+
+    It is not turned off while a logical replication slot is left on any branch: its Postgres would not start.
+    """
+    return Data(data=await replicating.turn(call, project_id, is_on=body.enabled))
 
 
 @room.get(at=V1, access="projects.read", id="v1_list_projects")
