@@ -6,7 +6,7 @@ The server is the truth. Rows are what the proxy and listings read, so that neit
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +14,7 @@ import asyncpg
 
 from control.computes.provider import ComputeProvider, ComputeUnavailable, State
 from control.postgres import connecting, endpoints, inside, inventory, publications, slots
+from control.postgres.inside import RefusedByPostgres
 from control.postgres.inventory import Inventory
 from control.postgres.publications import Published
 from control.postgres.slots import Slot
@@ -114,8 +115,11 @@ async def look(computes: ComputeProvider, endpoint: str, *, with_publications: b
         return Contents(found, theirs, None)
     published = {}
     for name, _ in found.databases:
-        async with visited(computes, endpoint, name) as connection:
-            published[name] = await publications.observed(connection)
+        published[name] = dict[str, Published]()
+        # One that refuses to be read, because of names in another encoding say, hides nothing of the others.
+        with suppress(RefusedByPostgres):
+            async with visited(computes, endpoint, name) as connection:
+                published[name] = await publications.observed(connection)
     return Contents(found, theirs, published)
 
 

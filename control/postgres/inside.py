@@ -45,6 +45,9 @@ def refusing(known: Mapping[type[asyncpg.PostgresError], Refusal] | None = None)
         yield
     except asyncpg.PostgresError as error:
         raise refusal_of(error, known or {}) from None
+    except UnicodeDecodeError:
+        # Names that were made in a database of another encoding.
+        raise RefusedByPostgres("what it answers is not UTF-8") from None
     except OUTAGES:
         raise ComputeUnavailable("the connection to the database was lost") from None
 

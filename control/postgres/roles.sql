@@ -7,8 +7,9 @@ ON CONFLICT (branch_id, name) DO NOTHING
 RETURNING id, branch_id, name, verifier, password, is_protected, created_at, updated_at
 
 -- name: index
+-- Ours, by which publishers sell queries, are nobody's to change.
 SELECT id, branch_id, name, verifier, password, is_protected, created_at, updated_at
-FROM database_roles WHERE branch_id = $1 ORDER BY name
+FROM database_roles WHERE branch_id = $1 AND NOT name ^@ 'farebox_' ORDER BY name
 
 -- name: count
 SELECT count(*) FROM database_roles WHERE branch_id = $1
@@ -16,7 +17,7 @@ SELECT count(*) FROM database_roles WHERE branch_id = $1
 -- name: find
 -- A name may look like an id, of another role even.
 SELECT id, branch_id, name, verifier, password, is_protected, created_at, updated_at
-FROM database_roles WHERE branch_id = $1 AND (id = $2 OR name = $3)
+FROM database_roles WHERE branch_id = $1 AND (id = $2 OR name = $3) AND NOT name ^@ 'farebox_'
 ORDER BY id = $2 DESC LIMIT 1
 
 -- name: owner
