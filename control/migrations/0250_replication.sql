@@ -14,4 +14,7 @@ ALTER TABLE replication_slots
     ADD COLUMN restart_lsn         pg_lsn,
     ADD COLUMN confirmed_flush_lsn pg_lsn;
 
+-- In which order they were made: ids made in one millisecond are in none. The first is meant when nobody says which.
+ALTER TABLE databases ADD COLUMN number bigint NOT NULL GENERATED ALWAYS AS IDENTITY;
+
 ALTER TABLE project_vpc_endpoints ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();

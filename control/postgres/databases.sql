@@ -8,7 +8,7 @@ RETURNING id, branch_id, name, owner_name, created_at, updated_at
 
 -- name: index
 SELECT id, branch_id, name, owner_name, created_at, updated_at
-FROM databases WHERE branch_id = $1 ORDER BY id
+FROM databases WHERE branch_id = $1 ORDER BY number
 
 -- name: count
 SELECT count(*) FROM databases WHERE branch_id = $1
@@ -20,7 +20,7 @@ FROM databases WHERE branch_id = $1 AND (id = $2 OR name = $3)
 ORDER BY id = $2 DESC LIMIT 1
 
 -- name: named
-SELECT name FROM databases WHERE branch_id = $1 AND ($2::text IS NULL OR name = $2) ORDER BY id LIMIT 1
+SELECT name FROM databases WHERE branch_id = $1 AND ($2::text IS NULL OR name = $2) ORDER BY number LIMIT 1
 
 -- name: of_projects
 SELECT databases.id, databases.name, owner_name, project_id, projects.name AS project_name, branch_id,
@@ -29,7 +29,7 @@ FROM databases
 JOIN branches ON branches.id = branch_id
 JOIN projects ON projects.id = project_id
 WHERE project_id = ANY ($1::uuid[]) AND branches.deleted_at IS NULL AND projects.deleted_at IS NULL
-ORDER BY project_id, NOT is_default, branch_id, databases.id
+ORDER BY project_id, NOT is_default, branch_id, databases.number
 LIMIT 10000
 
 -- name: set_owner

@@ -8,7 +8,7 @@ INSERT INTO databases (id, branch_id, name, owner_name) VALUES ($1, $2, $3, $4)
 SELECT id, name, verifier, password, is_protected FROM database_roles WHERE branch_id = $1 ORDER BY id
 
 -- name: rows_of_databases
-SELECT name, owner_name FROM databases WHERE branch_id = $1 ORDER BY id
+SELECT name, owner_name FROM databases WHERE branch_id = $1 ORDER BY number
 
 -- name: put_roles
 -- A password that we know is that of the verifier beside it, or it is forgotten.
@@ -32,7 +32,9 @@ DELETE FROM publications WHERE branch_id = $1
 
 -- name: put_databases
 INSERT INTO databases (id, branch_id, name, owner_name)
-SELECT id, $1, name, owner_name FROM unnest($2::uuid[], $3::text[], $4::text[]) AS found (id, name, owner_name)
+SELECT id, $1, name, owner_name
+FROM unnest($2::uuid[], $3::text[], $4::text[]) WITH ORDINALITY AS found (id, name, owner_name, place)
+ORDER BY place
 ON CONFLICT (branch_id, name) DO UPDATE SET owner_name = EXCLUDED.owner_name, updated_at = now()
 WHERE databases.owner_name IS DISTINCT FROM EXCLUDED.owner_name
 

@@ -3,7 +3,7 @@
 -- name: index
 SELECT id, name, database, tables, publish_insert, publish_update, publish_delete, publish_truncate, created_at,
     updated_at
-FROM publications WHERE branch_id = $1 ORDER BY id
+FROM publications WHERE branch_id = $1 ORDER BY created_at, database, name
 
 -- name: find
 SELECT id, name, database, tables, publish_insert, publish_update, publish_delete, publish_truncate, created_at,

@@ -3,7 +3,7 @@
 -- name: index
 SELECT id, name, plugin, slot_type, database, status, active_pid, restart_lsn::text, confirmed_flush_lsn::text,
     created_at, updated_at
-FROM replication_slots WHERE branch_id = $1 ORDER BY id
+FROM replication_slots WHERE branch_id = $1 ORDER BY created_at, name
 
 -- name: find
 SELECT id, name, plugin, slot_type, database, status, active_pid, restart_lsn::text, confirmed_flush_lsn::text,

@@ -102,22 +102,28 @@ async def test_a_change_that_meets_a_swap_changes_nothing(branch: Branch) -> Non
 
 async def test_names_of_another_encoding_and_a_thousand_roles_are_in_nobodys_way(branch: Branch) -> None:
     async with branch.owner() as connection:
-        await connection.execute("CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' "
-                                 "TEMPLATE template0")  # fmt: skip
+        await connection.execute(
+            "CREATE DATABASE bytes ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+        )
+        await connection.execute("CREATE DATABASE renamed")
+        await connection.execute("CREATE ROLE keeper")
+        await connection.execute("GRANT CONNECT ON DATABASE renamed TO keeper")
+        await connection.execute("CREATE PUBLICATION theirs")
     made_of_bytes = "DO $$ BEGIN EXECUTE format('{}', 'no' || chr(255)); END $$"
     async with branch.owner("bytes") as connection:
-        await connection.execute(made_of_bytes.format("CREATE ROLE %I"))
         await connection.execute("SET client_min_messages = error")
-        await connection.execute(made_of_bytes.format("CREATE PUBLICATION %I"))
+        for statement in ("CREATE ROLE %I", "CREATE PUBLICATION %I", "ALTER DATABASE renamed RENAME TO %I"):
+            await connection.execute(made_of_bytes.format(statement))
         await connection.execute(
             "DO $$ BEGIN FOR n IN 1..1100 LOOP EXECUTE 'CREATE ROLE r' || n; END LOOP; END $$"
         )
+    # The oldest thousand, less the one that has no spelling.
     assert len(await branch.got("GET", "/roles")) == 999
     assert [one["name"] for one in await branch.got("GET", "/databases")] == ["app", "bytes"]
-    async with branch.owner() as connection:
-        await connection.execute("CREATE PUBLICATION theirs")
     assert [one["name"] for one in await branch.got("GET", "/publications")] == ["theirs"]
     await contents.refresh_all(branch.pool, branch.computes)
+    status, answer = await branch.ask("DELETE", "/roles/keeper")
+    assert (status, answer["code"]) == (409, "refused-by-postgres"), answer
     await branch.got("POST", "/databases", {"name": "shop"})
     status, answer = await branch.ask("POST", "/roles", {"name": "one_more"})
     assert (status, answer["code"]) == (409, "too-many-roles")
