@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from control.postgres import creating, ending, serving, swapping
+from control.postgres import creating, ending, serving, settling, swapping
 from control.postgres.operations import Action
 from control.postgres.running import Handler
 
@@ -16,6 +16,7 @@ HANDLERS: Mapping[Action, Handler] = {
     "unarchive_branch": Handler(ending.unarchive, ending.give_up),
     "delete_endpoint": Handler(ending.delete_endpoint, ending.give_up),
     "delete_project": Handler(ending.delete_project, ending.give_up),
+    "set_retention": Handler(settling.set_retention, settling.give_up),
     "restart_compute": Handler(serving.restart, serving.give_up),
     "start_compute": Handler(serving.start, serving.give_up),
     "suspend_compute": Handler(serving.suspend, serving.give_up),

@@ -3,8 +3,10 @@
 Each begins with the project's lock, so that of two requests that exclude one another the second is refused.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
@@ -204,3 +206,29 @@ async def make_default(asker: Asker, branch_id: UUID) -> None:
     if branch["archived"] or branch["expires_at"] is not None:
         raise BranchNotReady("a branch that is archived, or expires, cannot be the default")
     await branches.make_default(asker.db, asker.project_id, branch_id)
+
+
+async def delete_project(asker: Asker) -> UUID:
+    """All of a project's data, in the transaction that deletes the project."""
+    if await branches.lock_project(asker.db, asker.project_id) is None:
+        raise NotFound("this project was deleted just now")
+    branch_id = await branches.default_of(asker.db, asker.project_id)
+    if branch_id is not None:
+        await asker.unprotected(branch_id, "prevent_deletion")
+    await endpoints.delete_of_project(asker.db, asker.project_id)
+    await branches.delete_of_project(asker.db, asker.project_id, asker.user_id)
+    await operations.cancel(asker.db, asker.project_id)
+    return await operations.enqueue(asker.db, "delete_project", asker.project_id, created_by=asker.user_id)
+
+
+async def settle(asker: Asker, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Have what runs go by other settings of its project."""
+    if before["history_retention_seconds"] != after["history_retention_seconds"]:
+        await operations.enqueue(asker.db, "set_retention", asker.project_id, created_by=asker.user_id)
+    if before["enable_logical_replication"] != after["enable_logical_replication"]:
+        for row in await endpoints.shown(asker.db, asker.project_id):
+            if row["status"] in ("active", "starting"):
+                await operations.enqueue(
+                    asker.db, "restart_compute", asker.project_id, row["branch_id"], endpoint_id=row["id"],
+                    created_by=asker.user_id,
+                )  # fmt: skip

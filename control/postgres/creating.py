@@ -15,7 +15,7 @@ from control.computes.provider import TimelineInfo
 from control.postgres import branches, connecting, emptying, inventory, preparing, timelines
 from control.postgres.inventory import Inventory
 from control.postgres.operations import Job, Operation
-from gateway.kit.sql import Db
+from gateway.kit.sql import Connection, Db
 from gateway.ledger import events
 
 
@@ -31,9 +31,10 @@ async def create_timeline(job: Job) -> None:
             await preparing.prepare(admin, row["name"], row["verifier"])
         for name, owner in await inventory.rows_of_databases(job.pool, job.branch_id):
             await preparing.create_database(admin, name, owner)
+        version = version_of(admin)
     info = await job.computes.stat(info.id)
     async with job.finishing() as db:
-        await timelines.ready(db, info)
+        await timelines.ready(db, info, version=version)
         await branches.become(db, job.branch_id, "ready")
 
 
@@ -61,12 +62,13 @@ class Derived:
     info: TimelineInfo
     found: Inventory
     renewed: dict[str, str]
+    version: str
 
     async def write(
         self, db: Db, job: Job, project_id: UUID, branch_id: UUID, inherited: Sequence[Record]
     ) -> None:
         await inventory.rewrite(db, job.keyring, project_id, branch_id, self.found, inherited, self.renewed)
-        await timelines.ready(db, self.info)
+        await timelines.ready(db, self.info, version=self.version)
 
 
 async def derive(job: Job, timeline_id: UUID, *, is_renewed: bool, is_emptied: bool = False) -> Derived:
@@ -80,7 +82,12 @@ async def derive(job: Job, timeline_id: UUID, *, is_renewed: bool, is_emptied: b
         if is_renewed:
             renewed = await inventory.renew_passwords(admin, found)
             found = await inventory.look(admin)
-    return Derived(await job.computes.stat(info.id), found, renewed)
+        version = version_of(admin)
+    return Derived(await job.computes.stat(info.id), found, renewed, version)
+
+
+def version_of(admin: Connection) -> str:
+    return str(admin.get_server_version().major)
 
 
 def told(branch: Record) -> dict[str, str]:

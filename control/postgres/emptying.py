@@ -13,10 +13,6 @@ from gateway.kit.sql import Connection, Statements
 
 SQL = Statements(__file__)
 
-# What was learnt about the data has samples of it. These are the server's own tables.
-FORGET = "DELETE FROM {}"
-SAMPLES = ("pg_statistic", "pg_statistic_ext_data")
-
 
 async def make(job: Job, timeline_id: UUID) -> None:
     """Have the provider make the timeline out of a copy that is emptied first."""
@@ -45,5 +41,5 @@ async def empty_database(admin: Connection) -> None:
     for row in await admin.fetch(SQL.views):
         await admin.execute(row["statement"])
     await admin.fetchval(SQL.objects)
-    for table in SAMPLES:
-        await admin.execute(FORGET.format(table))
+    await admin.execute(SQL.forget)
+    await admin.execute(SQL.forget_more)

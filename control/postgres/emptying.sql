@@ -5,7 +5,7 @@ SELECT datname FROM pg_database WHERE NOT datistemplate AND datallowconn
 
 -- name: silence
 -- No trigger of the tenant's runs.
-SET session_replication_role = replica
+SELECT set_config('session_replication_role', 'replica', true)
 
 -- name: tables
 SELECT string_agg(format('%I.%I', nspname, relname), ', ') FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -15,6 +15,13 @@ WHERE relkind IN ('r', 'p') AND relpersistence <> 't' AND nspname <> 'informatio
 -- name: views
 SELECT format('REFRESH MATERIALIZED VIEW %I.%I WITH NO DATA', nspname, relname) AS statement
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind = 'm' AND nspname !~ '^pg_'
+
+-- name: forget
+-- What was learnt about the data has samples of it.
+DELETE FROM pg_statistic
+
+-- name: forget_more
+DELETE FROM pg_statistic_ext_data
 
 -- name: objects
 SELECT count(lo_unlink(oid)) FROM pg_largeobject_metadata

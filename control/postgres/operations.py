@@ -21,7 +21,7 @@ from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
 
 Action: TypeAlias = Literal[
     "create_timeline",
@@ -36,6 +36,7 @@ Action: TypeAlias = Literal[
     "restart_compute",
     "delete_endpoint",
     "delete_project",
+    "set_retention",
 ]
 
 

@@ -98,7 +98,7 @@ async def create(db: Db, connection: Connection, branch_id: UUID, wanted: Slot) 
             "all that a branch may have are there: delete one"
         ),
         asyncpg.ObjectNotInPrerequisiteStateError: ReplicationAfterRestart(
-            "it was turned on after the branch's endpoints were started: restart them"
+            "it was turned on just now, and the endpoint was not restarted yet: try again soon"
         ),
         asyncpg.UndefinedFileError: invalid("body/plugin", "is not installed here"),
         # It waits for every transaction that was open when it came.

@@ -57,8 +57,8 @@ async def make(pool: Pool, computes: ComputeProvider, timeline_id: UUID) -> Time
     return await computes.create_timeline(str(timeline_id), *await wanted(pool, timeline_id))
 
 
-async def ready(db: Db, info: TimelineInfo, *, is_archived: bool = False) -> None:
-    await db.execute(SQL.ready, UUID(info.id), info.parent_lsn, is_archived)
+async def ready(db: Db, info: TimelineInfo, *, is_archived: bool = False, version: str | None = None) -> None:
+    await db.execute(SQL.ready, UUID(info.id), info.parent_lsn, is_archived, version)
     await measured(db, info)
 
 
@@ -98,3 +98,9 @@ async def due(db: Db, count: int) -> list[UUID]:
 
 async def stored(db: Db) -> list[Record]:
     return await db.fetch(SQL.stored)
+
+
+async def retention(db: Db, project_id: UUID) -> tuple[int, list[UUID]]:
+    """For how many seconds history is to be kept, and of what."""
+    rows = await db.fetch(SQL.retention, project_id)
+    return (rows[0]["history_retention_seconds"] if rows else 0), [row["id"] for row in rows]

@@ -11,7 +11,8 @@ LEFT JOIN timelines AS parents ON parents.id = timelines.parent_timeline_id
 WHERE timelines.id = $1
 
 -- name: ready
-UPDATE timelines SET state = CASE WHEN $3 THEN 'archived' ELSE 'ready' END, parent_lsn = coalesce($2::text::pg_lsn, parent_lsn)
+UPDATE timelines SET state = CASE WHEN $3 THEN 'archived' ELSE 'ready' END,
+    parent_lsn = coalesce($2::text::pg_lsn, parent_lsn), postgres_version = coalesce($4, postgres_version)
 WHERE id = $1 AND state IN ('creating', 'ready', 'archived')
 
 -- name: failed
@@ -43,7 +44,7 @@ ORDER BY id LIMIT 100
 UPDATE timelines SET state = 'deleted', deleted_at = now(), logical_bytes = 0, history_bytes = 0 WHERE id = $1
 
 -- name: deleted_branch
-SELECT name, organization_id FROM branches JOIN projects ON projects.id = project_id WHERE branches.id = $1
+SELECT branches.name, organization_id FROM branches JOIN projects ON projects.id = project_id WHERE branches.id = $1
 
 -- name: branches_ever
 SELECT id FROM branches WHERE project_id = $1 ORDER BY id
@@ -63,3 +64,7 @@ ORDER BY measured_at NULLS FIRST LIMIT $1
 SELECT project_id, organization_id, sum(logical_bytes + history_bytes)::bigint AS bytes FROM timelines
 JOIN projects ON projects.id = project_id
 WHERE state IN ('ready', 'archived') GROUP BY project_id, organization_id HAVING sum(logical_bytes + history_bytes) > 0
+
+-- name: retention
+SELECT timelines.id, history_retention_seconds FROM timelines JOIN projects ON projects.id = project_id
+WHERE project_id = $1 AND state IN ('ready', 'archived')

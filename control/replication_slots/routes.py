@@ -48,7 +48,7 @@ async def create(
 
     A slot that nobody reads for 40 hours, or that more than 1 GB was written behind, is given up by Postgres.
     A branch of a branch, a reset and a restore have no slots. The project must have logical replication
-    enabled, and the branch's endpoints must have been started since it was.
+    enabled, which restarts the endpoints that run: until then it is refused.
     """
     await contents.require(call.db, project_id, branch_id)
     await slots.require_enabled(call.db, project_id)

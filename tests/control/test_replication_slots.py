@@ -53,7 +53,7 @@ async def test_logical_replication_stays_on_while_a_slot_is_left(logical: Branch
     status, answer = await logical.ask("POST", "/replication-slots", {"name": "cdc"})
     assert (status, answer["code"]) == (409, "logical-replication-after-restart")
     assert await logical.got("GET", "/replication-slots") == []
-    await logical.sleep()
+    await logical.runner.drain()
     await logical.got("POST", "/replication-slots", {"name": "cdc"})
 
 

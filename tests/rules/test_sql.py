@@ -60,6 +60,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "audit_logs": {"control/api"},
         "assets": {"gateway/ledger"},
         "bonus_cards": {"control/giving"},
+        "branch_protections": {"control/postgres"},
         "branches": {"control/postgres"},
         "database_roles": {"control/postgres"},
         "databases": {"control/postgres"},
@@ -106,6 +107,9 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "oauth_states": {"control/oauth"},
         "organizations": {"control/identity"},
         "outbox": {"control/mail"},
+        # In projects' servers.
+        "pg_statistic": {"control/postgres"},
+        "pg_statistic_ext_data": {"control/postgres"},
         "payment_events": {"control/processors"},
         "payment_methods": {"control/processors"},
         "payer_failures": {"gateway/x402"},

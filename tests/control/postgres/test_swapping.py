@@ -184,6 +184,7 @@ async def test_a_restored_branch_keeps_what_it_had_and_can_be_restored_again(sho
     async with shop.asker() as asker:
         await asking.delete(asker, newest)
     await shop.runner.drain()
+    assert await shop.last() == ("finished", None)
     assert await shop.numbers() == [1, 2, 3]
 
 
@@ -298,6 +299,7 @@ async def test_an_archived_branch_comes_back_with_whoever_connects(shop: Shop) -
         async with shop.asker() as asker:
             await asking.archive(asker, child, is_archived=is_archived)
         await shop.runner.drain()
+        assert await shop.last() == ("finished", None)
     assert await shop.pool.fetchval("SELECT count(*) FROM timelines WHERE state = 'archived'") == 0
 
 
@@ -312,6 +314,7 @@ async def test_what_expires_goes_with_its_data(shop: Shop) -> None:
     # The child first: a parent is not taken from under it.
     assert [await sweeping.expire(shop.pool), await sweeping.expire(shop.pool)] == [1, 1]
     await shop.runner.drain()
+    assert {row["status"] for row in await shop.pool.fetch("SELECT status FROM operations")} == {"finished"}
     assert await sweeping.expire(shop.pool) == 0
     assert len(await shop.timelines()) == 1
     assert await shop.pool.fetchval("SELECT count(*) FROM compute_runs") == 1
