@@ -76,9 +76,14 @@ async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> Non
         raise invalid("body/enable_logical_replication", "stays on once it is on")
     if after["compute_unit_min"] > after["compute_unit_max"]:
         raise invalid("body/compute_unit_min", "is more than compute_unit_max")
-    await asking.settle(Asker(call.db, project_id, call.actor.user_id), before, after)
+    await write(Asker(call.db, project_id, call.actor.user_id), before, after)
+
+
+async def write(asker: Asker, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """``before`` is locked, and what runs goes by ``after`` soon."""
+    await asking.settle(asker, before, after)
     try:
-        await store.update(call.db, project_id, after)
+        await store.update(asker.db, asker.project_id, after)
     except SlugTaken:
         raise ProjectSlugTaken(f"the slug {after['slug']} is taken") from None
 

@@ -11,7 +11,8 @@ from control.invoicing import reminding
 from control.invoicing.reminding import InvoiceOverdue
 from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
-from control.projects import store
+from control.postgres.slots import SlotsLeft
+from control.projects import replicating, store
 from control.projects.changing import (
     ProjectSlugTaken,
     TierLimitExceeded,
@@ -30,6 +31,8 @@ from control.projects.models import (
     Project,
     ProjectChange,
     ProjectSize,
+    Replication,
+    ReplicationChange,
     V1Info,
     V1Move,
     V1NewProject,
@@ -103,6 +106,29 @@ async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
     Branches other than the default one are to be deleted first.
     """
     return Data(data=await deleted(call, project_id))
+
+
+@room.get("/{project_id}/replication", access="projects.read", id="get_replication_settings")
+async def replication(call: Call, project_id: RootProjectId) -> Data[Replication]:
+    """Show whether a project's log has what logical replication needs. Wakes nothing."""
+    return Data(data=await replicating.show(call.db, project_id))
+
+
+@room.patch(
+    "/{project_id}/replication",
+    access="projects.write",
+    fails=[SlotsLeft],
+    is_transaction=False,
+    id="update_replication_settings",
+)
+async def change_replication(
+    call: Call, project_id: RootProjectId, *, body: ReplicationChange
+) -> Data[Replication]:
+    """Turn logical replication on or off. Endpoints that run are restarted for it, one after the other.
+
+    It is not turned off while a logical replication slot is left on any branch: its Postgres would not start.
+    """
+    return Data(data=await replicating.turn(call, project_id, is_on=body.enabled))
 
 
 @room.get(
