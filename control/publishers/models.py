@@ -140,7 +140,8 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
         Json,
         Field(
             description='`{"connection_string": "postgresql://user:password@host/database?sslmode=…"}` of a '
-            "PostgreSQL whose queries are sold. It is sealed, and never read back."
+            "PostgreSQL whose queries are sold, with a `root_certificate` if no public one vouches for it. "
+            "It is sealed, and never read back."
         ),
     ] = None
     project_id: UUID | None = None

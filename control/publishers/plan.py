@@ -90,18 +90,17 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
 
 
 def connect(ports: Ports, subject: Subject, body: Body, out: Plan) -> bytes | None:
-    """The sealed connection string of the publisher's database. An empty object takes it away."""
+    """Where the publisher's database is, sealed. An empty object takes it away."""
     if body.database_config is None:
         return subject.columns.database_sealed
     if body.database_config == {}:
         return None
     try:
-        found = rules.connection_string(body.database_config)
-        out.urls["database_config"] = dsn.read(found).guarded_url
-    except ValueError as error:
-        pointer = "body/database_config/connection_string"
-        out.problems.append(FieldProblem(pointer=pointer, detail=str(error)))
+        found = rules.connection(body.database_config)
+    except Invalid as refusal:
+        out.problems += refusal.fields
         return subject.columns.database_sealed
+    out.urls["database_config"] = dsn.read(found).guarded_url
     context = crypto.context(subject.organization_id, subject.publisher_id)
     return ports.keyring.seal(found.encode(), context)
 

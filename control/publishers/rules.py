@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from control.publishers import credentials, prices
 from control.publishers.endpoints import repeated
 from control.publishers.models import NewPublisher, PublisherChange
-from gateway.kit.problem import FieldProblem
+from gateway.kit import dsn
+from gateway.kit.problem import FieldProblem, Invalid
 
 # The gateway's own paths below /publishers/.
 RESERVED_SLUGS: Final = frozenset({"suggest"})
@@ -108,12 +109,28 @@ def logo_problems(url: str | None) -> Iterator[FieldProblem]:
         yield FieldProblem(pointer="body/logo_url", detail="is not an http or https URL")
 
 
-def connection_string(config: object) -> str:
-    """ValueError for anything but the one setting that there is."""
-    found = config.get("connection_string") if isinstance(config, dict) and len(config) == 1 else None
-    if not isinstance(found, str):
-        raise ValueError('is required, and nothing else: {"connection_string": "postgresql://…"}')
-    return found
+def connection(config: object) -> str:
+    """What is kept of a database: where it is, and who vouches for it. ``Invalid`` names what is wrong."""
+    given = config if isinstance(config, dict) else {}
+    found, roots = given.get("connection_string"), given.get("root_certificate")
+    place = "connection_string"
+    try:
+        if not isinstance(found, str) or given.keys() - {"connection_string", "root_certificate"}:
+            raise ValueError(
+                'is required, with a root_certificate at most: {"connection_string": "postgresql://…"}'
+            )
+        if "\n" in found:
+            raise ValueError("is one line")
+        dsn.read(found)
+        if roots is None:
+            return found
+        place = "root_certificate"
+        if not isinstance(roots, str):
+            raise ValueError("is text")
+        return dsn.with_roots(found, roots)
+    except ValueError as error:
+        pointer = f"body/database_config/{place}"
+        raise Invalid([FieldProblem(pointer=pointer, detail=str(error))]) from None
 
 
 def database_problems(body: NewPublisher | PublisherChange) -> Iterator[FieldProblem]:
