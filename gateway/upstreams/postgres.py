@@ -11,7 +11,7 @@ and costs nothing. What fails later breaks the answer off.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,7 @@ from gateway.kit.problem import invalid
 from gateway.kit.sql import Statements
 from gateway.kit.ssrf import Guard
 from gateway.kit.tasks import Crew
+from gateway.metering import metrics
 from gateway.options import Question
 from gateway.types import Answer, Head
 from gateway.upstreams import postgres_values as values
@@ -31,11 +32,14 @@ from gateway.upstreams import postgres_wire as wire
 from gateway.upstreams.dial import Dialler
 from gateway.upstreams.exchange import unreachable
 from gateway.upstreams.postgres_refusals import (
+    STOPPED,
     DatabaseBusy,
     DatabaseUnsafe,
+    Outcome,
     QueryLost,
     QuerySlow,
     RowsTooLarge,
+    came_to,
     failed,
 )
 from gateway.upstreams.postgres_rows import TYPES, Counted, Writer
@@ -61,6 +65,8 @@ FAILURES = (
 )  # fmt: skip
 
 T = TypeVar("T")
+Kind: TypeAlias = Literal["sold", "estimate", "tables"]
+"""Why a database is asked."""
 
 
 class Queries:
@@ -72,14 +78,14 @@ class Queries:
         self.crew = Crew()
         self.under_way: dict[UUID, int] = {}
 
-    def ask(self, publisher_id: UUID, dsn: Dsn, question: Question) -> "Asking":
+    def ask(self, publisher_id: UUID, dsn: Dsn, question: Question, kind: Kind = "sold") -> "Asking":
         """To be asked, or entered with ``async with``, for the answer."""
-        return Asking(self, publisher_id, dsn, question)
+        return Asking(self, publisher_id, dsn, question, kind)
 
     async def estimate(self, publisher_id: UUID, dsn: Dsn, statement: str) -> int:
         """How many rows the planner expects. Nothing of its plan is told to anybody."""
         question = Question(f"EXPLAIN (FORMAT JSON) {statement}", (), 1)
-        async with self.ask(publisher_id, dsn, question) as answer:
+        async with self.ask(publisher_id, dsn, question, "estimate") as answer:
             content = b"".join([chunk async for chunk in answer.chunks])
         (row,) = msgspec.json.decode(content)["rows"]
         return int(row["QUERY PLAN"][0]["Plan"]["Plan Rows"])
@@ -92,12 +98,17 @@ class Queries:
 class Asking:
     """A session with the database for as long as its answer lasts."""
 
-    def __init__(self, queries: Queries, publisher_id: UUID, dsn: Dsn, question: Question) -> None:
-        self.queries, self.publisher_id, self.question = queries, publisher_id, question
+    def __init__(
+        self, queries: Queries, publisher_id: UUID, dsn: Dsn, question: Question, kind: Kind
+    ) -> None:
+        self.queries, self.publisher_id, self.question, self.kind = queries, publisher_id, question, kind
         self.settings = queries.settings
         self.wire = Wire(queries.dialler, dsn)
         self.until = 0.0
         self.is_counted = self.is_asked = self.is_done = False
+        self.outcome: Outcome | None = None
+        """None while nothing went wrong."""
+        self.passed_on: Counted | None = None
 
     async def __aenter__(self) -> Answer:
         return (await self.ask()).answer
@@ -111,7 +122,8 @@ class Asking:
             await self.begin()
             self.answer = await self.begun()
             return self
-        except BaseException:
+        except BaseException as error:
+            self.outcome = came_to(error)
             self.close()
             raise
 
@@ -134,12 +146,20 @@ class Asking:
         under_way[self.publisher_id] -= 1
         if not under_way[self.publisher_id]:
             del under_way[self.publisher_id]
+        self.count()
         if self.is_done or not self.is_asked:
             self.wire.end()
         else:
             self.wire.close()
             # It may be computing, and would find out only when it wants to send something.
             self.queries.crew.start(self.wire.cancel())
+
+    def count(self) -> None:
+        outcome = self.outcome or ("answered" if self.is_done else "left")
+        metrics.QUERIES.labels(self.kind, outcome).inc()
+        if self.kind == "sold" and self.passed_on is not None:
+            metrics.QUERY_ROWS.inc(self.passed_on.row_count)
+            metrics.QUERY_BYTES.inc(self.passed_on.byte_count)
 
     async def begin(self) -> None:
         count = self.queries.under_way.get(self.publisher_id, 0)
@@ -186,7 +206,7 @@ class Asking:
         headers[hygiene.POLICY] = hygiene.SANDBOX
         if self.is_done:
             headers["Content-Length"] = str(sum(len(chunk) for chunk, _ in ahead))
-        counted = Counted(ahead, None if self.is_done else self.rest(chunks))
+        counted = self.passed_on = Counted(ahead, None if self.is_done else self.rest(chunks))
         return Answer(Head(200, "OK", CIMultiDictProxy(headers)), counted, counted)
 
     async def prepared(self) -> list[tuple[str, int]]:
@@ -264,5 +284,8 @@ class Asking:
                 if chunk is None:
                     return
                 yield chunk
-        except (ServerError, TooLarge, Broken, asyncio.IncompleteReadError):
+        except (ServerError, TooLarge, Broken, OSError, asyncio.IncompleteReadError) as error:
+            is_ours = isinstance(error, TooLarge | TimeoutError)
+            is_stopped = is_ours or (isinstance(error, ServerError) and error.state in STOPPED)
+            self.outcome = "stopped" if is_stopped else "lost"
             raise ConnectionAbortedError("the database's answer broke off") from None

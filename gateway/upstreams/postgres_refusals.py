@@ -6,6 +6,7 @@ does not exist.
 """
 
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 from gateway.kit.problem import Problem, Refusal
 from gateway.upstreams.exchange import UpstreamImproper
@@ -14,6 +15,9 @@ from gateway.upstreams.postgres_wire import ServerError
 # Insufficient privilege, and no such table, schema: one answer for all of them.
 HIDDEN = frozenset({"42501", "42P01", "3F000"})
 NOT_THERE = "42P01"
+STOPPED = frozenset({"57014", "25P04"})
+Outcome: TypeAlias = Literal["answered", "stopped", "refused", "lost", "left"]
+"""For Prometheus: what became of a statement."""
 TEXTS: Mapping[str, str] = {
     "22": "a value does not fit where it is used",
     "23": "it would break a rule of the data",
@@ -80,11 +84,22 @@ class DatabaseUnsafe(UpstreamImproper):
         super().__init__(f"{powerful if is_powerful else watched}; nothing was charged")
 
 
+def came_to(error: BaseException) -> Outcome:
+    """What an error that ended a statement says of it."""
+    if isinstance(error, QuerySlow | RowsTooLarge) or (
+        isinstance(error, QueryFailed) and error.state in STOPPED
+    ):
+        return "stopped"
+    if isinstance(error, Refusal):
+        return "refused" if error.status == 400 else "lost"
+    return "left"
+
+
 def failed(error: ServerError, *, is_before_data: bool) -> Refusal:
     state = error.state
     if state in HIDDEN:
         return QueryFailed(NOT_THERE, "it names something that does not exist, or that may not be read")
-    if state in ("57014", "25P04"):
+    if state in STOPPED:
         return QueryFailed(state, "it was stopped, because it takes too long")
     if state.startswith(("57P", "08", "XX")):
         return QueryLost("the publisher's database stopped the query; nothing was charged")

@@ -7,14 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from tempfile import NamedTemporaryFile
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from config.settings import Queries as Limits
 from config.settings import Upstream
@@ -29,33 +24,13 @@ from tests.paths.selling import Seller, administered, selling
 
 NOW = datetime.now(UTC)
 TLS_REQUEST = struct.pack(">ii", 8, 80877103)
-Signed = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+OURS, OTHERS = trustme.CA(), trustme.CA()
+SERVER = OURS.issue_cert("127.0.0.1")
+OLD = OURS.issue_cert("127.0.0.1", not_before=NOW - timedelta(days=2), not_after=NOW - timedelta(days=1))
 
 
-def certificate(
-    subject: str, issuer: Signed | None = None, ends: datetime = NOW + timedelta(days=1)
-) -> Signed:
-    """An authority of its own, or by its word the server at 127.0.0.1."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    by, signer = (name, key) if issuer is None else (issuer[0].subject, issuer[1])
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(by, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=2))
-        .not_valid_after(ends)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(address, critical=False)
-        .sign(signer, hashes.SHA256())
-    )
-    return made, key
-
-
-def pem(one: Signed) -> str:
-    return one[0].public_bytes(serialization.Encoding.PEM).decode()
-
-
-OURS, OTHERS = certificate("ours"), certificate("others")
+def pem(authority: trustme.CA) -> str:
+    return authority.cert_pem.bytes().decode()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +46,7 @@ async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
 
 
 @asynccontextmanager
-async def fronted(seller: Seller, server: Signed | None) -> AsyncIterator[Seller]:
+async def fronted(seller: Seller, server: trustme.LeafCert | None) -> AsyncIterator[Seller]:
     """The same database behind TLS as PostgreSQL begins it: the one that tests start was built without."""
     context = None if server is None else context_of(server)
 
@@ -110,17 +85,9 @@ async def piped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-def context_of(server: Signed) -> ssl.SSLContext:
+def context_of(server: trustme.LeafCert) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    key = server[1].private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    with NamedTemporaryFile() as file:
-        file.write(pem(server).encode() + key)
-        file.flush()
-        context.load_cert_chain(file.name)
+    server.configure_cert(context)
     return context
 
 
@@ -151,9 +118,9 @@ async def asked(queries: Queries, text: str) -> bytes:
     ],
 )  # fmt: skip
 async def test_whoever_is_vouched_for_is_asked(
-    queries: Queries, seller: Seller, host: str, mode: str | None, roots: Signed | None, is_served: bool
+    queries: Queries, seller: Seller, host: str, mode: str | None, roots: trustme.CA | None, is_served: bool
 ) -> None:
-    async with fronted(seller, certificate("server", OURS)) as behind:
+    async with fronted(seller, SERVER) as behind:
         text = behind.dsn(host=host, sslmode=mode or "")
         text = text if roots is None else dsn.with_roots(text, pem(roots))
         if is_served:
@@ -167,13 +134,13 @@ async def test_whoever_is_vouched_for_is_asked(
 @pytest.mark.parametrize(
     "server",
     [
-        None,                                                            # it has no TLS today
-        certificate("server", OURS, ends=NOW - timedelta(days=1)),      # nobody vouches for it any more
-        certificate("server"),                                           # but itself
+        None,                           # it has no TLS today
+        OLD,
+        OTHERS.issue_cert("127.0.0.1"),
     ],
 )  # fmt: skip
 async def test_a_password_is_sent_to_nobody_else(
-    queries: Queries, seller: Seller, server: Signed | None
+    queries: Queries, seller: Seller, server: trustme.LeafCert | None
 ) -> None:
     async with fronted(seller, server) as behind:
         with pytest.raises(Refusal) as refused:
@@ -183,7 +150,7 @@ async def test_a_password_is_sent_to_nobody_else(
 
 
 async def test_a_statement_is_stopped_over_tls_too(queries: Queries, seller: Seller) -> None:
-    async with fronted(seller, certificate("server", OURS)) as behind:
+    async with fronted(seller, SERVER) as behind:
         text = dsn.with_roots(behind.dsn(sslmode=""), pem(OURS))
         endless = Question("SELECT repeat('x', 300000) FROM items a, items b", (), 10_000_000)
         with pytest.raises(Refusal) as refused:
@@ -201,7 +168,7 @@ async def test_a_statement_is_stopped_over_tls_too(queries: Queries, seller: Sel
 async def test_a_query_is_sold_over_tls(farebox: Farebox, seller: Seller) -> None:
     account = await farebox.sign_up()
     await farebox.fund(account, DOLLAR)
-    async with fronted(seller, certificate("server", OURS)) as behind:
+    async with fronted(seller, SERVER) as behind:
         for slug, roots, status in [("ours", OURS, 200), ("others", OTHERS, 502)]:
             config = {"connection_string": behind.dsn(sslmode=""), "root_certificate": pem(roots)}
             shop = await behind.sell(farebox, slug=slug, name=slug, config=config)
