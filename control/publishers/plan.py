@@ -64,6 +64,8 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     is_database = database_sealed is not None
     out.problems += rules.serving_problems(category, api_url, is_database=is_database)
     details = rules.overlaid(before.details, rules.details(body))
+    if not is_database:
+        details.pop("database_config", None)
     out.problems += rules.billing_problems(details, is_database=is_database)
     auth_type, sealed = authorize(ports, subject, body, details, out)
     out.listed = price_lists(subject, assets, body, details.get("endpoints") or [], out.problems)

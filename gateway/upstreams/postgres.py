@@ -9,12 +9,12 @@ and costs nothing. What fails later breaks the answer off.
 """
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
 
-import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from config import settings
@@ -31,16 +31,17 @@ from gateway.upstreams import postgres_values as values
 from gateway.upstreams import postgres_wire as wire
 from gateway.upstreams.dial import Dialler
 from gateway.upstreams.exchange import unreachable
+from gateway.upstreams.postgres_plans import rows_of
 from gateway.upstreams.postgres_refusals import (
     STOPPED,
     DatabaseBusy,
     DatabaseUnsafe,
     Outcome,
-    QueryLost,
     QuerySlow,
     RowsTooLarge,
     came_to,
     failed,
+    lost,
 )
 from gateway.upstreams.postgres_rows import TYPES, Counted, Writer
 from gateway.upstreams.postgres_wire import Broken, ServerError, TooLarge, Wire
@@ -58,11 +59,9 @@ CHUNK_BYTES = 1 << 16
 # The server's own limit comes first: it ends the work, ours only the waiting.
 GRACE_SECONDS = 2
 
-# The last two are of a challenge that no server should make.
-FAILURES = (
-    OSError, TimeoutError, Broken, TooLarge, ServerError, asyncio.IncompleteReadError, ValueError,
-    LookupError,
-)  # fmt: skip
+# What is read of a message that no server should send.
+IMPROPER = (Broken, asyncio.IncompleteReadError, struct.error, ValueError, LookupError, RecursionError)
+FAILURES = (OSError, TooLarge, ServerError, *IMPROPER)
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["sold", "estimate", "tables"]
@@ -87,8 +86,7 @@ class Queries:
         question = Question(f"EXPLAIN (FORMAT JSON) {statement}", (), 1)
         async with self.ask(publisher_id, dsn, question, "estimate") as answer:
             content = b"".join([chunk async for chunk in answer.chunks])
-        (row,) = msgspec.json.decode(content)["rows"]
-        return int(row["QUERY PLAN"][0]["Plan"]["Plan Rows"])
+        return rows_of(content)
 
     async def close(self) -> None:
         await self.crew.close()
@@ -272,8 +270,8 @@ class Asking:
             raise RowsTooLarge(self.settings.row_bytes_max, self.settings.answer_bytes_max) from None
         except TimeoutError:
             raise QuerySlow(self.settings.seconds_max) from None
-        except (Broken, OSError, asyncio.IncompleteReadError):
-            raise QueryLost("the publisher's database went away; nothing was charged") from None
+        except (OSError, *IMPROPER):
+            raise lost() from None
 
     async def rest(self, chunks: AsyncIterator[tuple[bytes, int]]) -> AsyncIterator[tuple[bytes, int]]:
         """What fails here breaks the answer off: its head is out."""
@@ -284,7 +282,7 @@ class Asking:
                 if chunk is None:
                     return
                 yield chunk
-        except (ServerError, TooLarge, Broken, OSError, asyncio.IncompleteReadError) as error:
+        except (ServerError, TooLarge, OSError, *IMPROPER) as error:
             is_ours = isinstance(error, TooLarge | TimeoutError)
             is_stopped = is_ours or (isinstance(error, ServerError) and error.state in STOPPED)
             self.outcome = "stopped" if is_stopped else "lost"

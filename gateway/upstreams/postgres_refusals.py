@@ -66,6 +66,10 @@ class QueryLost(UpstreamImproper):
     slug, title = "query-lost", "The database went away"
 
 
+def lost() -> Refusal:
+    return QueryLost("the publisher's database went away; nothing was charged")
+
+
 class DatabaseBusy(Refusal):
     status, slug, title = 503, "database-busy", "Database busy"
     headers: Mapping[str, str] = {"Retry-After": "1"}

@@ -26,6 +26,8 @@ CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL);
 INSERT INTO items SELECT n, 'item ' || n FROM generate_series(1, 5000) AS n;
 CREATE TABLE secrets (word text);
 INSERT INTO secrets VALUES ('xyzzy');
+COMMENT ON TABLE items IS 'What the shop has';
+COMMENT ON COLUMN items.name IS 'As on the label';
 GRANT SELECT ON items TO shop_reader, watched, powerful;
 CREATE FUNCTION touch() RETURNS int LANGUAGE sql AS 'INSERT INTO items VALUES (-1, ''x'') RETURNING 1';
 CREATE FUNCTION endless() RETURNS SETOF int LANGUAGE plpgsql AS

@@ -212,6 +212,31 @@ async def test_an_estimate_is_the_planners_and_tells_no_plan(farebox: Farebox, s
     assert (await estimate("SELECT 1", publisher_id=str(farebox.asset.id))).status == 404
 
 
+async def test_the_store_says_what_there_is_to_query(
+    farebox: Farebox, account: Account, seller: Seller
+) -> None:
+    shop = await seller.sell(farebox)
+    shown = (await farebox.agent.ask("GET", shop)).json["data"]["database_config"]
+    assert shown == {
+        "tables": [
+            {
+                "name": "items",
+                "description": "What the shop has",
+                "columns": [
+                    {"name": "id", "type": "integer", "description": None},
+                    {"name": "name", "type": "text", "description": "As on the label"},
+                ],
+            },
+        ],
+        "is_complete": True,
+        "example": {"query": "SELECT id, name FROM items LIMIT 10"},
+    }
+    reply = await ask(farebox, account, shop, shown["example"]["query"])
+    assert (reply.status, reply.json["row_count"]) == (200, 10)
+    listed = await farebox.agent.ask("GET", f"{farebox.origin}/.well-known/x402")
+    assert listed.json["resources"] == [shop]
+
+
 async def test_a_database_that_dies_amid_a_result(farebox: Farebox, account: Account, seller: Seller) -> None:
     shop = await seller.sell(farebox)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop_reader'"
