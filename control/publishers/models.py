@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
 
+from control.api.assets import AssetInfo
 from control.api.fields import HYPHENATED, HYPHENATED_WORDS, HeaderName, HeaderValue, Name
 from control.api.wording import shaped
 from control.publishers.endpoints import Endpoint, Endpoints, PaymentFlow
@@ -183,18 +184,6 @@ class PublisherChange(PublisherFields):
     oauth_provider_id: UUID | None = None
 
 
-class Asset(BaseModel):
-    id: UUID
-    symbol: str
-    name: str
-    decimals: int
-    network_id: Annotated[str, Field(description="CAIP-2.")]
-    network_name: str
-    contract_address: str | None
-    is_native: bool = False
-    is_stablecoin: bool = True
-
-
 class McpDiscovery(BaseModel):
     error: str | None = None
     last_attempt_at: datetime | None = None
@@ -218,7 +207,7 @@ class Publisher(BaseModel):
     usage_examples: list[UsageExample] | None = None
     wallet_address: str
     wallet_network_id: str
-    accepted_assets: list[Asset] | None
+    accepted_assets: list[AssetInfo] | None
     pricing: list[Pricing] | None
     billing_model: Billing = "x402_per_request"
     payment_flow: PaymentFlow = "authorization"

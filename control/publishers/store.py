@@ -5,8 +5,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.api.assets import AssetInfo
 from control.publishers import prices
-from control.publishers.models import Asset, Publisher
+from control.publishers.models import Publisher
 from control.publishers.prices import Pricing
 from control.publishers.standing import OperatedPublisher, Standing
 from gateway.kit.sql import Db, Statements
@@ -148,7 +149,7 @@ def shown(row: Record, names: Mapping[str, str]) -> Publisher:
     columns = dict(row)
     details, assets = columns.pop("details"), columns.pop("assets")
     accepted = [
-        Asset(
+        AssetInfo(
             id=one["id"], symbol=one["symbol"], name=one["name"], decimals=one["decimals"],
             network_id=one["network"], network_name=names.get(one["network"], one["network"]),
             contract_address=one["address"],

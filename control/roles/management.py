@@ -30,8 +30,9 @@ async def managed(
     queries = Queries(guard, settings.upstream, settings.queries)
     async with charging(settings) as processors:
         ports = Ports(
-            guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors, queries
-        )
+            guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors,
+            queries, base.computes,
+        )  # fmt: skip
         runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
         await runner.setup()
         try:
