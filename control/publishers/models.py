@@ -142,7 +142,8 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
         Field(
             description='`{"connection_string": "postgresql://user:password@host/database?sslmode=…"}` of a '
             "PostgreSQL whose queries are sold, with a `root_certificate` if no public one vouches for it. "
-            "It is sealed, and never read back."
+            'Or `{"tables": ["items"]}` of the `branch_id`, and its `database_name`. It is sealed, and never '
+            "read back: what is shown is what there is to query."
         ),
     ] = None
     project_id: UUID | None = None

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 from control.publishers import credentials, prices
 from control.publishers.endpoints import repeated
 from control.publishers.models import NewPublisher, PublisherChange
-from gateway.kit import dsn
-from gateway.kit.problem import FieldProblem, Invalid
+from gateway.kit.problem import FieldProblem
 
 # The gateway's own paths below /publishers/.
 RESERVED_SLUGS: Final = frozenset({"suggest"})
@@ -109,32 +108,10 @@ def logo_problems(url: str | None) -> Iterator[FieldProblem]:
         yield FieldProblem(pointer="body/logo_url", detail="is not an http or https URL")
 
 
-def connection(config: object) -> str:
-    """What is kept of a database: where it is, and who vouches for it. ``Invalid`` names what is wrong."""
-    given = config if isinstance(config, dict) else {}
-    found, roots = given.get("connection_string"), given.get("root_certificate")
-    place = "connection_string"
-    try:
-        if not isinstance(found, str) or given.keys() - {"connection_string", "root_certificate"}:
-            raise ValueError(
-                'is required, with a root_certificate at most: {"connection_string": "postgresql://…"}'
-            )
-        if "\n" in found:
-            raise ValueError("is one line")
-        dsn.read(found)
-        if roots is None:
-            return found
-        place = "root_certificate"
-        if not isinstance(roots, str):
-            raise ValueError("is text")
-        return dsn.with_roots(found, roots)
-    except ValueError as error:
-        pointer = f"body/database_config/{place}"
-        raise Invalid([FieldProblem(pointer=pointer, detail=str(error))]) from None
-
-
 def database_problems(body: NewPublisher | PublisherChange) -> Iterator[FieldProblem]:
-    if body.database_config and body.database_type in ("serendb", "mongodb"):
+    config = body.database_config
+    is_elsewhere = isinstance(config, dict) and "tables" not in config
+    if config and (body.database_type == "mongodb" or (body.database_type == "serendb" and is_elsewhere)):
         detail = f"{body.database_type} is not served: a connection_string is of a PostgreSQL"
         yield FieldProblem(pointer="body/database_type", detail=detail)
 

@@ -17,6 +17,7 @@ from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Blocked, Guard
 from gateway.ledger import accounts, events
+from gateway.upstreams.branches import Branch
 
 
 class SlugTaken(Refusal):
@@ -27,7 +28,7 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
     subject = Subject(organization_id, ids.new(), blank(body))
     made = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, made)
-    await look_in(call.ports, subject.publisher_id, body, made)
+    await look_in(call.ports, subject.publisher_id, made)
     async with call.transaction() as db:
         await headroom.require(db, call.ports.settings.plans, organization_id, "publishers")
         is_free = body.slug not in rules.RESERVED_SLUGS
@@ -47,7 +48,7 @@ async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: Pu
     subject = await standing(call.db, organization_id, publisher_id, columns)
     first = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, first)
-    await look_in(call.ports, publisher_id, body, first)
+    await look_in(call.ports, publisher_id, first)
     async with call.transaction() as db:
         columns = await store.lock(db, organization_id, publisher_id)
         subject = await standing(db, organization_id, publisher_id, columns)
@@ -56,7 +57,7 @@ async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: Pu
         made = await planned(call, db, subject, body)
         if made.problems:
             raise Invalid(made.problems)
-        if body.database_config:
+        if made.database is not None:
             made.columns.details["database_config"] = first.columns.details.get("database_config")
         await store.update(db, publisher_id, made.columns)
         kept = {one.asset_id for one in made.listed}
@@ -121,6 +122,11 @@ async def planned(call: Call, db: Db, subject: Subject, body: Body) -> Plan:
     assets = await store.assets(db, network, asset_ids_in(subject, body))
     made = plan(call.ports, subject, assets, body)
     await name_provider(db, subject, body, made)
+    if isinstance(made.database, Branch):
+        project_id, branch_id = made.columns.details.get("project_id"), made.database.id
+        if not await store.has_branch(db, subject.organization_id, branch_id, project_id):
+            detail = "is not a branch of this organization's projects, or not of project_id"
+            made.problems.append(FieldProblem(pointer="body/branch_id", detail=detail))
     return made
 
 
@@ -141,11 +147,11 @@ async def name_provider(db: Db, subject: Subject, body: Body, made: Plan) -> Non
         made.problems.append(FieldProblem(pointer=pointer, detail=detail))
 
 
-async def look_in(ports: Ports, publisher_id: UUID, body: Body, made: Plan) -> None:
+async def look_in(ports: Ports, publisher_id: UUID, made: Plan) -> None:
     """The database is asked only where it is said anew, and before there is a transaction."""
-    if body.database_config:
-        text = rules.connection(body.database_config)
-        made.columns.details["database_config"] = await tables.readable(ports, publisher_id, text)
+    if made.database is not None:
+        found = await tables.readable(ports, publisher_id, made.database)
+        made.columns.details["database_config"] = found
 
 
 async def refuse_problems(guard: Guard, made: Plan) -> None:

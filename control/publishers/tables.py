@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 
 from control.api.ports import Ports
-from gateway.kit import dsn
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Statements
 from gateway.options import Question
+from gateway.upstreams.postgres_places import Database
 
 SQL = Statements(__file__)
 # Of what everybody sees in the store, in each page of it.
@@ -39,7 +39,7 @@ class Result(msgspec.Struct):
     rows: list[Row]
 
 
-async def readable(ports: Ports, publisher_id: UUID, sealed_text: str) -> Json | None:
+async def readable(ports: Ports, publisher_id: UUID, database: Database) -> Json | None:
     """None when the database does not say: it may be there later, and is published all the same."""
     if ports.queries is None:
         return None
@@ -47,7 +47,7 @@ async def readable(ports: Ports, publisher_id: UUID, sealed_text: str) -> Json |
     try:
         async with (
             asyncio.timeout(SECONDS),
-            ports.queries.ask(publisher_id, dsn.read(sealed_text), question, "tables") as answer,
+            ports.queries.ask(publisher_id, database, question, "tables") as answer,
         ):
             content = b""
             async for chunk in answer.chunks:

@@ -37,6 +37,8 @@ class Dsn:
     tls: Tls
     roots: str | None = field(default=None, repr=False)
     """PEM. None for the certificate authorities that everybody trusts."""
+    socket: str | None = None
+    """The Unix socket's path, for servers of ours. No string that a publisher gives leads to one."""
 
     @property
     def guarded_url(self) -> str:

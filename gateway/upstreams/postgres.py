@@ -19,7 +19,6 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from config import settings
 from gateway.kit import hygiene
-from gateway.kit.dsn import Dsn
 from gateway.kit.problem import invalid
 from gateway.kit.sql import Statements
 from gateway.kit.ssrf import Guard
@@ -31,15 +30,16 @@ from gateway.upstreams import postgres_values as values
 from gateway.upstreams import postgres_wire as wire
 from gateway.upstreams.dial import Dialler
 from gateway.upstreams.exchange import unreachable
+from gateway.upstreams.postgres_places import Database, Sold, locate
 from gateway.upstreams.postgres_plans import rows_of
 from gateway.upstreams.postgres_refusals import (
-    STOPPED,
     DatabaseBusy,
     DatabaseUnsafe,
     Outcome,
     QuerySlow,
     RowsTooLarge,
     came_to,
+    cut_off,
     failed,
     lost,
 )
@@ -71,20 +71,25 @@ Kind: TypeAlias = Literal["sold", "estimate", "tables"]
 class Queries:
     """One process's questions to everybody's databases."""
 
-    def __init__(self, guard: Guard, upstream: settings.Upstream, own: settings.Queries) -> None:
+    def __init__(
+        self, guard: Guard, upstream: settings.Upstream, own: settings.Queries, branches: Sold = None
+    ) -> None:
+        self.branches = branches
         self.dialler = Dialler(guard, upstream.connect_timeout_seconds)
         self.settings = own
         self.crew = Crew()
         self.under_way: dict[UUID, int] = {}
 
-    def ask(self, publisher_id: UUID, dsn: Dsn, question: Question, kind: Kind = "sold") -> "Asking":
+    def ask(
+        self, publisher_id: UUID, database: Database, question: Question, kind: Kind = "sold"
+    ) -> "Asking":
         """To be asked, or entered with ``async with``, for the answer."""
-        return Asking(self, publisher_id, dsn, question, kind)
+        return Asking(self, publisher_id, database, question, kind)
 
-    async def estimate(self, publisher_id: UUID, dsn: Dsn, statement: str) -> int:
+    async def estimate(self, publisher_id: UUID, database: Database, statement: str) -> int:
         """How many rows the planner expects. Nothing of its plan is told to anybody."""
         question = Question(f"EXPLAIN (FORMAT JSON) {statement}", (), 1)
-        async with self.ask(publisher_id, dsn, question, "estimate") as answer:
+        async with self.ask(publisher_id, database, question, "estimate") as answer:
             content = b"".join([chunk async for chunk in answer.chunks])
         return rows_of(content)
 
@@ -96,14 +101,15 @@ class Queries:
 class Asking:
     """A session with the database for as long as its answer lasts."""
 
+    wire: Wire
+
     def __init__(
-        self, queries: Queries, publisher_id: UUID, dsn: Dsn, question: Question, kind: Kind
+        self, queries: Queries, publisher_id: UUID, database: Database, question: Question, kind: Kind
     ) -> None:
         self.queries, self.publisher_id, self.question, self.kind = queries, publisher_id, question, kind
-        self.settings = queries.settings
-        self.wire = Wire(queries.dialler, dsn)
+        self.settings, self.database = queries.settings, database
         self.until = 0.0
-        self.is_counted = self.is_asked = self.is_done = False
+        self.is_counted = self.is_located = self.is_asked = self.is_done = False
         self.outcome: Outcome | None = None
         """None while nothing went wrong."""
         self.passed_on: Counted | None = None
@@ -145,6 +151,8 @@ class Asking:
         if not under_way[self.publisher_id]:
             del under_way[self.publisher_id]
         self.count()
+        if not self.is_located:
+            return
         if self.is_done or not self.is_asked:
             self.wire.end()
         else:
@@ -167,6 +175,9 @@ class Asking:
         self.is_counted = True
         self.until = asyncio.get_running_loop().time() + self.settings.seconds_max + GRACE_SECONDS
         try:
+            async with asyncio.timeout_at(self.until):
+                self.wire = Wire(self.queries.dialler, await locate(self.queries.branches, self.database))
+            self.is_located = True
             async with asyncio.timeout(self.queries.dialler.timeout_seconds * 2):
                 await self.wire.open()
                 is_powerful, is_watched = await self.opened()
@@ -283,7 +294,5 @@ class Asking:
                     return
                 yield chunk
         except (ServerError, TooLarge, OSError, *IMPROPER) as error:
-            is_ours = isinstance(error, TooLarge | TimeoutError)
-            is_stopped = is_ours or (isinstance(error, ServerError) and error.state in STOPPED)
-            self.outcome = "stopped" if is_stopped else "lost"
+            self.outcome = cut_off(error)
             raise ConnectionAbortedError("the database's answer broke off") from None

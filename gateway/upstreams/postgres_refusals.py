@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from gateway.kit.problem import Problem, Refusal
 from gateway.upstreams.exchange import UpstreamImproper
-from gateway.upstreams.postgres_wire import ServerError
+from gateway.upstreams.postgres_wire import ServerError, TooLarge
 
 # Insufficient privilege, and no such table, schema: one answer for all of them.
 HIDDEN = frozenset({"42501", "42P01", "3F000"})
@@ -97,6 +97,13 @@ def came_to(error: BaseException) -> Outcome:
     if isinstance(error, Refusal):
         return "refused" if error.status == 400 else "lost"
     return "left"
+
+
+def cut_off(error: Exception) -> Outcome:
+    """The same of one that broke an answer off."""
+    is_ours = isinstance(error, TooLarge | TimeoutError)
+    is_stopped = is_ours or (isinstance(error, ServerError) and error.state in STOPPED)
+    return "stopped" if is_stopped else "lost"
 
 
 def failed(error: ServerError, *, is_before_data: bool) -> Refusal:

@@ -84,6 +84,10 @@ class Wire:
 
     async def dial(self) -> None:
         dsn = self.dsn
+        if dsn.socket is not None:
+            async with asyncio.timeout(self.dialler.timeout_seconds):
+                _, self.line = await asyncio.get_running_loop().create_unix_connection(Line, dsn.socket)
+            return
         self.line = await self.dialler.dial(Line, dsn.host, dsn.port, is_tls=False)
         if dsn.tls == "disable":
             return
