@@ -6,12 +6,13 @@ from uuid import UUID
 
 from control.api.operation import Call
 from control.api.ports import Ports
-from control.publishers import dust, prices, rules, store, tables
+from control.publishers import dust, prices, rules, store
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.plan import Body, Plan, Subject, asset_ids_in, blank, plan
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.store import Columns, Listed
 from control.quotas import headroom
+from control.selling import tables
 from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
