@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from control.api import gateway_paths
-from control.api.inputs import is_raw
+from control.api.inputs import is_optional, is_raw
 from control.api.operation import Operation, Room
 from gateway.kit.problem import Problem, Refusal
 
@@ -127,7 +127,8 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
         body = (
             {"type": "object"} if is_raw(operation.handler) else schemas[f"{operation.id}/body", "validation"]
         )
-        out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        content = {"application/json": {"schema": body}}
+        out["requestBody"] = {"required": not is_optional(operation.body), "content": content}
     out["responses"] = {str(operation.status): success(operation, summary, schemas)}
     if operation.media_type == "image/*":
         out["responses"]["302"] = {"description": "It is elsewhere", "headers": LOCATION}
