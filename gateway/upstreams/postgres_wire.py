@@ -13,9 +13,10 @@ import secrets
 import ssl
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from unicodedata import normalize
 
-from gateway.kit.dsn import Dsn
+from gateway.kit.dsn import Dsn, Tls
 from gateway.upstreams.dial import Dialler
 
 PROTOCOL = 3 << 16
@@ -83,6 +84,10 @@ class Wire:
 
     async def dial(self) -> None:
         dsn = self.dsn
+        if dsn.socket is not None:
+            async with asyncio.timeout(self.dialler.timeout_seconds):
+                _, self.line = await asyncio.get_running_loop().create_unix_connection(Line, dsn.socket)
+            return
         self.line = await self.dialler.dial(Line, dsn.host, dsn.port, is_tls=False)
         if dsn.tls == "disable":
             return
@@ -93,7 +98,7 @@ class Wire:
         assert plain is not None, "it is connected"
         # What came in the clear behind the answer stays in the old reader and is never looked at.
         transport = await asyncio.get_running_loop().start_tls(
-            plain, over_tls, context_of(dsn), server_hostname=dsn.host.rstrip(".")
+            plain, over_tls, context_of(dsn.tls, dsn.roots), server_hostname=dsn.host.rstrip(".")
         )
         if transport is None:
             raise Broken("the connection ended")
@@ -196,9 +201,12 @@ class Wire:
             self.line.transport.close()
 
 
-def context_of(dsn: Dsn) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if dsn.tls == "require":
+# Reading the public authorities takes longer than all else before a statement.
+@lru_cache(maxsize=256)
+def context_of(tls: Tls, roots: str | None) -> ssl.SSLContext:
+    """A publisher's own roots stand in the place of the public ones: nobody else vouches for its server."""
+    context = ssl.create_default_context(cadata=roots)
+    if tls == "require":
         # As in libpq: against listeners, not against somebody in between.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
