@@ -1,5 +1,3 @@
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from control.api import access, permissions, wire_ids
@@ -8,11 +6,12 @@ from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
-from control.identity import keys, organizations
-from control.postgres import asking, branches, describing, founding, strings
-from control.postgres.asking import Asker
+from control.identity import keys
+from control.invoicing import reminding
+from control.invoicing.reminding import InvoiceOverdue
+from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
-from control.projects import store
+from control.projects import saving, store
 from control.projects.models import (
     ConnectionUri,
     DeletedProject,
@@ -28,20 +27,14 @@ from control.projects.models import (
     V1ProjectShown,
     sent,
 )
-from control.projects.store import SlugTaken
+from control.projects.saving import ProjectSlugTaken
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
-from gateway.kit.problem import NotFound, Refusal, invalid
-from gateway.ledger import events
-from gateway.ledger.event_types import EventType
+from gateway.kit.problem import NotFound, Refusal
 
 room = Room("projects", "/projects")
 V1 = "/v1/projects"
 V1_ONE = "/v1/projects/{project_id}"
-
-
-class ProjectSlugTaken(Refusal):
-    status, slug, title = 409, "project-slug-taken", "Project slug already exists"
 
 
 @room.get(access="projects.read", fails=[NotFound], id="list_projects")
@@ -69,14 +62,15 @@ class TierLimitExceeded(Refusal):
     status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
 
 
-@room.post(access="projects.write", fails=[QuotaExceeded], id="create_project")
+@room.post(access="projects.write", fails=[QuotaExceeded, InvoiceOverdue], id="create_project")
 async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     """Create a project in your organization."""
-    await headroom.require(call.db, call.ports.settings.plans, call.actor.organization_id, "projects")
-    project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
-    settings = sent(body, exclude={"region"})
-    if settings:
-        await apply(call, project_id, settings)
+    settings = call.ports.settings
+    await reminding.require_paid(call.db, settings.invoicing, call.actor.organization_id)
+    await headroom.require(call.db, settings.plans, call.actor.organization_id, "projects")
+    project_id = await saving.insert(call, call.actor.organization_id, body.name, None, body.region)
+    if chosen := sent(body, exclude={"region"}):
+        await saving.apply(call, project_id, chosen)
     return Created(Data(data=store.as_root(await store.show(call.db, project_id))))
 
 
@@ -89,8 +83,8 @@ async def show(call: Call, project_id: RootProjectId) -> Data[Project]:
 @room.patch("/{project_id}", access="projects.write", id="update_project")
 async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) -> Data[Project]:
     """Change a project. What is not sent, or is null, stays as it is."""
-    await apply(call, project_id, sent(body))
-    await tell(call, call.actor.organization_id, "project.updated", project_id)
+    await saving.apply(call, project_id, sent(body))
+    await saving.tell(call, call.actor.organization_id, "project.updated", project_id)
     return Data(data=store.as_root(await store.show(call.db, project_id)))
 
 
@@ -102,7 +96,7 @@ async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
 
     Branches other than the default one are to be deleted first.
     """
-    return Data(data=await deleted(call, project_id))
+    return Data(data=await saving.deleted(call, project_id))
 
 
 @room.get(
@@ -156,7 +150,7 @@ async def index_v1(call: Call) -> V1Projects:
 @room.post(
     at=V1,
     access="projects.write",
-    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded],
+    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded, InvoiceOverdue],
     id="v1_create_project",
 )
 async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown]:
@@ -165,7 +159,7 @@ async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown
     if body.org_id is not None:
         where = (await elsewhere(call, body.org_id)).organization_id
     await require_room(call, where)
-    project_id = await insert(call, where, body.name, body.slug, body.region)
+    project_id = await saving.insert(call, where, body.name, body.slug, body.region)
     call.about(project_id, organization_id=where)
     return Created(await shown(call, project_id))
 
@@ -179,8 +173,8 @@ async def show_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
 @room.patch(at=V1_ONE, access="projects.write", fails=[ProjectSlugTaken], id="v1_update_project")
 async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange) -> V1ProjectShown:
     """Rename a project, or give it another slug."""
-    await apply(call, project_id, sent(body))
-    await tell(call, call.actor.organization_id, "project.updated", project_id)
+    await saving.apply(call, project_id, sent(body))
+    await saving.tell(call, call.actor.organization_id, "project.updated", project_id)
     return await shown(call, project_id)
 
 
@@ -189,26 +183,31 @@ async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange)
 )
 async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
     """Delete a project and its data. Its keys are refused from then on, and its slug is free."""
-    await deleted(call, project_id)
+    await saving.deleted(call, project_id)
     return await shown(call, project_id)
 
 
-@room.post(at=f"{V1_ONE}/move", access="projects.delete", fails=[TierLimitExceeded], id="v1_move_project")
+@room.post(
+    at=f"{V1_ONE}/move",
+    access="projects.delete",
+    fails=[TierLimitExceeded, InvoiceOverdue],
+    id="v1_move_project",
+)
 async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectShown:
     """Move a project to another organization of yours, where you may create projects.
 
     Its own members stay; its keys are revoked, because they act for people of the organization it leaves.
     """
     there = await elsewhere(call, body.org_id)
-    await require_organization(call, there.organization_id)
+    await saving.require_organization(call, there.organization_id)
     left = call.actor.organization_id
     if left != there.organization_id:
         await require_room(call, there.organization_id)
-    await apply(call, project_id, {"organization_id": there.organization_id})
+    await saving.apply(call, project_id, {"organization_id": there.organization_id})
     await keys.revoke_of_project(call.db, left, project_id)
     for one in dict.fromkeys((left, there.organization_id)):
         told = {"from_organization_id": str(left), "to_organization_id": str(there.organization_id)}
-        await tell(call, one, "project.moved", project_id, **told)
+        await saving.tell(call, one, "project.moved", project_id, **told)
     return await shown(call, project_id)
 
 
@@ -235,61 +234,14 @@ async def elsewhere(call: Call, organization_id: UUID) -> access.Actor:
     return await access.elsewhere(call.db, call.actor, organization_id, "projects.write", named)
 
 
-async def insert(call: Call, organization_id: UUID, name: str, slug: str | None, region: str) -> UUID:
-    await require_organization(call, organization_id)
-    try:
-        made = await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
-    except SlugTaken:
-        raise ProjectSlugTaken(f"the slug {slug} is taken") from None
-    project_id: UUID = made["id"]
-    await founding.found(call.db, call.ports.keyring, project_id, call.actor.user_id)
-    await tell(call, organization_id, "project.created", project_id, name=name, slug=made["slug"])
-    return project_id
-
-
 async def require_room(call: Call, organization_id: UUID) -> None:
     """As clients of ``/v1`` know it."""
+    settings = call.ports.settings
+    await reminding.require_paid(call.db, settings.invoicing, organization_id)
     try:
-        await headroom.require(call.db, call.ports.settings.plans, organization_id, "projects")
+        await headroom.require(call.db, settings.plans, organization_id, "projects")
     except QuotaExceeded as error:
         raise TierLimitExceeded(str(error)) from None
-
-
-async def tell(call: Call, organization_id: UUID, type: EventType, project_id: UUID, **more: str) -> None:
-    await events.emit(call.db, organization_id, type, more, project_id)
-
-
-async def require_organization(call: Call, organization_id: UUID) -> None:
-    """It stays until this transaction ends: nobody deletes an organization under a new project."""
-    if not await organizations.lock(call.db, organization_id):
-        raise NotFound("this organization was deleted just now")
-
-
-async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> None:
-    before = await store.lock(call.db, project_id)
-    if before is None:
-        raise NotFound(f"no project {project_id}")
-    after = {**before, **changes}
-    if before["enable_logical_replication"] and not after["enable_logical_replication"]:
-        raise invalid("body/enable_logical_replication", "stays on once it is on")
-    if after["compute_unit_min"] > after["compute_unit_max"]:
-        raise invalid("body/compute_unit_min", "is more than compute_unit_max")
-    await asking.settle(Asker(call.db, project_id, call.actor.user_id), before, after)
-    try:
-        await store.update(call.db, project_id, after)
-    except SlugTaken:
-        raise ProjectSlugTaken(f"the slug {after['slug']} is taken") from None
-
-
-async def deleted(call: Call, project_id: UUID) -> DeletedProject:
-    if await store.has_branches(call.db, project_id):
-        raise BranchNeeded("the project has branches besides the default one: delete them first")
-    await asking.delete_project(Asker(call.db, project_id, call.actor.user_id))
-    gone = await store.delete(call.db, project_id, call.actor.user_id)
-    if gone is None:
-        raise NotFound(f"no project {project_id}")
-    await tell(call, call.actor.organization_id, "project.deleted", project_id)
-    return gone
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:
