@@ -220,6 +220,8 @@ async def delete_project(asker: Asker) -> UUID:
     """All of a project's data, in the transaction that deletes the project."""
     if await branches.lock_project(asker.db, asker.project_id) is None:
         raise NotFound("this project was deleted just now")
+    if await branches.count(asker.db, asker.project_id) > 1:
+        raise BranchNeeded("the project has branches besides the default one: delete them first")
     branch_id = await branches.default_of(asker.db, asker.project_id)
     if branch_id is not None:
         await asker.unprotected(branch_id, "prevent_deletion")

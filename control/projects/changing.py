@@ -10,7 +10,6 @@ from control.identity import organizations
 from control.invoicing import reminding
 from control.postgres import asking, founding
 from control.postgres.asking import Asker
-from control.postgres.refusals import BranchNeeded
 from control.projects import store
 from control.projects.models import DeletedProject
 from control.projects.store import SlugTaken
@@ -89,8 +88,6 @@ async def write(asker: Asker, before: Mapping[str, Any], after: Mapping[str, Any
 
 
 async def deleted(call: Call, project_id: UUID) -> DeletedProject:
-    if await store.has_branches(call.db, project_id):
-        raise BranchNeeded("the project has branches besides the default one: delete them first")
     await asking.delete_project(Asker(call.db, project_id, call.actor.user_id))
     gone = await store.delete(call.db, project_id, call.actor.user_id)
     if gone is None:
