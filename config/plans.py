@@ -55,3 +55,5 @@ FREE = Plan(id="free", name="Free")
 class Invoicing(BaseModel, frozen=True, extra="forbid"):
     is_automatic: bool = True
     issuer: Annotated[str, Field(max_length=1000)] = ""
+    due_days: Annotated[int, Field(ge=0, le=365)] = 14
+    suspend_after_days: Annotated[int, Field(ge=0, le=365)] = 0

@@ -7,6 +7,8 @@ from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
 from control.identity import keys
+from control.invoicing import reminding
+from control.invoicing.reminding import InvoiceOverdue
 from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
 from control.postgres.slots import SlotsLeft
@@ -63,14 +65,15 @@ class TierLimitExceeded(Refusal):
     status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
 
 
-@room.post(access="projects.write", fails=[QuotaExceeded], id="create_project")
+@room.post(access="projects.write", fails=[QuotaExceeded, InvoiceOverdue], id="create_project")
 async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     """Create a project in your organization."""
-    await headroom.require(call.db, call.ports.settings.plans, call.actor.organization_id, "projects")
+    settings = call.ports.settings
+    await reminding.require_paid(call.db, settings.invoicing, call.actor.organization_id)
+    await headroom.require(call.db, settings.plans, call.actor.organization_id, "projects")
     project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
-    settings = sent(body, exclude={"region"})
-    if settings:
-        await apply(call, project_id, settings)
+    if chosen := sent(body, exclude={"region"}):
+        await apply(call, project_id, chosen)
     return Created(Data(data=store.as_root(await store.show(call.db, project_id))))
 
 
@@ -173,7 +176,7 @@ async def index_v1(call: Call) -> V1Projects:
 @room.post(
     at=V1,
     access="projects.write",
-    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded],
+    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded, InvoiceOverdue],
     id="v1_create_project",
 )
 async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown]:
@@ -210,7 +213,12 @@ async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
     return await shown(call, project_id)
 
 
-@room.post(at=f"{V1_ONE}/move", access="projects.delete", fails=[TierLimitExceeded], id="v1_move_project")
+@room.post(
+    at=f"{V1_ONE}/move",
+    access="projects.delete",
+    fails=[TierLimitExceeded, InvoiceOverdue],
+    id="v1_move_project",
+)
 async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectShown:
     """Move a project to another organization of yours, where you may create projects.
 
@@ -254,8 +262,10 @@ async def elsewhere(call: Call, organization_id: UUID) -> access.Actor:
 
 async def require_room(call: Call, organization_id: UUID) -> None:
     """As clients of ``/v1`` know it."""
+    settings = call.ports.settings
+    await reminding.require_paid(call.db, settings.invoicing, organization_id)
     try:
-        await headroom.require(call.db, call.ports.settings.plans, organization_id, "projects")
+        await headroom.require(call.db, settings.plans, organization_id, "projects")
     except QuotaExceeded as error:
         raise TierLimitExceeded(str(error)) from None
 

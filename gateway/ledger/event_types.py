@@ -20,6 +20,8 @@ EventType: TypeAlias = Literal[
     "database_role.password_changed",
     "invoice.issued",
     "invoice.paid",
+    "invoice.reminder",
+    "invoice.reopened",
     "invoice.voided",
     "charge.created",
     "charge.refunded",
@@ -116,6 +118,15 @@ CATALOGUE: Mapping[EventType, Described] = {
     "invoice.paid": Described(
         "An invoice was paid: from your balance (`wallet`), or by `stripe`, `polar` or `bank`.",
         {**INVOICE, "source": "stripe"},
+    ),
+    "invoice.reminder": Described(
+        "An invoice is not paid: `due_soon`, three days before its date, `overdue`, `overdue_still` a week "
+        "later, `restricted` when there are no new projects and no paid plans until it is paid. Each once.",
+        {**INVOICE, "due_at": "2026-11-15T00:10:00+00:00", "stage": "overdue"},
+    ),
+    "invoice.reopened": Described(
+        "The payment of an invoice was disputed and taken back: it is to be paid again, by `due_at`.",
+        {**INVOICE, "due_at": "2026-11-15T00:10:00+00:00", "source": "stripe"},
     ),
     "invoice.voided": Described("The operator voided an invoice: nothing is owed for it.", INVOICE),
     "charge.created": Described("A first-party publisher charged your wallet without a call.", CHARGE),

@@ -127,6 +127,14 @@ PAYMENT_EVENTS_FAILED = Gauge(
     "farebox_payment_events_failed", "Events of payment processors that somebody has to look at.",
     multiprocess_mode="livemax",
 )  # fmt: skip
+INVOICES_FAILING = Gauge(
+    "farebox_invoices_failing", "Invoices of a month that is over which could not be made.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+INVOICES_OVERDUE = Gauge(
+    "farebox_invoices_overdue", "Invoices that are issued, not paid, and past their date.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
 CARD_DEBTS = Gauge(
     "farebox_card_debts", "Refunds and disputes whose money was spent already and is owed.",
     multiprocess_mode="livemax",
