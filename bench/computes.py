@@ -98,7 +98,7 @@ async def branches(provider: LocalProvider, tenths: int) -> None:
         await provider.start("rw", "main", SPEC)
         connection = await provider.admin("rw")
         await connection.execute(
-            f"CREATE TABLE filler_{tenths} AS SELECT g, repeat(md5(g::text), 29) AS t "
+            f"CREATE TABLE public.filler_{tenths} AS SELECT g, repeat(md5(g::text), 29) AS t "
             f"FROM generate_series(1, {tenths * 100_000}) g"
         )
         await connection.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from control.computes import archives, files, idle, postmaster, programs, slots
+from control.computes import archives, cgroups, files, idle, postmaster, programs, slots
 from control.computes.files import Place, Store
 from control.computes.postmaster import Postmaster
 from control.computes.provider import (
@@ -21,6 +21,7 @@ from control.computes.provider import (
     State,
     StopMode,
 )
+from control.computes.units import limits
 from control.embedded.processes import StartFailed
 from gateway.kit.sql import OUTAGES
 
@@ -103,6 +104,10 @@ async def launch(store: Store, compute: Compute, place: Place) -> None:
         log.error("%s", error)
         raise ComputeUnavailable("the database did not start; the log says why") from None
     compute.become(State.ACTIVE)
+    # Once it is ready: recovering and waking take what they need.
+    await asyncio.to_thread(
+        cgroups.hold, store.groups, compute.timeline, compute.server.pid, limits(largest.units)
+    )
 
 
 def address(compute: Compute, endpoint: str) -> Address:
@@ -120,7 +125,7 @@ async def stop(store: Store, compute: Compute, mode: StopMode) -> None:
     # First, so that the news of its end does not look like a crash.
     compute.server = None
     await server.stop(mode)
-    await asyncio.to_thread(postmaster.remove_sockets, server)
+    await asyncio.to_thread(postmaster.clear_up, store, compute.timeline, server)
     (store.place(compute.timeline).root / "compute.json").unlink(missing_ok=True)
     compute.endpoints = {}
     compute.sessions = set()

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from control.computes import copying, programs, settings
+from control.computes.cgroups import Groups
 from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
@@ -102,6 +103,8 @@ class Store:
     sockets: Path
     programs: Path
     template: Path
+    extensions: Path
+    groups: Groups
     shares_blocks: bool
 
     def place(self, timeline: str) -> Place:
@@ -175,6 +178,11 @@ def socket_root(root: Path) -> Path:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise DirectoryUnusable(f"{short} belongs to somebody else. Remove it, or use a shorter --data-dir.")
     return short
+
+
+def agent_socket(root: Path) -> Path:
+    """Where the agent of a directory listens, which must be there."""
+    return socket_root(root) / "agent.sock"
 
 
 async def sweep(timelines: Path) -> None:

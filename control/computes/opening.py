@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from control.computes import compute, copying, files, keeping, settings
+from control.computes import cgroups, compute, copying, extensions, files, keeping, settings
 from control.computes.files import Store
 from control.computes.local import LocalProvider
 from control.embedded import directory, postgres
@@ -78,7 +78,10 @@ async def prepare(root: Path, chosen: Path | None) -> Store:
         copying.flush(root)
     postgres.refuse_other_version(cluster, version)
     await files.sweep(timelines)
-    return Store(root, sockets, bin_dir, template, copying.can_share_blocks(root))
+    trusted = extensions.lay_out(root, bin_dir, version)
+    groups = cgroups.find(root)
+    cgroups.sweep(groups)
+    return Store(root, sockets, bin_dir, template, trusted, groups, copying.can_share_blocks(root))
 
 
 def release(provider: LocalProvider) -> None:

@@ -254,5 +254,9 @@ class ComputeProvider(Protocol):
         ...
 
     async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
-        """A superuser's connection: roles, databases and publications are SQL above this line."""
+        """A superuser's connection: roles, databases and publications are SQL above this line.
+
+        It finds the server's own names only. Whatever else is named needs its schema, and a tenant's views,
+        functions and tables are not for it: what they call would run as superuser.
+        """
         ...

@@ -108,9 +108,8 @@ def write_access_rules(data: Path, operator: str | None) -> None:
     superuser = "trust" if operator is None else "peer map=operator"
     rules = f"""\
 local all {ADMIN} {superuser}
-local replication {ADMIN} reject
 local all all scram-sha-256
-local replication all scram-sha-256
+local replication all reject
 """
     (data / "pg_hba.conf").write_text(rules)
     (data / "pg_ident.conf").write_text("" if operator is None else f"operator {operator} {ADMIN}\n")

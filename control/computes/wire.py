@@ -9,17 +9,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from control.computes.provider import (
     HEAD,
     REFUSALS,
-    Address,
     At,
-    Capabilities,
-    ComputeEvent,
     ComputeSpec,
-    ComputeState,
     ComputeUnavailable,
-    Resolved,
     SlotsLeft,
     StopMode,
-    TimelineInfo,
     TimelineSpec,
     Unsupported,
 )
@@ -75,22 +69,22 @@ class Traffic:
     """Bytes to and from clients, by endpoint."""
 
 
-# Compiled once: an adapter takes longer to make than to use.
-ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {
-    kind: TypeAdapter(kind)
-    for kind in (
-        Address, At, Capabilities, ComputeEvent, ComputeState, Creation, Resolved, Restart, Retention,
-        Slots, DiskLimit, Start, Stop, TimelineInfo, Traffic,
-    )
-}  # fmt: skip
+ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
+
+
+def adapter(kind: type) -> TypeAdapter[Any]:
+    """Made when it is needed: that takes longer than to use it, and most processes ask little."""
+    if kind not in ADAPTERS:
+        ADAPTERS[kind] = TypeAdapter(kind)
+    return ADAPTERS[kind]
 
 
 def written(value: object) -> bytes:
-    return ADAPTERS[type(value)].dump_json(value)
+    return adapter(type(value)).dump_json(value)
 
 
 def read(kind: type[T], text: bytes) -> T:
-    found: T = ADAPTERS[kind].validate_json(text)
+    found: T = adapter(kind).validate_json(text)
     return found
 
 

@@ -165,9 +165,14 @@ Ended = Callable[[str, int], None]
 
 @asynccontextmanager
 async def kept(
-    starts: Mapping[str, Start], on_end: Ended, on_replaced: Ended = lambda name, pid: None
+    starts: Mapping[str, Start],
+    on_end: Ended,
+    on_replaced: Ended = lambda name, pid: None,
+    *,
+    is_awaited: bool = True,
 ) -> AsyncIterator["list[Keeper]"]:
     """Enter with all of them ready; whichever ends is started again, and when the block is left all stop.
+    Unless ``is_awaited`` they start while the block runs.
 
     A start yields a process that is ready. ``StartFailed`` comes out of here only at the first start; later
     ones are retried for ever, because what a process needs may be starting again too. ``on_end`` hears the
@@ -176,8 +181,9 @@ async def kept(
     keepers = [Keeper(name, start, on_end, on_replaced) for name, start in starts.items()]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(keeper.keep()) for keeper in keepers]
-        for keeper in keepers:
-            await keeper.ready.wait()
+        if is_awaited:
+            for keeper in keepers:
+                await keeper.ready.wait()
         yield keepers
         for task in tasks:
             task.cancel()

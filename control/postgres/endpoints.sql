@@ -43,6 +43,9 @@ RETURNING project_id, compute_unit::text AS compute_unit
 -- name: broken
 UPDATE endpoints SET status = 'failed', status_at = now() WHERE id = $1 AND status IN ('starting', 'stopping')
 
+-- name: project_of
+SELECT project_id FROM endpoints WHERE id = $1
+
 -- name: connected
 UPDATE endpoints SET connection_count = $2, last_active_at = CASE WHEN $2 > 0 THEN now() ELSE last_active_at END
 WHERE id = $1 AND (connection_count <> $2 OR $2 > 0)

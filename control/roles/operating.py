@@ -66,6 +66,7 @@ async def sweep(pool: Pool, computes: ComputeProvider, keyring: Keyring) -> None
     founded = await founding.found_missing(pool, keyring)
     expired = await sweeping.expire(pool)
     discarded = await sweeping.discard(pool, computes)
+    await sweeping.prune(pool)
     if founded or expired or discarded:
         log.info("job.swept_branches", founded=founded, expired=expired, discarded=discarded)
 

@@ -11,6 +11,7 @@ from config.settings import Settings
 from control.invoicing import drafting, monthly, reminding
 from control.mail import outbox
 from control.metering import rollups
+from control.postgres import operations
 from control.processors import events as payment_events
 from control.processors import reversals
 from control.quotas import headroom
@@ -126,3 +127,6 @@ async def measure(base: Base) -> None:
     metrics.MAILS_FAILED.set(failed)
     metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)
     await runs.measure(base.pool)
+    count, age = await operations.count_open(base.pool)
+    metrics.OPERATIONS_OPEN.set(count)
+    metrics.OPERATIONS_OPEN_SECONDS.set(age)

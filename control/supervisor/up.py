@@ -122,12 +122,16 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
             "FAREBOX_LISTEN__PORT": str(port),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
         }
-        agent = None
+        agents: Sequence[Keeper] = []
         if plan.is_whole and databases.is_ours(settings):
             everybodys["FAREBOX_COMPUTES__URL"] = databases.url(data)
-            agent = databases.start(*birth(start, nursery), everybodys)
+            agent = {"computes": databases.start(*birth(start, nursery), everybodys)}
+            # It ends after those who ask it. Nobody waits for it here: they do when they need it.
+            agents = await stack.enter_async_context(
+                processes.kept(agent, metrics.count_end, metrics.forget, is_awaited=False)
+            )
         dsn, url, first = await stack.enter_async_context(
-            foundations(settings, data, run_directory, metrics, nursery, agent)
+            foundations(settings, data, run_directory, metrics, nursery)
         )
         await prepare_schema(start, dsn, data)
         origin = ports.origin(listen.host, port)
@@ -151,7 +155,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
         start.say(f"farebox ready: {origin}" if plan.servers else "farebox ready: background jobs")
         # The nursery before those that come of it: new processes are to be made of new code.
-        yield [*first, *keepers]
+        yield [*first, *agents, *keepers]
 
 
 @contextmanager
@@ -167,19 +171,12 @@ def home(start: Start) -> Iterator[Path]:
 
 @asynccontextmanager
 async def foundations(
-    settings: Settings,
-    data: Path,
-    run_directory: Path,
-    metrics: Metrics,
-    nursery: Nursery | None,
-    agent: processes.Start | None,
+    settings: Settings, data: Path, run_directory: Path, metrics: Metrics, nursery: Nursery | None
 ) -> AsyncIterator[tuple[str, str, Sequence[Keeper]]]:
-    """The URLs of the database and the cache, and who is replaced first: all started side by side."""
+    """The URLs of the database and the cache, and who looks after the nursery: all started side by side."""
     starts: dict[str, processes.Start] = {}
     if nursery is not None:
         starts["nursery"] = nursery.serving
-    if agent is not None:
-        starts["computes"] = agent
     async with AsyncExitStack() as stack:
         if settings.postgres.dsn is None:
             cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
@@ -195,7 +192,7 @@ async def foundations(
         else:
             url = settings.redis.url.get_secret_value()
         keepers = await stack.enter_async_context(processes.kept(starts, metrics.count_end, metrics.forget))
-        yield dsn, url, [keeper for keeper in keepers if keeper.name in {"nursery", "computes"}]
+        yield dsn, url, [keeper for keeper in keepers if keeper.name == "nursery"]
 
 
 @contextmanager

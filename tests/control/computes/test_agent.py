@@ -104,7 +104,7 @@ async def test_all_of_the_interface_goes_through(root: Path) -> None:
         address = await provider.start("rw", "main", SPEC)
         assert address == await provider.start("rw", "main", SPEC)
         connection = await provider.admin("rw")
-        await connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        await connection.execute("CREATE TABLE public.kept AS SELECT 1 AS n")
         child = await provider.create_timeline("child", PROJECT, ("main", HEAD))
         assert child.parent == "main"
         assert (await provider.status("rw")).state is State.ACTIVE

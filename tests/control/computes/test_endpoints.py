@@ -142,7 +142,7 @@ async def test_a_killed_server_is_started_again_if_somebody_was_connected(
 ) -> None:
     await provider.start("rw", main, SPEC)
     connection = await provider.admin("rw")
-    await connection.execute("INSERT INTO kept VALUES (2)")
+    await connection.execute("INSERT INTO public.kept VALUES (2)")
     drained(provider)
     async with provider.session("rw"):
         killed = pid_of(provider, main)

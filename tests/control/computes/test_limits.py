@@ -57,10 +57,11 @@ async def test_logical_replication_does_not_end_before_its_slots(provider: Local
 
 async def write(connection: asyncpg.Connection, megabytes: int) -> None:
     await connection.execute(
-        "CREATE TABLE IF NOT EXISTS big (text text); ALTER TABLE big ALTER text SET STORAGE EXTERNAL"
+        "CREATE TABLE IF NOT EXISTS public.big (text text); "
+        "ALTER TABLE public.big ALTER text SET STORAGE EXTERNAL"
     )
     await connection.execute(
-        "INSERT INTO big SELECT repeat('x', 1000000) FROM generate_series(1, $1::int)", megabytes
+        "INSERT INTO public.big SELECT repeat('x', 1000000) FROM generate_series(1, $1::int)", megabytes
     )
 
 
