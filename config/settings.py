@@ -31,6 +31,7 @@ from pydantic_settings import (
 )
 
 from config.card_payments import CardPayments, Polar, Stripe
+from config.computes import Computes
 from config.lists import parse_json
 from config.money import Fees, Payouts, Reconcile, Wallet
 from config.networks import AssetSettings as AssetSettings
@@ -186,6 +187,7 @@ class Settings(BaseSettings):
     stripe: Stripe = Stripe()
     polar: Polar = Polar()
     card_payments: CardPayments = CardPayments()
+    computes: Computes = Computes()
     oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()

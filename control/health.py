@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -11,12 +12,18 @@ from gateway.kit.sql import Pool
 
 POSTGRES_TIMEOUT_SECONDS = 2
 
+State: TypeAlias = Callable[[], Awaitable[str]]
 
-def checks(pool: Pool, buckets: Buckets | None) -> Callable[[], Awaitable[Mapping[str, str]]]:
+
+def checks(
+    pool: Pool, buckets: Buckets | None, computes: State
+) -> Callable[[], Awaitable[Mapping[str, str]]]:
     async def check() -> Mapping[str, str]:
         found = {"postgres": await postgres_state(pool)}
         if buckets is not None:
             found["redis"] = await redis_state(buckets)
+        # Never "down": paid calls go on, but for those that ask a database that sleeps.
+        found["computes"] = await computes()
         return found
 
     return check

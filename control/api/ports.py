@@ -8,6 +8,8 @@ from typing import Any
 
 from config.settings import Settings
 from control.api.credentials import Asking
+from control.computes.nowhere import NoProvider
+from control.computes.provider import ComputeProvider
 from control.identity.sessions import Lifetimes
 from control.processors.port import Processors
 from gateway.auth_mode import AuthMode
@@ -37,6 +39,8 @@ class Ports:
     """Which keys were used."""
     processors: Processors = field(default_factory=Processors)
     """Who takes cards for us."""
+    computes: ComputeProvider = field(default_factory=NoProvider)
+    """Who runs projects' databases."""
 
     @property
     def origin(self) -> str:

@@ -21,6 +21,9 @@ app.command(epilog="Example: farebox up --port 9000 --workers 4 --data-dir ./dat
 app.command(epilog="Example: farebox gateway --workers 4 --config farebox.toml")(servers.gateway)
 app.command(epilog="Example: farebox control --port 8403")(servers.control)
 app.command(epilog="Example: FAREBOX_POSTGRES__DSN=postgresql://… farebox worker")(servers.worker)
+app.command(epilog="Example: FAREBOX_COMPUTES__KEY=… farebox computes --listen 0.0.0.0:8404")(
+    servers.computes
+)
 app.command(epilog="Example: farebox demo --stay")(demo.demo)
 app.command(
     epilog="Example: FAREBOX_PAY_KEY=0x… farebox pay https://host/publishers/slug/path --max-price 0.05"

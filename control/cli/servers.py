@@ -76,6 +76,35 @@ def control(host: Host = None, port: Port = None, workers: Workers = None, confi
     serving.serve(serving.CONTROL, serving.Listen(host, port, workers), config)
 
 
+def computes(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIRECTORY",
+            help="Projects' data is kept below it.",
+            show_default="/var/lib/farebox for root, else farebox in the user's data home",
+        ),
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where other machines reach it, with FAREBOX_COMPUTES__KEY.",
+            show_default="FAREBOX_COMPUTES__LISTEN, else its socket alone",
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Run projects' databases alone, for the roles whose FAREBOX_COMPUTES__URL names this agent.
+
+    Needs no database beforehand. Ctrl-C or SIGTERM stops them, unless FAREBOX_COMPUTES__STAY is true; on
+    SIGHUP it ends and they stay for the next one.
+    """
+    from control.cli import serving
+
+    serving.serve_computes(config, data_dir, listen)
+
+
 def worker(config: Config = None) -> None:
     """Run the background jobs alone: settling what was interrupted, voiding what expired.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from control.computes import archives, bases, compute, derive, describing, programs
+from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.files import Place, Record, Store
 from control.computes.provider import (
@@ -34,10 +34,6 @@ from gateway.kit.sql import Connection
 
 log = logging.getLogger(__name__)
 
-LSN = re.compile(r"^[0-9A-F]{1,8}/[0-9A-F]{1,8}$")
-
-EVENTS_MAX = 10_000
-
 
 @dataclass(slots=True)
 class LocalProvider:
@@ -46,10 +42,9 @@ class LocalProvider:
     file_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """By project: a branch reads its parent's history, which must stay as it is meanwhile."""
     crew: tasks.Crew = field(default_factory=tasks.Crew)
-    queue: "asyncio.Queue[ComputeEvent]" = field(default_factory=lambda: asyncio.Queue(EVENTS_MAX))
+    bulletin: Bulletin = field(default_factory=Bulletin)
 
-    @property
-    def capabilities(self) -> Capabilities:
+    async def capabilities(self) -> Capabilities:
         return Capabilities(
             past_lsn=True, past_timestamp=True, instant_copy=self.store.shares_blocks, suspend=True,
             archive=True, logical=True, ro_replicas=False, autoscale=False, resolve=False,
@@ -88,7 +83,6 @@ class LocalProvider:
         await asyncio.to_thread(derive.complete, self.store, partial, record)
 
     async def derive(self, record: Record, source: str, at: At) -> None:
-        assert at.lsn is None or LSN.match(at.lsn), at
         if at == HEAD:
             await self.flush(source)
         async with self.file_lock(self.store.place(source).record().project):
@@ -157,7 +151,7 @@ class LocalProvider:
             address = await compute.start(self.store, one, self.file_lock(project), endpoint, spec)
             if one.server is not before:
                 self.attend(one)
-                self.tell(one.event("ready"))
+                self.bulletin.tell(one.event("ready"))
             return address
 
     async def stop(self, endpoint: str, mode: StopMode = "fast") -> None:
@@ -173,7 +167,7 @@ class LocalProvider:
                 return
             event = one.event("stopped")
             await compute.stop(self.store, one, mode)
-            self.tell(event)
+            self.bulletin.tell(event)
 
     async def restart(self, endpoint: str, spec: ComputeSpec) -> Address:
         """With other limits, say. Whoever shares the server is restarted too, and stays."""
@@ -193,7 +187,9 @@ class LocalProvider:
         one = self.serving(endpoint)
         if one is None:
             return ComputeState(State.IDLE)
-        return ComputeState(one.state, one.timeline, one.since, await compute.why_active(one))
+        return ComputeState(
+            one.state, one.timeline, one.since, await compute.why_active(one), len(one.sessions)
+        )
 
     @asynccontextmanager
     async def session(self, endpoint: str) -> AsyncIterator[None]:
@@ -211,15 +207,17 @@ class LocalProvider:
         if one is not None:
             one.used_at = asyncio.get_running_loop().time()
 
-    async def events(self) -> AsyncIterator[ComputeEvent]:
-        while True:
-            yield await self.queue.get()
+    def events(self, after: str | None = None) -> AsyncIterator[ComputeEvent]:
+        return self.bulletin.follow(after)
 
-    async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
+    def address(self, endpoint: str) -> Address:
         one = self.serving(endpoint)
         if one is None or one.server is None:
             raise ComputeUnavailable("the endpoint is not running")
-        return await derive.connect(one.server.sockets, database)
+        return compute.address(one, endpoint)
+
+    async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
+        return await derive.connect(self.address(endpoint).sockets, database)
 
     def serving(self, endpoint: str) -> Compute | None:
         return next((one for one in self.computes.values() if endpoint in one.endpoints), None)
@@ -239,13 +237,7 @@ class LocalProvider:
             yield place
 
     def attend(self, one: Compute) -> None:
-        self.crew.start(compute.watch(self.store, one, one.server, self.tell))
-
-    def tell(self, event: ComputeEvent) -> None:
-        # Nobody listens, or not fast enough: status tells the same, so the oldest is dropped.
-        if self.queue.full():
-            self.queue.get_nowait()
-        self.queue.put_nowait(event)
+        self.crew.start(compute.watch(self.store, one, one.server, self.bulletin.tell))
 
     async def suspend_idle(self) -> None:
         """Stop what nobody uses."""
@@ -259,7 +251,7 @@ class LocalProvider:
             if one.server is not None and not await compute.why_active(one):
                 event = one.event("suspended")
                 await compute.stop(self.store, one, "fast")
-                self.tell(event)
+                self.bulletin.tell(event)
 
     async def upkeep(self) -> None:
         """Keep the way back short and no longer than the window."""
@@ -284,6 +276,8 @@ class LocalProvider:
             await asyncio.to_thread(bases.trim, place, timedelta(seconds=record.retention_seconds))
 
     async def stop_all(self) -> None:
-        for one in list(self.computes.values()):
+        async def stop_one(one: Compute) -> None:
             for endpoint in list(one.endpoints):
                 await self.stop(endpoint)
+
+        await asyncio.gather(*map(stop_one, list(self.computes.values())))

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -30,24 +30,45 @@ async def opened(
     root: Path, chosen: Path | None = None, look_seconds: float = LOOK_SECONDS
 ) -> AsyncIterator[LocalProvider]:
     """The provider of a directory, which is one process's at a time. Its servers stay when it goes."""
+    with claimed(root) as own:
+        async with taken_over(own, chosen, look_seconds) as provider:
+            yield provider
+
+
+@contextmanager
+def claimed(root: Path) -> Iterator[Path]:
     if sys.platform != "linux":
         raise StartFailed("Projects' databases on this machine itself need Linux.")
-    with directory.claimed(root) as claimed:
-        provider = LocalProvider(await prepare(claimed, chosen))
-        for timeline in provider.store.timelines():
-            one = compute.adopt(provider.store, timeline)
-            if one is not None:
-                provider.computes[timeline] = one
-                provider.attend(one)
-        provider.crew.start(keep(provider, look_seconds))
-        try:
-            yield provider
-        finally:
-            await provider.crew.close()
-            release(provider)
-            # Empty when no server was left, as a name in /tmp should not stay for nothing.
-            with suppress(OSError):
-                provider.store.sockets.rmdir()
+    with directory.claimed(root) as own:
+        yield own
+
+
+@asynccontextmanager
+async def taken_over(
+    root: Path, chosen: Path | None = None, look_seconds: float = LOOK_SECONDS
+) -> AsyncIterator[LocalProvider]:
+    """As ``opened``, of a directory that is ours."""
+    provider = LocalProvider(await prepare(root, chosen))
+    for timeline in provider.store.timelines():
+        one = compute.adopt(provider.store, timeline)
+        if one is not None:
+            provider.computes[timeline] = one
+            provider.attend(one)
+    provider.crew.start(keep(provider, look_seconds))
+    try:
+        yield provider
+    finally:
+        await provider.crew.close()
+        release(provider)
+        # Empty when no server was left, as a name in /tmp should not stay for nothing.
+        with suppress(OSError):
+            provider.store.sockets.rmdir()
+
+
+def has_data(root: Path) -> bool:
+    """Whether there is anything to take over, or to look after."""
+    timelines = root / "timelines"
+    return timelines.is_dir() and any(timelines.iterdir())
 
 
 async def keep(provider: LocalProvider, look_seconds: float) -> None:

@@ -1,5 +1,6 @@
 """What any engine that runs projects' databases offers, and the values it exchanges."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Literal, Protocol
 
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Connection
+
+LSN = re.compile(r"^[0-9A-F]{1,8}/[0-9A-F]{1,8}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class ComputeUnavailable(Refusal):
     headers: Mapping[str, str] = {"Retry-After": "2"}
 
 
+REFUSALS = (Unsupported, OutsideWindow, TimelineUnknown, TimelineBusy, ComputeUnavailable)
+"""All that a provider refuses with, so that they find their way back from another process."""
+
+
 @dataclass(frozen=True, slots=True)
 class At:
     """A point in a timeline's history; neither of the two is its head."""
@@ -66,6 +73,7 @@ class At:
 
     def __post_init__(self) -> None:
         assert self.lsn is None or self.timestamp is None
+        assert self.lsn is None or LSN.match(self.lsn), "an LSN is two hexadecimal numbers with a slash"
         assert self.timestamp is None or self.timestamp.tzinfo is not None
 
 
@@ -129,6 +137,8 @@ class ComputeState:
     since: datetime | None = None
     why_active: tuple[str, ...] = ()
     """Sentences, empty when it may fall asleep."""
+    sessions: int = 0
+    """Who is connected through a proxy, over all endpoints that share the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,8 @@ class ComputeEvent:
     timeline: str
     endpoints: frozenset[str]
     at: datetime
+    id: str = ""
+    """Whoever read so far goes on from here."""
 
 
 StopMode = Literal["fast", "immediate"]
@@ -145,8 +157,7 @@ StopMode = Literal["fast", "immediate"]
 class ComputeProvider(Protocol):
     """Ids are the caller's, calls may be repeated with them, and what a call returned from is durable."""
 
-    @property
-    def capabilities(self) -> Capabilities: ...
+    async def capabilities(self) -> Capabilities: ...
 
     async def create_timeline(
         self, timeline: str, spec: TimelineSpec, source: tuple[str, At] | None = None
@@ -181,10 +192,12 @@ class ComputeProvider(Protocol):
         ...
 
     def traffic(self, endpoint: str) -> None:
-        """A proxy moved bytes for the endpoint just now."""
+        """A proxy moved bytes for the endpoint just now. It is cheap: say so as often as you like."""
         ...
 
-    def events(self) -> AsyncIterator[ComputeEvent]: ...
+    def events(self, after: str | None = None) -> AsyncIterator[ComputeEvent]:
+        """Endless: those after the one with this id, or all that are kept."""
+        ...
 
     async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
         """A superuser's connection: roles, databases and publications are SQL above this line."""

@@ -1,5 +1,6 @@
 """The data directory: one server at a time, and a place for sockets that every path length allows."""
 
+import errno
 import fcntl
 import os
 import pwd
@@ -18,6 +19,12 @@ VALKEY_UID = 61001
 
 SOCKET_PATH_BYTES_MAX = 103
 
+# Other users may pass through, which the servers that root starts have to, and see nothing.
+MODE = 0o711 if os.getuid() == 0 else 0o700
+
+# The locks of this process. The kernel's are against others only, and go when we close such a file again.
+HELD: set[tuple[int, int]] = set()
+
 
 class DirectoryUnusable(Exception):
     """Why the data directory cannot be used, as a sentence for the operator."""
@@ -27,11 +34,12 @@ class DirectoryUnusable(Exception):
 def claimed(path: Path) -> Iterator[Path]:
     """Make the directory if it is missing, and hold it for this process alone."""
     path = path.absolute()
+    if is_mine(path):
+        raise in_use(path, os.getpid())
     try:
         if not path.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Other users may pass through, which the servers that root starts have to, and see nothing.
-            path.mkdir(mode=0o711 if os.getuid() == 0 else 0o700, exist_ok=True)
+            path.mkdir(mode=MODE, exist_ok=True)
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DirectoryUnusable(
@@ -39,18 +47,49 @@ def claimed(path: Path) -> Iterator[Path]:
             "Choose another one with --data-dir."
         ) from None
     try:
+        lock(descriptor, path)
+        identity = identity_of(os.fstat(descriptor))
+        HELD.add(identity)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode().strip()
-            raise DirectoryUnusable(
-                f"The data directory {path} is in use by another farebox (process {holder or 'unknown'})."
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield path
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield path
+        finally:
+            HELD.discard(identity)
     finally:
         os.close(descriptor)
+
+
+def lock(descriptor: int, path: Path) -> None:
+    """Or refuse.
+
+    A lock of the process and not of the descriptor, as ``flock`` takes: a process that is being started has
+    all our descriptors until it becomes the other program, and one that was killed in that moment would leave
+    its lock behind.
+    """
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EAGAIN}:
+            raise
+        holder = os.pread(descriptor, 20, 0).decode().strip()
+        raise in_use(path, holder or "unknown") from None
+
+
+def in_use(path: Path, holder: object) -> DirectoryUnusable:
+    return DirectoryUnusable(f"The data directory {path} is in use by another farebox (process {holder}).")
+
+
+def is_mine(path: Path) -> bool:
+    """Whatever its directory is called."""
+    try:
+        return identity_of((path / "lock").stat()) in HELD
+    except OSError:
+        return False
+
+
+def identity_of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 @contextmanager

@@ -43,6 +43,8 @@ class Command:
     """Sent to it when this process dies, however that happens."""
     stops: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 5.0),)
     """How to end it: signals, each with the seconds it is given. SIGKILL follows the last."""
+    renewal: signal.Signals | None = None
+    """Sent to have it end for another to take its place, where two may not run at once."""
     descriptors: Mapping[str, int] = field(default_factory=dict)
     """Files of ours that it inherits, by the variables that tell it their numbers."""
     is_ours: bool = False
@@ -96,6 +98,13 @@ class Process(asyncio.SubprocessProtocol):
     def kill(self) -> None:
         if self.is_running:
             self.transport.send_signal(signal.SIGKILL)
+
+    def make_way(self) -> None:
+        """Sets ``over``, now or when it has ended."""
+        if self.command.renewal is None:
+            self.over.set()
+        elif self.is_running:
+            self.transport.send_signal(self.command.renewal)
 
     async def stop(self) -> None:
         for number, seconds in (*self.command.stops, (signal.SIGKILL, 10.0)):
@@ -187,10 +196,10 @@ class Keeper:
         self.pause = PAUSE_SECONDS_MIN
 
     async def renew(self) -> None:
-        """Put another in its place, which is ready before this one is told to end."""
+        """Put another in its place, which is ready before this one is told to end, where that can be."""
         if self.process is not None:
             self.settled.clear()
-            self.process.over.set()
+            self.process.make_way()
         await self.settled.wait()
 
     async def keep(self) -> None:

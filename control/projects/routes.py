@@ -9,6 +9,7 @@ from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
 from control.identity import keys, organizations
+from control.postgres import founding
 from control.projects import store
 from control.projects.models import (
     DeletedProject,
@@ -194,8 +195,9 @@ async def insert(call: Call, organization_id: UUID, name: str, slug: str | None,
         made = await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
     except SlugTaken:
         raise ProjectSlugTaken(f"the slug {slug} is taken") from None
-    await tell(call, organization_id, "project.created", made["id"], name=name, slug=made["slug"])
     project_id: UUID = made["id"]
+    await founding.found(call.db, call.ports.keyring, project_id, call.actor.user_id)
+    await tell(call, organization_id, "project.created", project_id, name=name, slug=made["slug"])
     return project_id
 
 

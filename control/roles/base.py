@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from config.settings import Settings
 from control import migrate
+from control.roles.computing import Computes, computing
 from gateway.kit import sql
 from gateway.kit.sql import Pool
 from gateway.kit.stack import stay_shallow
@@ -40,6 +41,8 @@ class Base:
     settlements: Settlements
     offers: Offers
     origin: str
+    computes: Computes
+    """Who runs projects' databases."""
 
     @property
     def settle_lifetime(self) -> timedelta:
@@ -79,4 +82,5 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
         settlements = Settlements(ledger, facilitators, waits)
         stack.push_async_callback(settlements.close)
-        yield Base(settings, dsn, pool, ledger, settlements, Offers(settings.networks), origin)
+        computes = await stack.enter_async_context(computing(settings.computes))
+        yield Base(settings, dsn, pool, ledger, settlements, Offers(settings.networks), origin, computes)

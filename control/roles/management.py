@@ -28,8 +28,9 @@ async def managed(
     modes = auth_mode.installed()
     async with charging(settings) as processors:
         ports = Ports(
-            guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors
-        )
+            guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors,
+            base.computes,
+        )  # fmt: skip
         runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
         await runner.setup()
         try:

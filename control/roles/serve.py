@@ -52,7 +52,7 @@ async def serve(
         front = server.create(
             gate,
             management,
-            health.checks(base.pool, None if gate is None else gate.buckets),
+            health.checks(base.pool, None if gate is None else gate.buckets, base.computes.state),
             settings.listen,
         )
         loop = asyncio.get_running_loop()

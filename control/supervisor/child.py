@@ -10,8 +10,11 @@ import uvloop
 
 from config import logging, settings
 from config.settings import Settings
+from control.embedded.directory import DirectoryUnusable
+from control.embedded.processes import StartFailed
 from control.migrate import SchemaError
 from control.roles.base import Misconfigured
+from control.roles.hosting import host
 from control.roles.serve import serve
 from control.roles.work import work
 from control.supervisor import ports
@@ -20,7 +23,7 @@ from control.supervisor.contract import tell_ready, until_told
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("roles", nargs="+", choices=["gateway", "control", "worker"])
+    parser.add_argument("roles", nargs="+", choices=["gateway", "control", "worker", "computes"])
     parser.add_argument("--config", type=Path)
     asked = parser.parse_args(argv)
     mine = settings.load(asked.config)
@@ -30,13 +33,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.configure(mine.log_format, mine.log_level)
     try:
         uvloop.run(until_told(work_of(asked.roles, mine)))
-    except (SchemaError, ports.PortTaken, Misconfigured) as error:
+    except (SchemaError, ports.PortTaken, Misconfigured, StartFailed, DirectoryUnusable) as error:
         sys.exit(str(error))
 
 
 async def work_of(names: list[str], mine: Settings) -> None:
     if names == ["worker"]:
         await work(mine, on_ready=tell_ready)
+        return
+    if names == ["computes"]:
+        await host(mine, on_ready=lambda path: tell_ready())
         return
     inherited = mine.listen.descriptor
     with (

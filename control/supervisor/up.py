@@ -18,7 +18,7 @@ from config.settings import Settings, data_home
 from control import migrate
 from control.embedded import directory, postgres, processes, valkey
 from control.embedded.processes import Keeper, StartFailed
-from control.supervisor import forks, keys, ports, workers
+from control.supervisor import databases, forks, keys, ports, workers
 from control.supervisor.forks import Nursery
 from control.supervisor.metrics import Metrics, serving
 from control.supervisor.ports import Door
@@ -116,20 +116,27 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         nursery = None
         if plan.child is None and forks.is_possible():
             nursery = Nursery({"PROMETHEUS_MULTIPROC_DIR": str(metrics.directory)})
+        everybodys = {
+            "FAREBOX_DATA_DIR": str(data),
+            "FAREBOX_LISTEN__HOST": listen.host,
+            "FAREBOX_LISTEN__PORT": str(port),
+            "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
+        }
+        agent = None
+        if plan.is_whole and databases.is_ours(settings):
+            everybodys["FAREBOX_COMPUTES__URL"] = databases.url(data)
+            agent = databases.start(*birth(start, nursery), everybodys)
         dsn, url, first = await stack.enter_async_context(
-            foundations(settings, data, run_directory, metrics, nursery)
+            foundations(settings, data, run_directory, metrics, nursery, agent)
         )
         await prepare_schema(start, dsn, data)
         origin = ports.origin(listen.host, port)
         own = {
             **({"FAREBOX_PUBLIC_URL": settings.public_url or origin} if plan.servers else {}),
-            "FAREBOX_DATA_DIR": str(data),
+            **everybodys,
             "FAREBOX_POSTGRES__DSN": dsn,
             "FAREBOX_REDIS__URL": url,
             "FAREBOX_SECRETS__KEYS": json.dumps(encryption_keys(settings, plan, data)),
-            "FAREBOX_LISTEN__HOST": listen.host,
-            "FAREBOX_LISTEN__PORT": str(port),
-            "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
         }
         doors = [Door(listen.host, port) for _ in range(listen.workers)] if plan.servers else []
         keepers = await stack.enter_async_context(
@@ -160,12 +167,19 @@ def home(start: Start) -> Iterator[Path]:
 
 @asynccontextmanager
 async def foundations(
-    settings: Settings, data: Path, run_directory: Path, metrics: Metrics, nursery: Nursery | None
+    settings: Settings,
+    data: Path,
+    run_directory: Path,
+    metrics: Metrics,
+    nursery: Nursery | None,
+    agent: processes.Start | None,
 ) -> AsyncIterator[tuple[str, str, Sequence[Keeper]]]:
-    """The URLs of the database and the cache, and who looks after the nursery: all started side by side."""
+    """The URLs of the database and the cache, and who is replaced first: all started side by side."""
     starts: dict[str, processes.Start] = {}
     if nursery is not None:
         starts["nursery"] = nursery.serving
+    if agent is not None:
+        starts["computes"] = agent
     async with AsyncExitStack() as stack:
         if settings.postgres.dsn is None:
             cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
@@ -181,7 +195,7 @@ async def foundations(
         else:
             url = settings.redis.url.get_secret_value()
         keepers = await stack.enter_async_context(processes.kept(starts, metrics.count_end, metrics.forget))
-        yield dsn, url, [keeper for keeper in keepers if keeper.name == "nursery"]
+        yield dsn, url, [keeper for keeper in keepers if keeper.name in {"nursery", "computes"}]
 
 
 @contextmanager
@@ -239,10 +253,7 @@ def children(
     start: Start, own: Mapping[str, str], doors: Sequence[Door], nursery: Nursery | None
 ) -> dict[str, processes.Start]:
     plan = start.plan
-    run = processes.running if nursery is None else nursery.running
-    # What is forked is that program already, and is told the rest.
-    program = () if nursery is not None else plan.child or workers.CHILD
-    config = ("--config", str(start.config_file.absolute())) if start.config_file else ()
+    run, program, config = birth(start, nursery)
     starts: dict[str, processes.Start] = {}
     for number, door in enumerate(doors, 1):
         name = f"worker {number}"
@@ -252,3 +263,12 @@ def children(
         command = workers.command("jobs", (*program, "worker", *config), own)
         starts["jobs"] = partial(workers.working, command, None, run)
     return starts
+
+
+def birth(start: Start, nursery: Nursery | None) -> tuple[workers.Run, tuple[str, ...], tuple[str, ...]]:
+    """How processes are made, the program to start, and what it is told at its end."""
+    config = ("--config", str(start.config_file.absolute())) if start.config_file else ()
+    if nursery is not None:
+        # What is forked is that program already, and is told the rest.
+        return nursery.running, (), config
+    return processes.running, start.plan.child or workers.CHILD, config

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -175,6 +176,37 @@ def test_a_directory_is_claimed_by_one_at_a_time(tmp_path: Path) -> None:
             pass
     with directory.claimed(path):
         pass
+
+
+STARTING = """
+import os, sys, time
+from pathlib import Path
+from control.embedded import directory
+
+with directory.claimed(Path(sys.argv[1])):
+    # As every process that is being started for a moment: all our descriptors, and still our program.
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_who_was_killed_while_it_started_a_process_holds_no_directory(tmp_path: Path) -> None:
+    argv = (sys.executable, "-c", STARTING, str(tmp_path / "data"))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        child = int(killed.stdout.readline())
+        refusal = pytest.raises(DirectoryUnusable, match=rf"process {killed.pid}\)")
+        with refusal, directory.claimed(tmp_path / "data"):
+            pass
+        killed.kill()
+        killed.wait()
+        try:
+            with directory.claimed(tmp_path / "data"):
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_directory_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:

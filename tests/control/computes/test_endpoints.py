@@ -41,7 +41,9 @@ def pid_of(provider: LocalProvider, timeline: str) -> int:
 
 
 def drained(provider: LocalProvider) -> list[ComputeEvent]:
-    return [provider.queue.get_nowait() for _ in range(provider.queue.qsize())]
+    events = [event for _, event in provider.bulletin.kept]
+    provider.bulletin.kept.clear()
+    return events
 
 
 async def until_asleep(provider: LocalProvider, endpoint: str) -> None:
@@ -148,9 +150,10 @@ async def test_a_killed_server_is_started_again_if_somebody_was_connected(
             provider.computes[main].sessions.clear()
         os.kill(killed, signal.SIGKILL)
         async with asyncio.timeout(30):
-            assert (await provider.queue.get()).kind == "exited"
+            events = provider.events()
+            assert (await anext(events)).kind == "exited"
             if is_used:
-                assert (await provider.queue.get()).kind == "ready"
+                assert (await anext(events)).kind == "ready"
         async with provider.computes[main].lock:
             assert provider.computes[main].state is state
     await connection.close()

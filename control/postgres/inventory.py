@@ -1,0 +1,116 @@
+"""What a branch has inside, as rows: its roles with their verifiers, and its databases.
+
+The server is the truth, as tenants make roles and change passwords by SQL; rows are what the proxy and
+listings read, so that neither wakes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from asyncpg import Record
+
+from control.postgres import passwords
+from gateway.kit import ids
+from gateway.kit.crypto import Keyring
+from gateway.kit.sql import Connection, Db, Statements
+
+SQL = Statements(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    name: str
+    verifier: str | None
+    can_login: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    roles: Sequence[Role]
+    databases: Sequence[tuple[str, str]]
+    """Names, with the names of their owners."""
+
+
+async def look(admin: Connection) -> Inventory:
+    """What is there by now. ``admin`` is a superuser's connection to the branch's server."""
+    roles = [Role(**dict(row)) for row in await admin.fetch(SQL.roles_inside)]
+    return Inventory(
+        roles, [(row["name"], row["owner_name"]) for row in await admin.fetch(SQL.databases_inside)]
+    )
+
+
+async def renew_passwords(admin: Connection, found: Inventory) -> dict[str, str]:
+    """Give everybody who can log in another password, in the server itself. Returns them by name."""
+    renewed = {role.name: passwords.fresh() for role in found.roles if role.can_login and role.verifier}
+    for name, password in renewed.items():
+        statement = await admin.fetchval(SQL.alter_password, name, passwords.verifier(password))
+        await admin.execute(statement)
+    return renewed
+
+
+async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
+    """Bring the rows of a branch up to what was found in its server."""
+    for role in found.roles:
+        await db.execute(SQL.put_role, ids.new(), branch_id, role.name, role.verifier)
+    await db.execute(SQL.drop_roles, branch_id, [role.name for role in found.roles])
+    await write_databases(db, branch_id, found)
+
+
+async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
+    for name, owner_name in found.databases:
+        await db.execute(SQL.put_database, ids.new(), branch_id, name, owner_name)
+    await db.execute(SQL.drop_databases, branch_id, [name for name, _ in found.databases])
+
+
+async def rewrite(
+    db: Db,
+    keyring: Keyring,
+    project_id: UUID,
+    branch_id: UUID,
+    found: Inventory,
+    inherited: Sequence[Record],
+    renewed: dict[str, str],
+) -> None:
+    """All rows anew, for a branch that points to other data than before.
+
+    ``inherited`` are the rows of the branch that the data is of: a password that is known there is the same
+    here as long as the verifier is. ``renewed`` are passwords that were made for this one.
+    """
+    await db.execute(SQL.clear_roles, branch_id)
+    known = {row["name"]: row for row in inherited}
+    for role in found.roles:
+        role_id, before = ids.new(), known.get(role.name)
+        password = renewed.get(role.name)
+        if password is None and before is not None and before["verifier"] == role.verifier:
+            password = passwords.opened(keyring, project_id, before["id"], before["password"])
+        sealed = None if password is None else passwords.seal(keyring, project_id, role_id, password)
+        is_protected = before is not None and before["is_protected"]
+        await insert_role(db, role_id, branch_id, role.name, role.verifier, sealed, is_protected=is_protected)
+    await write_databases(db, branch_id, found)
+
+
+async def rows_of_roles(db: Db, branch_id: UUID) -> list[Record]:
+    return await db.fetch(SQL.rows_of_roles, branch_id)
+
+
+async def rows_of_databases(db: Db, branch_id: UUID) -> list[tuple[str, str]]:
+    rows = await db.fetch(SQL.rows_of_databases, branch_id)
+    return [(row["name"], row["owner_name"]) for row in rows]
+
+
+async def insert_role(
+    db: Db,
+    role_id: UUID,
+    branch_id: UUID,
+    name: str,
+    verifier: str | None,
+    sealed: bytes | None,
+    *,
+    is_protected: bool = False,
+) -> None:
+    await db.execute(SQL.insert_role, role_id, branch_id, name, verifier, sealed, is_protected)
+
+
+async def insert_database(db: Db, branch_id: UUID, name: str, owner_name: str) -> None:
+    await db.execute(SQL.insert_database, ids.new(), branch_id, name, owner_name)

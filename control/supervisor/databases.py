@@ -1,0 +1,35 @@
+"""The agent that runs projects' databases, as a process of ``farebox up``.
+
+It ends last, with the servers: whoever asks it has ended by then. Two may not have one directory, so that it
+goes before its successor comes; the databases stay meanwhile.
+"""
+
+import signal
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from config.settings import Settings
+from control.embedded import directory, processes
+from control.roles import hosting
+from control.supervisor import workers
+
+
+def is_ours(settings: Settings) -> bool:
+    """Elsewhere than on Linux there is none, and the settings may name somebody else's."""
+    return settings.computes.url is None and sys.platform == "linux"
+
+
+def url(data: Path) -> str:
+    """Where the agent of this data directory is to listen."""
+    root = data / "computes"
+    root.mkdir(mode=directory.MODE, exist_ok=True)
+    return f"unix:{hosting.socket_of(root)}"
+
+
+def start(
+    run: workers.Run, program: tuple[str, ...], config: tuple[str, ...], own: Mapping[str, str]
+) -> processes.Start:
+    command = workers.command("computes", (*program, "computes", *config), own, signal.SIGHUP)
+    return partial(workers.working, command, None, run)
