@@ -10,7 +10,6 @@ class PgProxy(BaseModel, frozen=True, extra="forbid"):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 6432
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    descriptor: Annotated[int, Field(ge=0)] | None = None
     cancel_dir: Path | None = None
     domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,180}[a-z0-9])?$")] | None = None
     tls_cert: FilePath | None = None

@@ -38,6 +38,7 @@ from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.pgproxy import PgProxy
 from config.plans import FREE, Invoicing, Plans
 from config.promotions import Promotions
 from config.proxies import TrustedProxies
@@ -188,6 +189,7 @@ class Settings(BaseSettings):
     polar: Polar = Polar()
     card_payments: CardPayments = CardPayments()
     computes: Computes = Computes()
+    pgproxy: PgProxy = PgProxy()
     oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()

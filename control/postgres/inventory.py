@@ -57,6 +57,13 @@ async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
     await write_databases(db, branch_id, found)
 
 
+async def learn(db: Db, branch_id: UUID, found: Inventory, name: str) -> None:
+    """One role as it was found, whatever is being done about others meanwhile."""
+    for role in found.roles:
+        if role.name == name:
+            await db.execute(SQL.put_role, ids.new(), branch_id, role.name, role.verifier)
+
+
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
     for name, owner_name in found.databases:
         await db.execute(SQL.put_database, ids.new(), branch_id, name, owner_name)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.pgwire import canceling, messages, scram
-from gateway.pgwire.messages import Fatal, Gone, violation
 from gateway.pgwire.computes import Address
+from gateway.pgwire.messages import Fatal, Gone, violation
 from gateway.pgwire.scram import Keys, Login
 from gateway.pgwire.wire import Wire
 

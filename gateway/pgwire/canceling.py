@@ -17,6 +17,7 @@ from gateway.pgwire import messages, metrics
 from gateway.pgwire.wire import Wire
 
 SHORT_BYTES, LONG_BYTES = 4, 32
+SECRET_BYTES_MAX = 256
 CANCEL_SECONDS_MAX = 5.0
 
 Cancel = Callable[[], Awaitable[None]]
@@ -29,23 +30,30 @@ class Cancels:
         self.pid = os.getpid()
         self.targets: dict[bytes, Cancel] = {}
         self.crew = Crew()
-        self.transport: asyncio.DatagramTransport | None = None
+        self.letterbox: socket.socket | None = None
 
-    async def start(self) -> None:
-        if self.directory is not None:
-            own = self.path(self.pid)
-            own.unlink(missing_ok=True)
-            loop = asyncio.get_running_loop()
-            self.transport, _ = await loop.create_datagram_endpoint(
-                lambda: Letterbox(self), local_addr=str(own), family=socket.AF_UNIX
-            )
-            own.chmod(0o600)
+    def start(self) -> None:
+        if self.directory is None:
+            return
+        own = self.path(self.pid)
+        own.unlink(missing_ok=True)
+        self.letterbox = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.letterbox.bind(str(own))
+        own.chmod(0o600)
+        asyncio.get_running_loop().add_reader(self.letterbox, self.receive, self.letterbox)
 
     async def close(self) -> None:
         await self.crew.close()
-        if self.transport is not None:
-            self.transport.close()
+        if self.letterbox is not None:
+            asyncio.get_running_loop().remove_reader(self.letterbox)
+            self.letterbox.close()
             self.path(self.pid).unlink(missing_ok=True)
+
+    def receive(self, letterbox: socket.socket) -> None:
+        """What other processes were sent and is for us."""
+        with suppress(BlockingIOError):
+            secret = letterbox.recv(SECRET_BYTES_MAX)
+            self.crew.start(self.cancel(self.pid, secret))
 
     def path(self, pid: int) -> Path:
         assert self.directory is not None
@@ -72,22 +80,10 @@ class Cancels:
             await target()
 
     def pass_on(self, pid: int, secret: bytes) -> None:
-        if self.transport is not None:
+        if self.letterbox is not None:
+            # Full, or that process is gone and its sessions with it: cancelling is a wish.
             with suppress(OSError):
-                self.transport.sendto(secret, str(self.path(pid)))
-
-
-class Letterbox(asyncio.DatagramProtocol):
-    """Where the other processes' requests arrive."""
-
-    def __init__(self, cancels: Cancels) -> None:
-        self.cancels = cancels
-
-    def datagram_received(self, data: bytes, address: object) -> None:
-        self.cancels.crew.start(self.cancels.cancel(self.cancels.pid, data))
-
-    def error_received(self, error: Exception) -> None:
-        """That process is gone, and its sessions with it."""
+                self.letterbox.sendto(secret, str(self.path(pid)))
 
 
 async def deliver(path: Path, pid: int, secret: bytes) -> None:

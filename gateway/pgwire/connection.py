@@ -2,19 +2,24 @@
 
 import asyncio
 import socket
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 import structlog
 
 from config.pgproxy import PgProxy
 from gateway.pgwire import messages, metrics, proving, startup
+from gateway.pgwire.canceling import Cancel as Cancelling
 from gateway.pgwire.canceling import Cancels
 from gateway.pgwire.computes import Computes, Endpoint
 from gateway.pgwire.greeting import Greeted, greet
 from gateway.pgwire.messages import Fatal, Gone
 from gateway.pgwire.places import Places
+from gateway.pgwire.pooled import PooledClient
+from gateway.pgwire.pools import APPLICATION_NAME, Pools
 from gateway.pgwire.relay import Relay
 from gateway.pgwire.scram import Keys
 from gateway.pgwire.startup import Cancel, Startup
@@ -35,6 +40,7 @@ class House:
     mock_secret: bytes
     """What the salts of those who do not exist are made of: the same for all processes."""
     waker: Waker
+    pools: Pools
     cancels: Cancels
     places: Places
     serving: "set[Serving]" = field(default_factory=set)
@@ -70,7 +76,7 @@ class Serving:
     """A client that is being served, until it leaves or is sent away."""
 
     endpoint: Endpoint
-    session: Relay
+    session: Relay | PooledClient
     counted: tuple[int, int] = (0, 0)
 
 
@@ -122,13 +128,16 @@ async def serve(house: House, greeted: Greeted, visit: Visit, deadline: asyncio.
     )  # fmt: skip
     assert endpoint is not None, "nobody proves to be at an endpoint that is not there"
     if endpoint.is_disabled:
-        raise Fatal("57P03", "the endpoint is stopped", "Start it by the API or in the console, and try again.")
+        raise Fatal(
+            "57P03", "the endpoint is stopped", "Start it by the API or in the console, and try again."
+        )
     # From here on it waits for us and not we for it; who hangs up meanwhile is waited for by nobody.
     deadline.reschedule(None)
     wire.on_lost = lambda: deadline.reschedule(0)
     try:
         with house.places.at(endpoint.id):
-            await serve_directly(house, visit, endpoint, Guest(wire, asked, keys, proven))
+            serve_one = serve_pooled if asked.is_pooled else serve_directly
+            await serve_one(house, visit, endpoint, Guest(wire, asked, keys, proven))
     finally:
         wire.on_lost = lambda: None
 
@@ -141,17 +150,48 @@ def refuse_plain(house: House, greeted: Greeted, visit: Visit) -> None:
 
 async def serve_directly(house: House, visit: Visit, endpoint: Endpoint, guest: Guest) -> None:
     async with house.waker.session(endpoint, guest.asked.parameters, guest.keys) as session:
-        secret = house.cancels.issue(session.cancel, is_long=guest.asked.has_long_key)
-        try:
-            said = [messages.parameter(name, value) for name, value in session.parameters.items()]
-            guest.wire.write(b"".join((
-                guest.proven, messages.authentication(messages.OK), *session.notices, *said,
-                messages.key_data(house.cancels.pid, secret), messages.ready(),
-            )))  # fmt: skip
-            relay = Relay(guest.wire, session.wire)
-            await served(house, visit, Serving(endpoint, relay))
-        finally:
-            house.cancels.withdraw(secret)
+        with welcomed(house, guest, session.parameters, session.cancel, session.notices):
+            await served(house, visit, Serving(endpoint, Relay(guest.wire, session.wire)))
+
+
+async def serve_pooled(house: House, visit: Visit, endpoint: Endpoint, guest: Guest) -> None:
+    asked = guest.asked
+    if not endpoint.is_pooler_enabled:
+        raise Fatal("57P03", "the pooler of this endpoint is turned off", "Leave -pooler out of its name.")
+    if b"replication" in asked.parameters:
+        raise Fatal("0A000", "the pooler offers no replication", "Leave -pooler out of the endpoint's name.")
+    pool = house.pools.find(endpoint, asked.parameters, guest.keys)
+    own = dict(await pool.opened())
+    if APPLICATION_NAME in asked.parameters:
+        own[APPLICATION_NAME] = asked.parameters[APPLICATION_NAME]
+    client = PooledClient(guest.wire, pool, own)
+    pool.clients.add(client)
+    try:
+        with welcomed(house, guest, own, partial(pool.cancel, client)):
+            await served(house, visit, Serving(endpoint, client))
+    finally:
+        pool.left(client)
+
+
+@contextmanager
+def welcomed(
+    house: House,
+    guest: Guest,
+    parameters: Mapping[bytes, bytes],
+    cancel: Cancelling,
+    notices: Sequence[bytes] = (),
+) -> Iterator[None]:
+    """Tell it that it is logged in, with a key to cancel by that is good until it leaves."""
+    secret = house.cancels.issue(cancel, is_long=guest.asked.has_long_key)
+    try:
+        said = [messages.parameter(name, value) for name, value in parameters.items()]
+        guest.wire.write(b"".join((
+            guest.proven, messages.authentication(messages.OK), *notices, *said,
+            messages.key_data(house.cancels.pid, secret), messages.ready(),
+        )))  # fmt: skip
+        yield
+    finally:
+        house.cancels.withdraw(secret)
 
 
 async def served(house: House, visit: Visit, serving: Serving) -> None:
@@ -162,7 +202,7 @@ async def served(house: House, visit: Visit, serving: Serving) -> None:
     finally:
         metrics.CONNECTIONS.labels(visit.mode).dec()
         house.serving.discard(serving)
-        visit.moved = serving.session.moved
+        visit.moved, visit.told = serving.session.moved, serving.session.told
         count(house.computes, serving)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.pgwire.messages import GSS_REQUEST, SSL_REQUEST, U32, Gone, violation
 from gateway.pgwire.tls import ALPN, Certificate, name_asked_for
@@ -39,7 +40,7 @@ async def greet(near: socket.socket, certificate: Certificate | None) -> Greeted
         begun = await exactly(near, REQUEST_BYTES)
         code = U32.unpack_from(begun, 4)[0]
         if code not in (SSL_REQUEST, GSS_REQUEST) or U32.unpack_from(begun)[0] != REQUEST_BYTES:
-            _, wire = await loop.connect_accepted_socket(lambda: Wire(begun), near)
+            _, wire = await loop.connect_accepted_socket(partial(Wire, begun), near)
             return Greeted(wire, None, None)
         if code == SSL_REQUEST and certificate is not None:
             if waits(near):

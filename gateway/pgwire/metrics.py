@@ -3,10 +3,15 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 CONNECTIONS = Gauge(
-    "farebox_pgproxy_connections", "Clients that are connected, by kind.", ["kind"], multiprocess_mode="livesum"
+    "farebox_pgproxy_connections",
+    "Clients that are connected, by kind.",
+    ["kind"],
+    multiprocess_mode="livesum",
 )
 ENDED = Counter(
-    "farebox_pgproxy_ended", "Connections that ended, by the SQLSTATE that their client was told.", ["sqlstate"]
+    "farebox_pgproxy_ended",
+    "Connections that ended, by the SQLSTATE that their client was told.",
+    ["sqlstate"],
 )
 BYTES = Counter("farebox_pgproxy_bytes", "Bytes between clients and databases.", ["direction"])
 WAKES = Counter("farebox_pgproxy_wakes", "Endpoints that were woken, by what came of it.", ["outcome"])

@@ -10,7 +10,6 @@ from config.pgproxy import PgProxy
 from gateway.kit.addresses import unit
 from gateway.pgwire.messages import Fatal
 
-
 T = TypeVar("T")
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.pgwire import messages
 from gateway.pgwire.messages import Fatal
-from gateway.pgwire.wire import Wire, part
+from gateway.pgwire.wire import Wire, hold, let_go, part
 
 # A server that waits for its client, outside a transaction, said this last.
 IDLE = messages.ready(b"I")
@@ -25,11 +25,10 @@ class Side(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Its own peer does not take what the other side sends."""
-        self.other.pause_reading()
+        hold(self.other)
 
     def resume_writing(self) -> None:
-        if not self.other.is_closing():
-            self.other.resume_reading()
+        let_go(self.other)
 
     def connection_lost(self, error: Exception | None) -> None:
         part(self.other)
@@ -67,6 +66,8 @@ class Relay:
         self.near = Near(near, far, self.over)
         self.far = self.near.far = Far(far, near, self.over)
         self.far.tail = IDLE
+        self.told = ""
+        """The SQLSTATE that ended it, where we did."""
 
     async def run(self) -> None:
         self.far_wire.hand_over(self.far)
@@ -87,6 +88,7 @@ class Relay:
     def end(self, why: Fatal) -> None:
         transport = self.near.transport
         if not transport.is_closing():
+            self.told = why.sqlstate
             # In the middle of an answer there is no place for another.
             if self.far.tail in WAITS:
                 transport.write(why.written())

@@ -19,7 +19,9 @@ ITERATIONS = 4096
 BINDING = "p=tls-server-end-point"
 NONCE_BYTES = 18
 
-VERIFIER = re.compile(r"SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})")
+VERIFIER = re.compile(
+    r"SCRAM-SHA-256\$(\d{1,9}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})"
+)
 # No comma and nothing that cannot be printed, in what is echoed.
 FIRST = re.compile(r"n=[^,]*,r=([\x21-\x2b\x2d-\x7e]{1,256})")
 FINAL = re.compile(r"(c=([A-Za-z0-9+/=]+),r=([\x21-\x2b\x2d-\x7e]+)),p=([A-Za-z0-9+/=]+)")

@@ -14,6 +14,7 @@ from gateway.pgwire.computes import Computes
 from gateway.pgwire.connection import House
 from gateway.pgwire.messages import Fatal
 from gateway.pgwire.places import Places
+from gateway.pgwire.pools import Pools
 from gateway.pgwire.tls import Certificate
 from gateway.pgwire.waking import Waker
 
@@ -33,16 +34,18 @@ class Proxy:
         self, settings: PgProxy, computes: Computes, certificate: Certificate | None, mock_secret: bytes
     ) -> None:
         self.crew = Crew()
+        waker = Waker(computes, settings.wake_seconds_max)
         self.house = House(
-            settings, computes, certificate, mock_secret, Waker(computes, settings.wake_seconds_max),
+            settings, computes, certificate, mock_secret, waker, Pools(settings, waker),
             Cancels(settings.cancel_dir), Places(settings),
         )  # fmt: skip
 
-    async def run(self, listening: socket.socket, stack: AsyncExitStack) -> None:
+    def run(self, listening: socket.socket, stack: AsyncExitStack) -> None:
         """Serve until the stack is left, which ends sessions as they become idle."""
         house = self.house
         stack.push_async_callback(house.waker.close)
-        await house.cancels.start()
+        stack.push_async_callback(house.pools.close)
+        house.cancels.start()
         stack.push_async_callback(house.cancels.close)
         stack.push_async_callback(self.crew.close)
         stack.push_async_callback(self.drain)
@@ -80,6 +83,7 @@ class Proxy:
             await asyncio.sleep(LOOK_SECONDS)
             for serving in self.house.serving:
                 connection.count(self.house.computes, serving)
+            self.house.pools.look()
 
     def leave(self, listening: socket.socket) -> None:
         """Take nobody in any more, but those whom the kernel has greeted already."""

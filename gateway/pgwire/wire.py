@@ -72,6 +72,17 @@ class Wire(asyncio.Protocol):
             protocol.data_received(ahead)
 
 
+def hold(transport: asyncio.Transport) -> None:
+    """Read no more from it for now."""
+    if not transport.is_closing():
+        transport.pause_reading()
+
+
+def let_go(transport: asyncio.Transport) -> None:
+    if not transport.is_closing():
+        transport.resume_reading()
+
+
 def part(transport: asyncio.Transport) -> None:
     """Close it when what was written is taken, and in a while all the same."""
     if not transport.is_closing():

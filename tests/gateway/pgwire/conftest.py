@@ -3,7 +3,7 @@
 import socket
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from config.pgproxy import PgProxy
@@ -81,13 +82,13 @@ class Stage:
     port: int
     certificate: Path
     endpoint: Endpoint
-    stack: AsyncExitStack
+    root: Path
 
     @property
     def label(self) -> str:
         return self.endpoint.label
 
-    def dsn(self, role: str = "app", password: str = PASSWORD, pooled: bool = False, **more: str) -> str:
+    def dsn(self, *, pooled: bool = False, role: str = "app", password: str = PASSWORD, **more: str) -> str:
         """For libpq: by options, as where there is no name."""
         label = self.label + ("-pooler" if pooled else "")
         given = {
@@ -96,15 +97,16 @@ class Stage:
         }  # fmt: skip
         return " ".join(f"{name}='{value}'" for name, value in given.items() if value)
 
-    def by_name(self, pooled: bool = False, **more: str) -> str:
+    def by_name(self, *, pooled: bool = False, **more: str) -> str:
         """For libpq: by the name in the handshake, checked in every way there is."""
         label = self.label + ("-pooler" if pooled else "")
-        return self.dsn(
-            host=f"{label}.localhost", hostaddr="127.0.0.1", options="",
-            **{"sslmode": "verify-full", "sslrootcert": str(self.certificate), "channel_binding": "require", **more},
-        )  # fmt: skip
+        named = {
+            "host": f"{label}.localhost", "hostaddr": "127.0.0.1", "options": "", "sslmode": "verify-full",
+            "sslrootcert": str(self.certificate), "channel_binding": "require",
+        }  # fmt: skip
+        return self.dsn(**{**named, **more})
 
-    async def connect(self, pooled: bool = False, **more: Any) -> "asyncpg.Connection[Any]":
+    async def connect(self, *, pooled: bool = False, **more: Any) -> Any:
         label = self.label + ("-pooler" if pooled else "")
         given = {"user": "app", "password": PASSWORD, "database": "app", "ssl": False, **more}
         settings = {"options": f"endpoint={label}", **given.pop("server_settings", {})}
@@ -130,7 +132,7 @@ async def proxying(kept: Kept, directory: Path, **settings: Any) -> AsyncIterato
     chosen = PgProxy(**{"cancel_dir": directory, "drain_seconds": 0, **settings})
     proxy = Proxy(chosen, kept, tls.load(pem, pem), b"a secret of the installation")
     async with AsyncExitStack() as stack:
-        await proxy.run(listening, stack)
+        proxy.run(listening, stack)
         yield proxy, listening.getsockname()[1], pem
     listening.close()
 
@@ -151,18 +153,20 @@ async def populate(kept: Kept) -> Endpoint:
     return endpoint
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="pgproxy-", dir=memory if memory.is_dir() else "/tmp") as name:
-        root = Path(name)
-        root.chmod(0o711)
-        async with opened(root, look_seconds=3600) as provider, AsyncExitStack() as stack:
-            kept = Kept(provider)
-            endpoint = await populate(kept)
-            proxy, port, pem = await stack.enter_async_context(proxying(kept, root))
-            yield Stage(kept, proxy, port, pem, endpoint, stack)
-            await stack.aclose()
-            await provider.stop_all()
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(root: Path) -> AsyncIterator[Stage]:
+    async with opened(root, look_seconds=3600) as provider, AsyncExitStack() as stack:
+        kept = Kept(provider)
+        endpoint = await populate(kept)
+        proxy, port, pem = await stack.enter_async_context(proxying(kept, root))
+        yield Stage(kept, proxy, port, pem, endpoint, root)
+        await stack.aclose()
+        await provider.stop_all()

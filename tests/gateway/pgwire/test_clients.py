@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import psycopg
 import pytest
 
