@@ -29,6 +29,9 @@ from gateway.pgwire.wire import Wire, part
 
 log = structlog.get_logger(__name__)
 
+FAREWELL_SECONDS = 1.0
+PIECE_BYTES = 1 << 16
+
 
 @dataclass(slots=True)
 class House:
@@ -218,13 +221,18 @@ def count(computes: Computes, serving: Serving) -> None:
 
 
 async def tell(near: socket.socket, wire: Wire | None, error: Fatal) -> None:
-    if wire is not None:
-        if not wire.transport.is_closing():
-            wire.write(error.written())
-        return
-    # Before the greeting is over there is nothing but the socket.
-    with suppress(OSError):
-        near.send(error.written())
+    """Why it ends, and time to read that: what is closed with something unread in it is reset."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            if wire is not None:
+                await wire.say_goodbye(error.written())
+                return
+            # Before the greeting is over there is nothing but the socket.
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(near, error.written())
+            near.shutdown(socket.SHUT_WR)
+            while await loop.sock_recv(near, PIECE_BYTES):
+                pass
 
 
 def report(visit: Visit, seconds: float) -> None:

@@ -40,7 +40,8 @@ async def greet(near: socket.socket, certificate: Certificate | None) -> Greeted
         begun = await exactly(near, REQUEST_BYTES)
         code = U32.unpack_from(begun, 4)[0]
         if code not in (SSL_REQUEST, GSS_REQUEST) or U32.unpack_from(begun)[0] != REQUEST_BYTES:
-            _, wire = await loop.connect_accepted_socket(partial(Wire, begun), near)
+            wire = Wire(begun)
+            await loop.connect_accepted_socket(partial(itself, wire), near)
             return Greeted(wire, None, None)
         if code == SSL_REQUEST and certificate is not None:
             if waits(near):
@@ -52,9 +53,10 @@ async def greet(near: socket.socket, certificate: Certificate | None) -> Greeted
 
 
 async def encrypt(near: socket.socket, certificate: Certificate, *, is_direct: bool) -> Greeted:
-    loop = asyncio.get_running_loop()
+    loop, wire = asyncio.get_running_loop(), Wire()
+    make = partial(itself, wire)
     try:
-        transport, wire = await loop.connect_accepted_socket(Wire, near, ssl=certificate.context)
+        transport, _ = await loop.connect_accepted_socket(make, near, ssl=certificate.context)
     except (OSError, ssl.SSLError):
         # Whatever it was, it did not become a connection that somebody could be told something on.
         raise Gone from None
@@ -62,6 +64,11 @@ async def encrypt(near: socket.socket, certificate: Certificate, *, is_direct: b
     if is_direct and encrypted.selected_alpn_protocol() != ALPN:
         raise refused(wire)
     return Greeted(wire, encrypted.version(), name_asked_for(encrypted))
+
+
+def itself(wire: Wire) -> Wire:
+    """For loops that want to make it; what they return may be a protocol of their own in front of it."""
+    return wire
 
 
 def refused(wire: Wire) -> Gone:

@@ -5,6 +5,8 @@ import socket
 from contextlib import AsyncExitStack, suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+import structlog
+
 from config.pgproxy import PgProxy
 from gateway.kit.proxies import unmapped
 from gateway.kit.tasks import Crew
@@ -17,6 +19,8 @@ from gateway.pgwire.places import Places
 from gateway.pgwire.pools import Pools
 from gateway.pgwire.tls import Certificate
 from gateway.pgwire.waking import Waker
+
+log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
 ACCEPTED_AT_ONCE = 64
@@ -76,6 +80,9 @@ class Proxy:
             with suppress(OSError):
                 near.send(error.written())
             near.close()
+        except Exception:
+            # A bug ends one connection, and is to be found out about.
+            log.exception("pgproxy.failed", address=str(address))
 
     async def look(self) -> None:
         """Tell now and then who is used: not for each piece that passes."""

@@ -62,6 +62,21 @@ class Wire(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         self.transport.write(data)
 
+    async def say_goodbye(self, data: bytes) -> None:
+        """Returns when the other side has hung up. What it still says is not listened to."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(data)
+        if not self.transport.can_write_eof():
+            # Encryption has an end of its own, which closing says.
+            return
+        self.transport.write_eof()
+        let_go(self.transport)
+        while not self.is_lost:
+            self.buffer.clear()
+            self.arrival = asyncio.get_running_loop().create_future()
+            await self.arrival
+
     def hand_over(self, protocol: asyncio.Protocol) -> None:
         """What came ahead goes to its new owner, in front of what follows."""
         self.transport.set_protocol(protocol)

@@ -104,7 +104,7 @@ class Stage:
             "host": f"{label}.localhost", "hostaddr": "127.0.0.1", "options": "", "sslmode": "verify-full",
             "sslrootcert": str(self.certificate), "channel_binding": "require",
         }  # fmt: skip
-        return self.dsn(**{**named, **more})
+        return self.dsn(pooled=False, **{**named, **more})
 
     async def connect(self, *, pooled: bool = False, **more: Any) -> Any:
         label = self.label + ("-pooler" if pooled else "")
@@ -126,15 +126,14 @@ class Stage:
 
 @asynccontextmanager
 async def proxying(kept: Kept, directory: Path, **settings: Any) -> AsyncIterator[tuple[Proxy, int, Path]]:
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
     pem, _ = tls.ensure(directory, None)
     chosen = PgProxy(**{"cancel_dir": directory, "drain_seconds": 0, **settings})
     proxy = Proxy(chosen, kept, tls.load(pem, pem), b"a secret of the installation")
-    async with AsyncExitStack() as stack:
-        proxy.run(listening, stack)
-        yield proxy, listening.getsockname()[1], pem
-    listening.close()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        async with AsyncExitStack() as stack:
+            proxy.run(listening, stack)
+            yield proxy, listening.getsockname()[1], pem
 
 
 async def populate(kept: Kept) -> Endpoint:
