@@ -237,7 +237,7 @@ async def test_plain_connections_can_be_forbidden(stage: Stage) -> None:
     async with proxying(stage.kept, stage.root, plain="never") as (proxy, port, pem):
         strict = Stage(stage.kept, proxy, port, pem, stage.endpoint, stage.root)
         assert await refusal(strict.connect) == "28000 connections must be encrypted"
-        (await asyncio.to_thread(psycopg.connect, strict.by_name())).close()
+        (await asyncio.to_thread(lambda: psycopg.connect(strict.by_name()))).close()
 
 
 async def test_places_are_bounded_and_given_back(stage: Stage) -> None:
