@@ -102,6 +102,14 @@ class Upstream(BaseModel, frozen=True, extra="forbid"):
     breaker_seconds: Annotated[float, Field(gt=0, le=3600)] = 10
 
 
+class Queries(BaseModel, frozen=True, extra="forbid"):
+    rows_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    row_bytes_max: Annotated[int, Field(ge=1024, le=16_777_216)] = 262_144
+    answer_bytes_max: Annotated[int, Field(ge=65_536)] = 67_108_864
+    seconds_max: Annotated[int, Field(ge=1, le=300)] = 30
+    at_once_per_publisher: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
 class Idempotency(BaseModel, frozen=True, extra="forbid"):
     keep_hours: Annotated[int, Field(ge=24, le=8760)] = 24
     answer_bytes_max: Annotated[int, Field(ge=0, le=67_108_864)] = 1_048_576
@@ -176,6 +184,7 @@ class Settings(BaseSettings):
     secrets: Secrets = Secrets()
     limits: Limits = Limits()
     upstream: Upstream = Upstream()
+    queries: Queries = Queries()
     fees: Fees = Fees()
     payouts: Payouts = Payouts()
     otel: OpenTelemetry = Field(default_factory=OpenTelemetry)

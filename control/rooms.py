@@ -6,17 +6,21 @@ from control.audit_logs.routes import room as audit_logs
 from control.auth.routes import room as auth
 from control.billing.routes import room as billing
 from control.bonus.routes import room as bonus
+from control.branch_protection.routes import room as branch_protection
+from control.branches.routes import room as branches
 from control.charges.routes import room as charges
 from control.consumption.routes import room as consumption
 from control.daily.routes import room as daily
 from control.deposit.routes import room as deposit
 from control.earnings.routes import room as earnings
+from control.endpoints.routes import room as endpoints
 from control.facilitator.routes import room as facilitator
 from control.invites.routes import room as invites
 from control.invoices.routes import room as invoices
 from control.me.routes import room as me
 from control.members.routes import room as members
 from control.oauth.routes import room as oauth
+from control.operations.routes import room as operations
 from control.organizations.routes import room as organizations
 from control.payment_events.routes import room as payment_events
 from control.payment_methods.routes import room as payment_methods
@@ -43,17 +47,21 @@ ROOMS = (
     auth,
     billing,
     bonus,
+    branch_protection,
+    branches,
     charges,
     consumption,
     daily,
     deposit,
     earnings,
+    endpoints,
     facilitator,
     invites,
     invoices,
     me,
     members,
     oauth,
+    operations,
     organizations,
     payment_events,
     payment_methods,

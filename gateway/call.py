@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from config.settings import Limits
-from gateway import ownership, upstream_offers
+from gateway import ownership, question, upstream_offers
 from gateway.admit import admit
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
@@ -71,6 +71,8 @@ async def serve(gate: Gate, inbound: Inbound, request: Arrived, watch: Watch) ->
     allowance = watch.limited(await limit(gate.buckets, gate.limits, inbound, matched, caller))
     await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     caller = await gate.connections.speak(matched, caller)
+    if matched.route.database is not None:
+        inbound = await question.read(inbound, matched, gate.upstreams.queries.settings)
     quote = price(matched, inbound)
     watch.priced()
     with protect(gate.loads, inbound, matched) as turn:

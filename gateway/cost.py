@@ -72,6 +72,22 @@ def per_byte(prices: Mapping[str, Any]) -> Fraction:
     return Fraction(prices.get("base_price_per_1000_rows", 0), 1000) * markup(prices)
 
 
+def row_tariff(prices: Mapping[str, Any]) -> Tariff | None:
+    """Of a database: its rows cost something unless the model says that only the call does."""
+    if prices.get("pricing_model", "per_row") != "per_row":
+        return None
+    made = Tariff(per_row=per_byte(prices))
+    return made if made.is_something else None
+
+
+def row_ceiling(prices: Mapping[str, int], tariff: Tariff, base: int | None, rows_max: int) -> int:
+    """So many rows and no more are returned. A statement without any still asks for a payer."""
+    most = (base or 0) + ceil(tariff.per_row * max(rows_max, 1))
+    most = max(most, prices.get("min_charge", 0))
+    said = [prices[name] for name in ("reserve_max_charge", "max_charge") if prices.get(name)]
+    return min([most, *said])
+
+
 def tiers(prices: Mapping[str, Any]) -> tuple[Tier, ...]:
     factor = markup(prices)
     return tuple(Tier(one["up_to"], raised(one["price"], factor)) for one in prices.get("tiers") or ())
@@ -116,7 +132,8 @@ def actual(price: Price, used: Used) -> int:
 
 def counted(base: int, tariff: Tariff, used: Used) -> int:
     base = tier_of(tariff, used.place) if tariff.tiers else base
-    return base + ceil(tariff.per_byte * used.byte_count + tariff.per_second * used.milliseconds / 1000)
+    by_time = tariff.per_second * used.milliseconds / 1000
+    return base + ceil(tariff.per_byte * used.byte_count + tariff.per_row * used.row_count + by_time)
 
 
 def reported(price: Price, tariff: Tariff, used: Used) -> int:

@@ -20,6 +20,7 @@ from gateway.kit.trace import Trace
 from gateway.types import Caller, Fetch, Inbound, Match, Outbound, Route, Vouched
 from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
+from gateway.upstreams.postgres import Asking, Queries
 from gateway.upstreams.request import Fields, fields
 from gateway.upstreams.websocket import SocketUpstreams
 
@@ -30,6 +31,7 @@ NOBODY = Vouched()
 class Upstreams:
     http: HttpUpstreams
     sockets: SocketUpstreams
+    queries: Queries
     fetch: Fetch
     """For auth modes that ask a token endpoint."""
     exchanger: Exchanger
@@ -38,9 +40,12 @@ class Upstreams:
 
 async def forward(
     upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
-) -> Exchange:
+) -> Exchange | Asking:
     """To be entered for the upstream's answer, whose head is there; a ``Refusal`` when there is none."""
     route = match.route
+    if route.database is not None:
+        assert inbound.question is not None, "read before it was priced"
+        return await upstreams.queries.ask(route.publisher_id, route.database, inbound.question).ask()
     is_known = route.auth is None and route.exchange is None and caller.token is None
     vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
     exchange = upstreams.http.send(

@@ -73,7 +73,9 @@ class Meter:
         self.is_charged = True
         value = None if self.found is None else documents.amount(self.found.value())
         milliseconds = (time.monotonic_ns() - self.metering.began) // 1_000_000
-        used = Used(self.byte_count, milliseconds, reported=value)
+        rows = self.answer.rows
+        row_count = 0 if rows is None else rows.row_count
+        used = Used(self.byte_count, milliseconds, row_count, reported=value)
         self.tell(await tasks.finish(self.hold.post(self.answer.head, used)))
 
     async def charge_in_time(self) -> None:

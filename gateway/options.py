@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+from gateway.kit.dsn import Dsn as Dsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +36,18 @@ class Ownership:
     """The segments of the path before the id."""
     path: tuple[str, ...]
     """Of the id in the answer to the POST that created it."""
+
+
+Policy: TypeAlias = Literal["default_allow", "default_deny"]
+Format: TypeAlias = Literal["json", "ndjson", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One statement for a publisher's database."""
+
+    statement: str
+    params: tuple[Any, ...]
+    rows_max: int
+    """How many rows are returned, and paid for, at most."""
+    format: Format = "json"

@@ -119,7 +119,13 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
 def unpaid(till: Till, inbound: Inbound, match: Match, quote: Quote) -> PaymentRequired:
     """What a stranger is told, which is made once for all who ask the same."""
     route, asked = match.route, (inbound.method, inbound.url)
-    is_usual = inbound.max_price is None and not inbound.is_websocket and route.passthrough is None
+    # What a query costs is in its body.
+    is_usual = (
+        inbound.max_price is None
+        and not inbound.is_websocket
+        and route.passthrough is None
+        and inbound.question is None
+    )
     known = till.asked.get(asked) if is_usual else None
     if known is not None and known[0] is route:
         return known[1].again()
@@ -134,4 +140,4 @@ def unpaid(till: Till, inbound: Inbound, match: Match, quote: Quote) -> PaymentR
 
 def is_by_answer(quote: Quote) -> bool:
     """Whether the cost is known only afterwards, in every asset that is taken."""
-    return all(one.tariff is not None for one in quote.prices)
+    return all(one.tariff is not None and not one.is_onchain_enabled for one in quote.prices)

@@ -36,7 +36,8 @@ def price(match: Match, inbound: Inbound) -> Quote:
         return Quote(passthrough_prices(match, inbound), description)
     if inbound.upstream_payment is not None:
         raise invalid(f"header/{upstream_payment.HEADER}", f"the upstream of {route.slug} takes no payments")
-    if inbound.is_websocket:
+    if inbound.is_websocket or inbound.question is not None:
+        # By what passes through it, or by its rows: another in each call.
         return Quote(prices_of(match, inbound), description)
     asked = inbound.method, match.position
     prices = route.quoted.get(asked)
@@ -142,15 +143,21 @@ def by_use(pricing: Pricing, tariff: Tariff, match: Match, inbound: Inbound) -> 
     base = listed(pricing.prices, inbound.method)
     if base is None and has_list(pricing.prices) and not (tariff.is_reported or tariff.tiers):
         return None
-    ceiling = cost.bounds(pricing.prices, tariff, base)
+    question = inbound.question if tariff.per_row else None
+    if question is None:
+        ceiling = cost.bounds(pricing.prices, tariff, base)
+    else:
+        ceiling = cost.row_ceiling(pricing.prices, tariff, base, question.rows_max)
     if inbound.is_websocket and (piece := cost.piece(tariff, pricing.prices)):
         ceiling = (base or 0) + piece
     if ceiling is None:
         raise NotForSale(f"{match.route.slug} sets no reserve_max_charge: what this may cost has no bound")
     prices = pricing.prices
+    # What is signed for a number of rows buys that many, however few there are.
+    is_onchain = pricing.is_onchain_enabled and question is not None
     return Price(
         pricing.asset, ceiling, pricing.earnings_id, pricing.is_prepaid_enabled,
-        is_onchain_enabled=False, base=base or 0, floor=prices.get("min_charge", 0), tariff=tariff,
+        is_onchain_enabled=is_onchain, base=base or 0, floor=prices.get("min_charge", 0), tariff=tariff,
         minimum_balance=prices.get("minimum_balance", 0), grace_minutes=prices.get("grace_period_minutes", 0),
     )  # fmt: skip
 

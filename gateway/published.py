@@ -10,18 +10,27 @@ import msgspec
 from gateway import cost
 from gateway.auth_mode import AuthMode, is_dropped
 from gateway.exchange import exchange_of
+from gateway.kit import dsn
 from gateway.kit.crypto import Keyring, context
+from gateway.kit.dsn import Dsn
 from gateway.kit.money import to_atomic
+from gateway.options import Policy
 from gateway.ownership import ownership_of
 from gateway.passthrough import passthrough_of
-from gateway.types import Asset, Authorizer, Endpoint, Policy, Pricing, Route
+from gateway.types import Asset, Authorizer, Endpoint, Pricing, Route
+
+# All that is sold of a database.
+QUERY = (
+    Endpoint("POST", (), is_for_anyone=None, is_protected=False, protection_reason=None, description=None),
+)
 
 
 def route(
     row: Mapping[str, Any], assets: Mapping[UUID, Asset], modes: Mapping[str, AuthMode[Any]], keyring: Keyring
 ) -> Route:
     details = row["details"]
-    documented = details.get("endpoints") or []
+    asked = database(row, keyring)
+    documented = details.get("endpoints") or [] if asked is None else []
     pricing = [pricing_of(one, row, assets, documented) for one in row["pricing"]]
     offered = tuple(one for one in pricing if one is not None)
     # Set beside the prices in each asset; one publisher has one limit, the strictest.
@@ -36,11 +45,11 @@ def route(
         slug=row["slug"],
         name=row["name"],
         description=details.get("description"),
-        api_url=row["api_url"],
+        api_url=row["api_url"] or "",
         wallet_address=row["wallet_address"].lower(),
         wallet_network=row["wallet_network_id"],
-        endpoints=tuple(map(endpoint, documented)),
-        undocumented=policy,
+        endpoints=tuple(map(endpoint, documented)) if asked is None else QUERY,
+        undocumented=policy if asked is None else "default_deny",
         pricing=offered,
         upstream_headers=upstream_headers(details),
         auth=authorizer(row, modes, keyring),
@@ -54,7 +63,14 @@ def route(
         or bool(details.get("ownership_tracking_enabled"))
         or any(one.tariff is not None and one.tariff.is_reported for one in offered),
         calls_per_minute_max=min(filter(None, paces), default=None),
+        database=asked,
     )
+
+
+def database(row: Mapping[str, Any], keyring: Keyring) -> Dsn | None:
+    if row["database_sealed"] is None:
+        return None
+    return dsn.read(keyring.open(row["database_sealed"], context(row["organization_id"], row["id"])).decode())
 
 
 def endpoint(documented: Mapping[str, Any]) -> Endpoint:
@@ -101,7 +117,9 @@ def pricing_of(
     return Pricing(
         asset, UUID(listed["earnings_id"]), prices, own,
         listed["is_prepaid_enabled"], listed["is_onchain_enabled"],
-        cost.tariff(row["details"], row["category"], stored, asset.decimals),
+        cost.row_tariff(stored)
+        if row["database_sealed"] is not None
+        else cost.tariff(row["details"], row["category"], stored, asset.decimals),
         cost.connection_tariff(stored),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ SELECT version, topic, id FROM changes WHERE version > $1 ORDER BY version
 
 -- name: publishers
 SELECT id, organization_id, slug, name, category, api_url, wallet_address, wallet_network_id, auth_type, auth_sealed,
-    details,
+    database_sealed, details,
     coalesce((
         SELECT jsonb_agg(jsonb_build_object(
             'asset_id', publisher_prices.asset_id,
@@ -23,7 +23,7 @@ SELECT id, organization_id, slug, name, category, api_url, wallet_address, walle
         WHERE publisher_id = publishers.id
     ), '[]') AS pricing
 FROM publishers
-WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND api_url IS NOT NULL AND ($1::uuid IS NULL OR id = $1)
+WHERE deleted_at IS NULL AND suspended_at IS NULL AND is_active AND (api_url IS NOT NULL OR database_sealed IS NOT NULL) AND ($1::uuid IS NULL OR id = $1)
     AND organization_id NOT IN (SELECT id FROM organizations WHERE organizations.suspended_at IS NOT NULL)
 
 -- name: key

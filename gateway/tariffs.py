@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,23 @@ class Tariff:
     fallback: int | None = None
     per_byte: Fraction = Fraction(0)
     per_second: Fraction = Fraction(0)
+    per_row: Fraction = Fraction(0)
     tiers: tuple[Tier, ...] = ()
 
     @property
     def is_something(self) -> bool:
-        return bool(self.is_reported or self.per_byte or self.per_second or self.tiers)
+        return bool(self.is_reported or self.per_byte or self.per_second or self.per_row or self.tiers)
 
     @property
     def is_known_at_head(self) -> bool:
-        return not (self.is_reported or self.per_byte or self.per_second)
+        return not (self.is_reported or self.per_byte or self.per_second or self.per_row)
+
+
+class Rows(Protocol):
+    """Of a database's answer: how many were passed on so far."""
+
+    @property
+    def row_count(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class Used:
 
     byte_count: int = 0
     milliseconds: int = 0
+    row_count: int = 0
     place: int = 1
     """Which call of the caller's month it was."""
     reported: Fraction | None = None

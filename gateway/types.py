@@ -1,5 +1,4 @@
 """The values one stage hands to the next. Each is frozen; a stage returns a new one.
-
 Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
 """
 
@@ -19,8 +18,8 @@ from gateway.front.arrived import Heading
 from gateway.heads import Head as Head
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
-from gateway.options import Exchange, Ownership, Passthrough
-from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
+from gateway.options import Dsn, Exchange, Ownership, Passthrough, Policy, Question
+from gateway.tariffs import NOTHING_MEASURED, Rows, Tariff, Used
 from gateway.upstream_payment import UpstreamPayment
 from gateway.vouching import Authorizer as Authorizer
 from gateway.vouching import Fetch as Fetch
@@ -28,7 +27,6 @@ from gateway.vouching import Outbound as Outbound
 from gateway.vouching import Vouched as Vouched
 
 Rail: TypeAlias = Literal["free", "prepaid", "x402"]
-Policy: TypeAlias = Literal["default_allow", "default_deny"]
 Outcome: TypeAlias = Literal[
     "charged",
     "free",
@@ -83,6 +81,8 @@ class Inbound:
     upstream_payment: UpstreamPayment | None = None
     heading: Heading | None = None
     """What the headers were read from, and what was found out from them alone."""
+    question: Question | None = None
+    """What is asked of a publisher's database; read before the price, which depends on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,7 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
+    database: Dsn | None = None
     quoted: dict[tuple[str, int | None], tuple["Price", ...]] = field(
         init=False, default_factory=dict, compare=False
     )
@@ -220,6 +221,7 @@ class Quote:
 class Answer:
     head: Head
     chunks: AsyncIterator[bytes]
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True, slots=True)

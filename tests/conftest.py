@@ -32,6 +32,17 @@ def server() -> Iterator[str]:
         yield own
 
 
+@pytest.fixture
+async def empty(server: str) -> AsyncIterator[str]:
+    """The DSN of a database with nothing in it."""
+    name = f"empty_{uuid4().hex}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield server.replace("/postgres?", f"/{name}?")
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[str]:
     """A URL for redis-py. Tests share it, and tell themselves apart by their keys."""

@@ -39,6 +39,8 @@ class Ports:
     """Which keys were used."""
     processors: Processors = field(default_factory=Processors)
     """Who takes cards for us."""
+    queries: Any = None
+    """Asks publishers' databases; None where nobody may be asked."""
     computes: ComputeProvider = field(default_factory=NoProvider)
     """Who runs projects' databases."""
 

@@ -10,6 +10,7 @@ from control import doctor as examination
 from control import migrate as migrations
 from control.api import openapi as document
 from control.embedded.processes import StartFailed
+from control.finding import Finding
 from control.providers import jobs as providers
 from control.publishers import jobs as publishers
 from control.rooms import ROOMS
@@ -32,9 +33,9 @@ def is_well(data_dir: Path | None, config: Path | None) -> bool:
     try:
         chosen = load(config, data_dir)
     except SettingsError as error:
-        show(examination.Finding("settings", str(error), "Correct the variable, or the line in the file."))
+        show(Finding("settings", str(error), "Correct the variable, or the line in the file."))
         return False
-    show(examination.Finding("settings", "valid"))
+    show(Finding("settings", "valid"))
     return asyncio.run(examine(chosen))
 
 
@@ -46,7 +47,7 @@ async def examine(chosen: Settings) -> bool:
     return is_well
 
 
-def show(finding: examination.Finding) -> None:
+def show(finding: Finding) -> None:
     if finding.remedy is None:
         print(f"ok     {finding.subject}: {finding.detail}", flush=True)
     else:

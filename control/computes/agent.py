@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
-from control.computes import wire
+from control.computes import tunnel, wire
 from control.computes.local import LocalProvider
 from control.computes.provider import At
 from gateway.kit import problem, tasks
@@ -50,6 +50,7 @@ class Agent:
             web.get(endpoint, self.status),
             web.get(f"{endpoint}/address", self.address),
             web.get(f"{endpoint}/session", self.session),
+            web.get(f"{endpoint}/connect", self.connect),
             web.post(f"{endpoint}/start", self.start),
             web.post(f"{endpoint}/stop", self.stop),
             web.post(f"{endpoint}/restart", self.restart),
@@ -128,6 +129,10 @@ class Agent:
         async with provider.session(request.match_info["endpoint"]), self.held(request):
             await asyncio.Event().wait()
             raise AssertionError("it is cancelled")
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        address = (await self.find()).address(request.match_info["endpoint"])
+        return await tunnel.answer(request, address.sockets)
 
     async def traffic(self, request: web.Request) -> web.Response:
         provider = await self.find()

@@ -117,7 +117,7 @@ class ComputeSpec:
 @dataclass(frozen=True, slots=True)
 class Address:
     sockets: Path
-    """The directory of the Unix socket, on this machine."""
+    """The directory of the Unix socket, on the machine of whoever asks."""
     port: int = 5432
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What every session must start with: the proxy sends it, and refuses a client's own value."""

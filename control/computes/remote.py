@@ -7,7 +7,7 @@ servers over and knows the rest from the disk.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from dataclasses import replace
 
 import aiohttp
 from aiohttp import hdrs
@@ -26,6 +26,7 @@ from control.computes.provider import (
     TimelineInfo,
     TimelineSpec,
 )
+from control.computes.tunnel import Tunnels
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Connection
 from gateway.kit.tasks import Crew
@@ -61,9 +62,12 @@ class RemoteProvider:
         self.http = aiohttp.ClientSession(connector=connector, headers=headers)
         self.crew = Crew()
         self.moved: set[str] = set()
+        self.tunnels = None if is_socket else Tunnels(self.http, self.base)
 
     async def close(self) -> None:
         await self.crew.close()
+        if self.tunnels is not None:
+            await self.tunnels.close()
         await self.http.close()
 
     async def capabilities(self) -> Capabilities:
@@ -98,16 +102,14 @@ class RemoteProvider:
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         asked = wire.Start(timeline, spec)
-        return wire.read(Address, await self.ask("POST", f"/endpoints/{endpoint}/start", asked, LONG_SECONDS))
+        return await self.located("POST", endpoint, "start", asked)
 
     async def stop(self, endpoint: str, mode: StopMode = "fast") -> None:
         await self.ask("POST", f"/endpoints/{endpoint}/stop", wire.Stop(mode), LONG_SECONDS)
 
     async def restart(self, endpoint: str, spec: ComputeSpec) -> Address:
         asked = wire.Restart(spec)
-        return wire.read(
-            Address, await self.ask("POST", f"/endpoints/{endpoint}/restart", asked, LONG_SECONDS)
-        )
+        return await self.located("POST", endpoint, "restart", asked)
 
     async def status(self, endpoint: str) -> ComputeState:
         return wire.read(ComputeState, await self.ask("GET", f"/endpoints/{endpoint}"))
@@ -170,8 +172,16 @@ class RemoteProvider:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
-        address = wire.read(Address, await self.ask("GET", f"/endpoints/{endpoint}/address"))
-        return await derive.connect(Path(address.sockets), database)
+        address = await self.located("GET", endpoint, "address")
+        return await derive.connect(address.sockets, database)
+
+    async def located(self, method: str, endpoint: str, what: str, body: object = None) -> Address:
+        """Where it is for us, who may be on another machine."""
+        answer = await self.ask(method, f"/endpoints/{endpoint}/{what}", body, LONG_SECONDS)
+        address = wire.read(Address, answer)
+        if self.tunnels is None:
+            return address
+        return replace(address, sockets=await self.tunnels.sockets(endpoint))
 
     async def ask(self, method: str, path: str, body: object = None, seconds: float = QUICK_SECONDS) -> bytes:
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=5)

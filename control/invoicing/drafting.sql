@@ -7,7 +7,7 @@ SELECT id FROM (
     SELECT organization_id FROM meter_days WHERE day >= $1 AND day < $2
     UNION
     SELECT organization_id FROM organization_plans
-    WHERE price_cents > 0 AND started_at < $2::date::timestamp AT TIME ZONE 'UTC'
+    WHERE price_cents > 0 AND subscription_id IS NULL AND started_at < $2::date::timestamp AT TIME ZONE 'UTC'
         AND (ends_at IS NULL OR ends_at > $1::date::timestamp AT TIME ZONE 'UTC')
 ) AS found
 WHERE id > $3 AND id <> '00000000-0000-7000-8000-000000000000'
@@ -21,8 +21,8 @@ GROUP BY publishers.id, rail, asset_id, symbol, decimals
 ORDER BY publishers.name, publishers.id
 
 -- name: subscriptions
--- A plan ends with its organization.
-SELECT plan_id, plan_name, price_cents, started_at, least(ends_at, deleted_at) AS ends_at
+-- A plan ends with its organization. One that is paid at Polar costs nothing here, and includes what it includes.
+SELECT plan_id, plan_name, CASE WHEN subscription_id IS NULL THEN price_cents ELSE 0 END AS price_cents, started_at, least(ends_at, deleted_at) AS ends_at
 FROM organization_plans JOIN organizations ON organizations.id = organization_id
 WHERE organization_id = $1 AND started_at < $3 AND (ends_at IS NULL OR ends_at > $2)
     AND (deleted_at IS NULL OR deleted_at > $2)

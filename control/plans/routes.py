@@ -1,24 +1,23 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from config.plans import Plan
 from control.api.access import Forbidden
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
 from control.plans import rules, store
 from control.plans.models import ChangePlan, PlanDetails, PlanWithDetails, QuotaUsage
-from control.quotas import headroom
+from control.quotas import choices, headroom
 from control.quotas.catalogue import applying, find, id_of
+from control.quotas.headroom import PlanTooSmall
 from gateway.kit.problem import NotFound, Refusal
-from gateway.ledger import events
 
 room = Room("plans", "/plans")
 OF_ORGANIZATION = "/organizations/{organization_id}/plan"
 
 
-class PlanTooSmall(Refusal):
-    status, slug, title = 409, "plan-too-small", "The plan is too small for what is used"
+class PaidAtPolar(Refusal):
+    status, slug, title = 409, "plan-paid-at-polar", "The plan is paid at Polar"
 
 
 @room.get(access=None, id="list_plans")
@@ -46,7 +45,7 @@ async def of_organization(call: Call, organization_id: OrganizationId) -> Data[P
 @room.post(
     at=OF_ORGANIZATION,
     access="billing.write",
-    fails=[NotFound, PlanTooSmall],
+    fails=[NotFound, PlanTooSmall, PaidAtPolar],
     id="change_organization_plan",
 )
 async def change(call: Call, organization_id: OrganizationId, *, body: ChangePlan) -> Data[PlanWithDetails]:
@@ -55,7 +54,8 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
     One that costs as much or more holds at once, and the next invoice has the difference for the rest of the
     month, by the second. One that costs less follows when the month is over (UTC), and is refused while more
     is there than its hard quotas have room for; until then nothing is created beyond them. Choosing the plan
-    that holds takes back what was to follow. A key with spend caps chooses none.
+    that holds takes back what was to follow. A plan that is paid at Polar is changed there. A key with spend
+    caps chooses none.
     """
     plans = call.ports.settings.plans
     plan = find(plans, body.plan_id)
@@ -65,29 +65,20 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
         raise Forbidden("a key with spend caps chooses no plan")
     await headroom.lock(call.db, organization_id)
     now = datetime.now(UTC)
-    current = await store.current(call.db, organization_id, now)
+    current = await choices.current(call.db, organization_id, now)
     agreed = current["price_cents"] if current is not None else plans[0].price_cents
     holding = current["plan_id"] if current is not None else id_of(plans[0])
     if holding == id_of(plan):
-        if current is not None and await store.keep(call.db, current, now):
-            # Whoever was told of the plan that was to follow is told that it does not.
-            await tell(call, organization_id, plan, now)
+        if current is not None:
+            await choices.keep(call.db, current, plan, now)
         return Data(data=await shown(call, organization_id))
+    if current is not None and current["subscription_id"] is not None:
+        raise PaidAtPolar("change or cancel it there, by the link of POST /v1/billing/portal")
     starts_at = rules.starts_at(now, agreed, plan.price_cents)
     if starts_at > now:
-        counts = await headroom.used(call.db, organization_id)
-        if named := headroom.exceeded(plan, counts):
-            beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
-            raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
-    await store.change(call.db, organization_id, current, plan, now, starts_at, call.actor.user_id)
-    await headroom.release(call.db, organization_id)
-    await tell(call, organization_id, plan, starts_at)
+        await headroom.fit(call.db, organization_id, plan)
+    await choices.change(call.db, organization_id, current, plan, now, starts_at, user_id=call.actor.user_id)
     return Data(data=await shown(call, organization_id))
-
-
-async def tell(call: Call, organization_id: UUID, plan: Plan, starts_at: datetime) -> None:
-    told = {"plan_id": str(id_of(plan)), "plan": plan.id, "starts_at": starts_at.isoformat()}
-    await events.emit(call.db, organization_id, "plan.changed", told)
 
 
 @room.get(at="/organizations/{organization_id}/quota", access="billing.read", id="get_quota_usage")

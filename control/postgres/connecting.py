@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg import Record
 
 from control.computes.provider import Address, ComputeProvider, ComputeSpec, ComputeUnavailable, TimelineBusy
-from control.postgres import endpoints, inventory, passwords
+from control.postgres import branches, endpoints, inventory, passwords
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import NotFound, Refusal
 from gateway.kit.sql import Connection, Pool, Statements
@@ -52,6 +52,8 @@ async def wake(pool: Pool, computes: ComputeProvider, endpoint_id: UUID) -> Addr
             if after is not None and leads(after) == leads(row):
                 if after["status"] != "active":
                     await endpoints.become(pool, endpoint_id, "active")
+                if after["timeline_state"] == "archived":
+                    await branches.unpacked(pool, after["branch_id"])
                 return address
             await computes.stop(str(endpoint_id))
         if loop.time() > deadline:

@@ -44,11 +44,14 @@ def id_of(name: str) -> UUID | None:
 
 
 async def compare(pool: Pool, computes: ComputeProvider) -> int:
-    """Ask after each that is written down as running: news may be lost. Wakes nothing."""
+    """Ask after each that is written down as running, as news may be lost. Wakes nothing. Returns how many
+    were found asleep.
+    """
     count = 0
     for row in await pool.fetch(SQL.running):
-        state = (await computes.status(str(row["id"]))).state
-        if state is State.IDLE:
+        status = await computes.status(str(row["id"]))
+        await endpoints.connected(pool, row["id"], status.sessions)
+        if status.state is State.IDLE and row["is_settled"]:
             log.warning("endpoint.found_asleep", endpoint_id=str(row["id"]))
             count += await endpoints.become(pool, row["id"], "idle")
     return count

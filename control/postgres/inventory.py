@@ -81,8 +81,8 @@ async def rewrite(
 ) -> None:
     """All rows anew, for a branch that points to other data than before.
 
-    ``inherited`` are the rows of the branch that the data is of: a password that is known there is the same
-    here as long as the verifier is. ``renewed`` are passwords that were made for this one.
+    ``inherited`` are the rows of the branches that the data may be of: a password that is known there is the
+    same here as long as the verifier is. ``renewed`` are passwords that were made for this one.
     """
     await db.execute(SQL.clear_roles, branch_id)
     known = {row["name"]: row for row in inherited}
@@ -95,6 +95,14 @@ async def rewrite(
         is_protected = before is not None and before["is_protected"]
         await insert_role(db, role_id, branch_id, role.name, role.verifier, sealed, is_protected=is_protected)
     await write_databases(db, branch_id, found)
+
+
+async def copy(db: Db, keyring: Keyring, project_id: UUID, branch_id: UUID, to: UUID) -> None:
+    """For a branch that is given the data of another one, with everything in it."""
+    rows = await rows_of_roles(db, branch_id)
+    roles = [Role(row["name"], row["verifier"]) for row in rows]
+    found = Inventory(roles, await rows_of_databases(db, branch_id))
+    await rewrite(db, keyring, project_id, to, found, rows, {})
 
 
 async def rows_of_roles(db: Db, branch_id: UUID) -> list[Record]:

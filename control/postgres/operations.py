@@ -21,13 +21,22 @@ from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
 
 Action: TypeAlias = Literal[
     "create_timeline",
     "create_branch",
+    "reset_branch",
+    "restore_branch",
+    "delete_branch",
+    "archive_branch",
+    "unarchive_branch",
     "start_compute",
     "suspend_compute",
+    "restart_compute",
+    "delete_endpoint",
+    "delete_project",
+    "set_retention",
 ]
 
 
@@ -67,6 +76,9 @@ class Job:
     def endpoint_id(self) -> UUID:
         assert self.operation.endpoint_id is not None, "an operation for an endpoint names it"
         return self.operation.endpoint_id
+
+    def argument(self, name: str) -> UUID:
+        return UUID(self.operation.arguments[name])
 
     @asynccontextmanager
     async def finishing(self) -> AsyncIterator[Db]:

@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 class StripeApi:
     provider: Provider = "stripe"
+    takes_deposits = True
 
     def __init__(self, settings: Stripe, mode: Mode, asset: Asset) -> None:
         assert settings.secret_key is not None, "without a key nobody asks Stripe"

@@ -9,19 +9,24 @@ from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
 from control.identity import keys, organizations
-from control.postgres import founding
+from control.postgres import asking, branches, describing, founding, strings
+from control.postgres.asking import Asker
+from control.postgres.refusals import BranchNeeded, BranchProtected
 from control.projects import store
 from control.projects.models import (
+    ConnectionUri,
     DeletedProject,
     NewProject,
     Project,
     ProjectChange,
+    ProjectSize,
     V1Info,
     V1Move,
     V1NewProject,
     V1ProjectChange,
     V1Projects,
     V1ProjectShown,
+    sent,
 )
 from control.projects.store import SlugTaken
 from control.quotas import headroom
@@ -89,10 +94,49 @@ async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) 
     return Data(data=store.as_root(await store.show(call.db, project_id)))
 
 
-@room.delete("/{project_id}", access="projects.delete", id="delete_project")
+@room.delete(
+    "/{project_id}", access="projects.delete", fails=[BranchNeeded, BranchProtected], id="delete_project"
+)
 async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
-    """Delete a project. Its keys are refused from then on, and its slug is free."""
+    """Delete a project and its data. Its keys are refused from then on, and its slug is free.
+
+    Branches other than the default one are to be deleted first.
+    """
     return Data(data=await deleted(call, project_id))
+
+
+@room.get(
+    "/{project_id}/connection_uri", access="projects.write", fails=[NotFound], id="get_project_connection_uri"
+)
+async def connection_uri(
+    call: Call,
+    project_id: RootProjectId,
+    *,
+    branch_id: UUID | None = None,
+    endpoint_id: UUID | None = None,
+    database_name: str | None = None,
+    role_name: str | None = None,
+    pooled: bool = False,
+) -> ConnectionUri:
+    """Say how to connect to a project, with the password if it is known here.
+
+    To its default branch, as its owner and to the oldest database, unless others are named.
+    """
+    where = branch_id or await branches.default_of(call.db, project_id)
+    if where is None:
+        raise NotFound("the project has no branch yet: it gets one in a moment")
+    uri = await strings.uri(
+        call.db, call.ports.keyring, describing.reach(call.ports), project_id, where, endpoint_id=endpoint_id,
+        role=role_name, database=database_name, is_pooled=pooled,
+    )  # fmt: skip
+    return ConnectionUri(uri=uri)
+
+
+@room.get("/{project_id}/size", access="projects.read", id="get_project_size")
+async def size(call: Call, project_id: RootProjectId) -> Data[ProjectSize]:
+    """Show how much a project stores, with what is kept to go back to. As measured last; nobody is woken."""
+    stored = await store.size(call.db, project_id)
+    return Data(data=ProjectSize(project_id=project_id, size_bytes=stored))
 
 
 @room.get(at=V1, access="projects.read", id="v1_list_projects")
@@ -140,9 +184,11 @@ async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange)
     return await shown(call, project_id)
 
 
-@room.delete(at=V1_ONE, access="projects.delete", id="v1_delete_project")
+@room.delete(
+    at=V1_ONE, access="projects.delete", fails=[BranchNeeded, BranchProtected], id="v1_delete_project"
+)
 async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
-    """Delete a project. Its keys are refused from then on, and its slug is free."""
+    """Delete a project and its data. Its keys are refused from then on, and its slug is free."""
     await deleted(call, project_id)
     return await shown(call, project_id)
 
@@ -219,12 +265,6 @@ async def require_organization(call: Call, organization_id: UUID) -> None:
         raise NotFound("this organization was deleted just now")
 
 
-def sent(
-    body: NewProject | ProjectChange | V1ProjectChange, exclude: set[str] | None = None
-) -> dict[str, Any]:
-    return {name: value for name, value in body.model_dump(exclude=exclude).items() if value is not None}
-
-
 async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> None:
     before = await store.lock(call.db, project_id)
     if before is None:
@@ -234,6 +274,7 @@ async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> Non
         raise invalid("body/enable_logical_replication", "stays on once it is on")
     if after["compute_unit_min"] > after["compute_unit_max"]:
         raise invalid("body/compute_unit_min", "is more than compute_unit_max")
+    await asking.settle(Asker(call.db, project_id, call.actor.user_id), before, after)
     try:
         await store.update(call.db, project_id, after)
     except SlugTaken:
@@ -241,6 +282,9 @@ async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> Non
 
 
 async def deleted(call: Call, project_id: UUID) -> DeletedProject:
+    if await store.has_branches(call.db, project_id):
+        raise BranchNeeded("the project has branches besides the default one: delete them first")
+    await asking.delete_project(Asker(call.db, project_id, call.actor.user_id))
     gone = await store.delete(call.db, project_id, call.actor.user_id)
     if gone is None:
         raise NotFound(f"no project {project_id}")

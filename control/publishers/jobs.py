@@ -16,10 +16,13 @@ async def reseal(pool: Pool, keyring: Keyring) -> int:
     for publisher_id in await store.sealed_ids(pool):
         async with pool.acquire() as connection, connection.transaction():
             row = await store.lock_sealed(connection, publisher_id)
-            if row is None or keyring.is_current(row["auth_sealed"]):
+            if row is None:
+                continue
+            sealed = [row["auth_sealed"], row["database_sealed"]]
+            if all(one is None or keyring.is_current(one) for one in sealed):
                 continue
             context = crypto.context(row["organization_id"], publisher_id)
-            sealed = keyring.seal(keyring.open(row["auth_sealed"], context), context)
-            await store.replace_sealed(connection, publisher_id, sealed)
+            again = [one and keyring.seal(keyring.open(one, context), context) for one in sealed]
+            await store.replace_sealed(connection, publisher_id, *again)
             count += 1
     return count

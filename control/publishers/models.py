@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, SecretStr
 
+from control.api.assets import AssetInfo
 from control.api.fields import HYPHENATED, HYPHENATED_WORDS, HeaderName, HeaderValue, Name
 from control.api.wording import shaped
 from control.publishers.endpoints import Endpoint, Endpoints, PaymentFlow
@@ -136,7 +137,13 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
     compute_type: ComputeType | None = None
     database_type: DatabaseType | None = None
     database_name: Annotated[str | None, Field(max_length=63)] = None
-    database_config: Json = None
+    database_config: Annotated[
+        Json,
+        Field(
+            description='`{"connection_string": "postgresql://user:password@host/database?sslmode=…"}` of a '
+            "PostgreSQL whose queries are sold. It is sealed, and never read back."
+        ),
+    ] = None
     project_id: UUID | None = None
     branch_id: UUID | None = None
     routing: GeoRouting | None = None
@@ -176,18 +183,6 @@ class PublisherChange(PublisherFields):
     oauth_provider_id: UUID | None = None
 
 
-class Asset(BaseModel):
-    id: UUID
-    symbol: str
-    name: str
-    decimals: int
-    network_id: Annotated[str, Field(description="CAIP-2.")]
-    network_name: str
-    contract_address: str | None
-    is_native: bool = False
-    is_stablecoin: bool = True
-
-
 class McpDiscovery(BaseModel):
     error: str | None = None
     last_attempt_at: datetime | None = None
@@ -211,7 +206,7 @@ class Publisher(BaseModel):
     usage_examples: list[UsageExample] | None = None
     wallet_address: str
     wallet_network_id: str
-    accepted_assets: list[Asset] | None
+    accepted_assets: list[AssetInfo] | None
     pricing: list[Pricing] | None
     billing_model: Billing = "x402_per_request"
     payment_flow: PaymentFlow = "authorization"

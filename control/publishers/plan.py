@@ -15,6 +15,7 @@ from control.api.ports import Ports
 from control.publishers import credentials, dust, prices, rules
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.store import Columns, Listed
+from gateway.kit import crypto, dsn
 from gateway.kit.problem import FieldProblem, Invalid
 
 Body = NewPublisher | PublisherChange
@@ -59,8 +60,11 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     out.urls = {name: url for name in rules.GUARDED if (url := getattr(body, name))}
     category = body.publisher_category or before.category
     api_url = before.api_url if body.api_url is None else body.api_url or None
-    out.problems += rules.serving_problems(category, api_url)
+    database_sealed = connect(ports, subject, body, out)
+    is_database = database_sealed is not None
+    out.problems += rules.serving_problems(category, api_url, is_database=is_database)
     details = rules.overlaid(before.details, rules.details(body))
+    out.problems += rules.billing_problems(details, is_database=is_database)
     auth_type, sealed = authorize(ports, subject, body, details, out)
     out.listed = price_lists(subject, assets, body, details.get("endpoints") or [], out.problems)
     if body.hourly_rate or body.billing_model:
@@ -79,9 +83,27 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
         auth_type=auth_type,
         auth_sealed=sealed,
         details=details,
+        database_sealed=database_sealed,
         is_active=before.is_active if not_said(body, "is_active") else bool(getattr(body, "is_active", True)),
     )
     return out
+
+
+def connect(ports: Ports, subject: Subject, body: Body, out: Plan) -> bytes | None:
+    """The sealed connection string of the publisher's database. An empty object takes it away."""
+    if body.database_config is None:
+        return subject.columns.database_sealed
+    if body.database_config == {}:
+        return None
+    try:
+        found = rules.connection_string(body.database_config)
+        out.urls["database_config"] = dsn.read(found).guarded_url
+    except ValueError as error:
+        pointer = "body/database_config/connection_string"
+        out.problems.append(FieldProblem(pointer=pointer, detail=str(error)))
+        return subject.columns.database_sealed
+    context = crypto.context(subject.organization_id, subject.publisher_id)
+    return ports.keyring.seal(found.encode(), context)
 
 
 def not_said(body: Body, name: str) -> bool:

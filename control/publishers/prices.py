@@ -69,7 +69,8 @@ class PriceFields(BaseModel):
     price_per_delete: Amount | None = None
     price_per_execution: Amount | None = None
     base_price_per_1000_rows: Annotated[
-        Amount | None, Field(description="With the model `per_byte`, of 1000 bytes of the answer.")
+        Amount | None,
+        Field(description="Of 1000 rows that a query returns; with the model `per_byte`, of 1000 bytes."),
     ] = None
     hourly_rate: Annotated[
         Amount | None,

@@ -9,7 +9,8 @@ from control.api.answers import Blob, Created, Done, Found
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
-from control.publishers import logos, prices, saving, store, suggest
+from control.publishers import estimates, logos, prices, saving, store, suggest
+from control.publishers.estimates import Estimate, QueryToEstimate
 from control.publishers.logos import LogoUpload, LogoUploaded
 from control.publishers.models import (
     Category,
@@ -208,6 +209,21 @@ async def show_logo(call: Call, slug: str) -> Blob | Found:
     if row["logo_url"] is None or row["logo_url"].endswith(own):
         raise NotFound(f"{slug} has no logo")
     return Found(row["logo_url"])
+
+
+@room.post(
+    at="/publishers/{slug}/estimate",
+    access=None,
+    fails=[*estimates.FAILURES, NotFound],
+    id="estimate_query",
+    is_transaction=False,
+)
+async def estimate_query(call: Call, slug: str, *, body: QueryToEstimate) -> Estimate:
+    """Estimate what a query of a publisher's database would return and cost, without running or paying it.
+
+    The rows are the database's own guess. What is charged is what is returned.
+    """
+    return await estimates.estimate(call, slug, body)
 
 
 @room.patch(at="/platform/publishers/{publisher_id}", access="platform.operate", fails=[NotFound])

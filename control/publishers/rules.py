@@ -32,6 +32,7 @@ ELSEWHERE: Final = frozenset(
         "remove_asset_ids",
         "oauth_provider_slug",
         "oauth_provider_id",
+        "database_config",
     }
 )
 GUARDED: Final = ("api_url", "mcp_endpoint", "a2a_endpoint_url", "token_exchange_url")
@@ -64,7 +65,7 @@ def problems(body: NewPublisher | PublisherChange) -> list[FieldProblem]:
         *header_problems(body.upstream_headers or {}),
         *logo_problems(body.logo_url),
         *repeated(body.endpoints or []),
-        *database_problems(body.database_config),
+        *database_problems(body),
     ]
 
 
@@ -107,22 +108,52 @@ def logo_problems(url: str | None) -> Iterator[FieldProblem]:
         yield FieldProblem(pointer="body/logo_url", detail="is not an http or https URL")
 
 
-def database_problems(config: object) -> Iterator[FieldProblem]:
-    if config not in (None, {}):
-        detail = "connection settings are not kept yet: this installation serves databases only by api_url"
-        yield FieldProblem(pointer="body/database_config", detail=detail)
+def connection_string(config: object) -> str:
+    """ValueError for anything but the one setting that there is."""
+    found = config.get("connection_string") if isinstance(config, dict) and len(config) == 1 else None
+    if not isinstance(found, str):
+        raise ValueError('is required, and nothing else: {"connection_string": "postgresql://…"}')
+    return found
 
 
-def serving_problems(category: str, api_url: str | None) -> Iterator[FieldProblem]:
-    """Whether calls to the publisher would reach anything."""
-    if api_url:
-        return
+def database_problems(body: NewPublisher | PublisherChange) -> Iterator[FieldProblem]:
+    if body.database_config and body.database_type in ("serendb", "mongodb"):
+        detail = f"{body.database_type} is not served: a connection_string is of a PostgreSQL"
+        yield FieldProblem(pointer="body/database_type", detail=detail)
+
+
+def serving_problems(category: str, api_url: str | None, *, is_database: bool) -> Iterator[FieldProblem]:
+    """Whether calls to the publisher would reach anything, and one thing only."""
+    if is_database:
+        if category != "database":
+            detail = f"{category} publishers have no database: queries are sold by the category database"
+            yield FieldProblem(pointer="body/database_config", detail=detail)
+        if api_url:
+            detail = "is asked over HTTP, and a connection_string with queries: a publisher has one of them"
+            yield FieldProblem(pointer="body/api_url", detail=detail)
+    elif not api_url:
+        yield unserved(category)
+
+
+def unserved(category: str) -> FieldProblem:
     if category == "integration":
         detail = "is required: this installation serves REST APIs, and no MCP servers by themselves yet"
-        yield FieldProblem(pointer="body/api_url", detail=detail)
-    else:
-        detail = f"{category} publishers need an api_url: this installation serves only REST APIs yet"
-        yield FieldProblem(pointer="body/publisher_category", detail=detail)
+        return FieldProblem(pointer="body/api_url", detail=detail)
+    more = " or a connection_string in database_config" if category == "database" else ""
+    detail = f"{category} publishers need an api_url{more}: nothing else is served yet"
+    return FieldProblem(pointer="body/publisher_category", detail=detail)
+
+
+def billing_problems(details: Mapping[str, Any], *, is_database: bool) -> Iterator[FieldProblem]:
+    """What has no meaning for a query must not be a way to sell it for nothing."""
+    if not is_database:
+        return
+    if details.get("billing_model") in ("pay_per_use", "x402_passthrough"):
+        detail = "is for APIs: a query costs what the price list says of calls and rows"
+        yield FieldProblem(pointer="body/billing_model", detail=detail)
+    for name in ("token_exchange_url", "ownership_tracking_enabled", "requires_user_oauth"):
+        if details.get(name):
+            yield FieldProblem(pointer=f"body/{name}", detail="is for APIs, and not for a database")
 
 
 def details(body: BaseModel) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.api.assets import AssetInfo
 from control.publishers import prices
-from control.publishers.models import Asset, Publisher
+from control.publishers.models import Publisher
 from control.publishers.prices import Pricing
 from control.publishers.standing import OperatedPublisher, Standing
 from gateway.kit.sql import Db, Statements
@@ -27,6 +28,7 @@ class Columns:
     auth_type: str
     auth_sealed: bytes | None
     details: dict[str, Any]
+    database_sealed: bytes | None = None
     is_active: bool = True
 
 
@@ -49,6 +51,7 @@ async def insert(db: Db, publisher_id: UUID, organization_id: UUID, slug: str, n
         await db.fetchval(
             SQL.insert, publisher_id, organization_id, slug, new.name, new.category, new.wallet_address,
             new.wallet_network_id, new.api_url, new.auth_type, new.auth_sealed, new.details,
+            new.database_sealed,
         )
         is not None
     )  # fmt: skip
@@ -70,6 +73,7 @@ async def update(db: Db, publisher_id: UUID, new: Columns) -> None:
     await db.execute(
         SQL.update, publisher_id, new.name, new.category, new.wallet_address, new.wallet_network_id,
         new.api_url, new.auth_type, new.auth_sealed, new.details, new.is_active,
+        new.database_sealed,
     )  # fmt: skip
 
 
@@ -145,7 +149,7 @@ def shown(row: Record, names: Mapping[str, str]) -> Publisher:
     columns = dict(row)
     details, assets = columns.pop("details"), columns.pop("assets")
     accepted = [
-        Asset(
+        AssetInfo(
             id=one["id"], symbol=one["symbol"], name=one["name"], decimals=one["decimals"],
             network_id=one["network"], network_name=names.get(one["network"], one["network"]),
             contract_address=one["address"],
@@ -186,8 +190,8 @@ async def lock_sealed(db: Db, publisher_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.lock_sealed, publisher_id)
 
 
-async def replace_sealed(db: Db, publisher_id: UUID, sealed: bytes) -> None:
-    await db.execute(SQL.replace_sealed, publisher_id, sealed)
+async def replace_sealed(db: Db, publisher_id: UUID, auth: bytes | None, database: bytes | None) -> None:
+    await db.execute(SQL.replace_sealed, publisher_id, auth, database)
 
 
 async def slug_of(db: Db, organization_id: UUID, publisher_id: UUID) -> str | None:

@@ -1,25 +1,27 @@
 -- name: insert
 INSERT INTO publishers (id, organization_id, slug, name, category, wallet_address, wallet_network_id, api_url,
-    auth_type, auth_sealed, details)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    auth_type, auth_sealed, details, database_sealed)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (slug) WHERE deleted_at IS NULL DO NOTHING
 RETURNING id
 
 -- name: lock
-SELECT id, name, category, wallet_address, wallet_network_id, api_url, auth_type, auth_sealed, details, is_active
+SELECT id, name, category, wallet_address, wallet_network_id, api_url, auth_type, auth_sealed, details, is_active,
+    database_sealed
 FROM publishers
 WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
 FOR UPDATE
 
 -- name: look
-SELECT id, name, category, wallet_address, wallet_network_id, api_url, auth_type, auth_sealed, details, is_active
+SELECT id, name, category, wallet_address, wallet_network_id, api_url, auth_type, auth_sealed, details, is_active,
+    database_sealed
 FROM publishers
 WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
 
 -- name: update
 UPDATE publishers
 SET name = $2, category = $3, wallet_address = $4, wallet_network_id = $5, api_url = $6, auth_type = $7,
-    auth_sealed = $8, details = $9, is_active = $10, updated_at = now()
+    auth_sealed = $8, details = $9, is_active = $10, database_sealed = $11, updated_at = now()
 WHERE id = $1
 
 -- name: delete
@@ -127,13 +129,13 @@ ORDER BY is_verified DESC, publishers.id
 LIMIT 1000
 
 -- name: sealed_ids
-SELECT id FROM publishers WHERE auth_sealed IS NOT NULL ORDER BY id
+SELECT id FROM publishers WHERE auth_sealed IS NOT NULL OR database_sealed IS NOT NULL ORDER BY id
 
 -- name: lock_sealed
-SELECT organization_id, auth_sealed FROM publishers WHERE id = $1 AND auth_sealed IS NOT NULL FOR UPDATE
+SELECT organization_id, auth_sealed, database_sealed FROM publishers WHERE id = $1 FOR UPDATE
 
 -- name: replace_sealed
-UPDATE publishers SET auth_sealed = $2 WHERE id = $1
+UPDATE publishers SET auth_sealed = $2, database_sealed = $3 WHERE id = $1
 
 -- name: put_logo
 INSERT INTO publisher_logos (publisher_id, content_type, content) VALUES ($1, $2, $3)

@@ -14,6 +14,7 @@ from control.mail import outbox
 from control.mail.letters import Letter
 from control.quotas.catalogue import applying
 from gateway.identify import QuotaExceeded
+from gateway.kit.problem import Refusal
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import events
 from gateway.ledger.accounts import PLATFORM
@@ -28,6 +29,10 @@ FIRST = UUID(int=0)
 BY_AND_BY: tuple[Quota, ...] = ("calls_per_month", "compute_seconds", "storage_bytes")
 # Of these nothing is used when a month begins, so they are in no smaller plan's way.
 ANEW: tuple[Quota, ...] = ("calls_per_month", "compute_seconds")
+
+
+class PlanTooSmall(Refusal):
+    status, slug, title = 409, "plan-too-small", "The plan is too small for what is used"
 
 
 async def plan_of(db: Db, plans: Sequence[Plan], organization_id: UUID) -> Plan:
@@ -155,6 +160,14 @@ def is_spent(plan: Plan, counts: Mapping[Quota, int]) -> bool:
 async def release(db: Db, organization_id: UUID) -> None:
     """The plan was changed: whether calls are beyond the new one is found out anew."""
     await db.execute(SQL.release, organization_id)
+
+
+async def fit(db: Db, organization_id: UUID, plan: Plan) -> None:
+    """Before a smaller plan follows: ``PlanTooSmall`` names the hard quotas that are too small."""
+    counts = await used(db, organization_id)
+    if named := exceeded(plan, counts):
+        beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
+        raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
 
 
 def exceeded(plan: Plan, counts: Mapping[Quota, int]) -> list[Quota]:

@@ -31,6 +31,7 @@ from gateway.snapshot import Snapshot
 from gateway.types import Mode
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.load import Loads
+from gateway.upstreams.postgres import Queries
 from gateway.upstreams.websocket import SocketUpstreams
 from gateway.x402.claims import Claims
 
@@ -58,6 +59,8 @@ async def gated(
         stack.push_async_callback(http.close)
         sockets = SocketUpstreams(guard, settings.upstream)
         stack.push_async_callback(sockets.close)
+        queries = Queries(guard, settings.upstream, settings.queries)
+        stack.push_async_callback(queries.close)
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
@@ -72,7 +75,7 @@ async def gated(
         exchanger = Exchanger(ask, signer, base.origin)
         own = Connections(pool, keyring, ask, base.origin)
         asked = fetch.guarded_fetch(guard, session)
-        upstreams = Upstreams(http, sockets, asked, exchanger, base.origin)
+        upstreams = Upstreams(http, sockets, queries, asked, exchanger, base.origin)
         loads = Loads(settings.upstream)
         reporter = await stack.enter_async_context(reporting(settings, recorder.offered))
         await stack.enter_async_context(looking([pool, base.ledger], http, recorder, loads))

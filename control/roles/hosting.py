@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 SOCKET_NAME = "agent.sock"
 
-# Of a branch that is being made when we are told to end: what is not done by then is made again.
-DRAIN_SECONDS = 10.0
+# For what is being asked when we are told to end. A branch that is not made by then is made when asked again.
+DRAIN_SECONDS = 2.0
 
 
 def directory_of(settings: Settings) -> Path:

@@ -14,6 +14,7 @@ from gateway.buckets import Buckets
 from gateway.key_uses import KeyUses
 from gateway.kit.crypto import Keyring
 from gateway.kit.ssrf import Guard
+from gateway.upstreams.postgres import Queries
 from gateway.x402.deposits import Deposits
 from gateway.x402.facilitating import FacilitatorForOthers
 
@@ -26,10 +27,11 @@ async def managed(
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
     modes = auth_mode.installed()
+    queries = Queries(guard, settings.upstream, settings.queries)
     async with charging(settings) as processors:
         ports = Ports(
             guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors,
-            base.computes,
+            queries, base.computes,
         )  # fmt: skip
         runner = web.AppRunner(app.create(base.pool, ports), access_log=None)
         await runner.setup()
@@ -38,3 +40,4 @@ async def managed(
             yield runner.server
         finally:
             await runner.cleanup()
+            await queries.close()

@@ -20,6 +20,7 @@ from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.charging import clerking
 from control.roles.delivering import delivering
+from control.roles.operating import operating
 from control.roles.patient import patiently
 from control.webhooks import store as webhooks
 from gateway.ledger import grants, holds
@@ -46,6 +47,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         await stack.enter_async_context(patiently(base.pool, settings))
         await stack.enter_async_context(clerking(base.pool, settings))
+        await stack.enter_async_context(operating(base))
         on_ready()
         while True:
             for job in (sweep, promote, reconcile, recheck, pay_out, prune, watch, bill, measure):

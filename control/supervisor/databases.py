@@ -7,6 +7,7 @@ goes before its successor comes; the databases stay meanwhile.
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from config.settings import Settings
 from control.embedded import directory, processes
 from control.roles import hosting
 from control.supervisor import workers
+
+# After the others' time. A database that it has told to stop by then stops without it.
+STOP_SECONDS = 6.0
 
 
 def is_ours(settings: Settings) -> bool:
@@ -31,5 +35,9 @@ def url(data: Path) -> str:
 def start(
     run: workers.Run, program: tuple[str, ...], config: tuple[str, ...], own: Mapping[str, str]
 ) -> processes.Start:
-    command = workers.command("computes", (*program, "computes", *config), own, signal.SIGHUP)
+    command = replace(
+        workers.command("computes", (*program, "computes", *config), own),
+        stops=((signal.SIGTERM, STOP_SECONDS),),
+        renewal=signal.SIGHUP,
+    )
     return partial(workers.working, command, None, run)

@@ -30,19 +30,13 @@ Run: TypeAlias = Callable[
 """How a process is made: started, or forked."""
 
 
-def command(
-    name: str,
-    argv: Iterable[str],
-    environment: Mapping[str, str],
-    renewal: signal.Signals | None = None,
-) -> Command:
+def command(name: str, argv: Iterable[str], environment: Mapping[str, str]) -> Command:
     return Command(
         name,
         tuple(argv),
         environment,
         Path.cwd(),
         stops=((signal.SIGTERM, DRAIN_SECONDS),),
-        renewal=renewal,
         is_ours=True,
     )
 

@@ -3,7 +3,7 @@
 import json
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,24 +31,35 @@ PLAN_ONCE = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
 SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off"
 
 SEPARATOR = "\x1f"
-NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+NAME = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
 
 
 class Statements:
-    """``Statements(__file__).insert`` is the text under ``-- name: insert`` in the sibling .sql file."""
+    """``Statements(__file__).insert`` is the text under ``-- name: insert`` in the sibling .sql file.
+
+    What several statements say alike stands once, under ``-- part: columns``, and in them as ``{columns}``.
+    """
 
     def __init__(self, module_file: str) -> None:
         self.path = Path(module_file).with_suffix(".sql")
-        _, *parts = NAME.split(self.path.read_text())
-        self.by_name = dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
-        if len(self.by_name) * 2 != len(parts):
-            raise ValueError(f"{self.path}: a statement name is used twice")
+        _, *found = NAME.split(self.path.read_text())
+        texts = dict(zip(zip(found[::3], found[1::3], strict=True), map(str.strip, found[2::3]), strict=True))
+        if len(texts) * 3 != len(found):
+            raise ValueError(f"{self.path}: a name is used twice")
+        parts = {name: text for (kind, name), text in texts.items() if kind == "part"}
+        self.by_name = {name: filled(text, parts) for (kind, name), text in texts.items() if kind == "name"}
 
     def __getattr__(self, name: str) -> str:
         try:
             return self.by_name[name]
         except KeyError:
             raise AttributeError(f"{self.path} has no statement named {name}") from None
+
+
+def filled(text: str, parts: Mapping[str, str]) -> str:
+    for name, part in parts.items():
+        text = text.replace(f"{{{name}}}", part)
+    return text
 
 
 def create_pool(

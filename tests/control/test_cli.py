@@ -3,11 +3,9 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
-import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -99,17 +97,6 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated() -> None:
 def test_a_file_in_the_working_directory_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('imported')")
     assert "farebox up" in farebox("--help", cwd=tmp_path).stdout
-
-
-@pytest.fixture
-async def empty(server: str) -> AsyncIterator[str]:
-    """The DSN of a database with nothing in it."""
-    name = f"empty_{uuid4().hex}"
-    admin = await asyncpg.connect(server)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield server.replace("/postgres?", f"/{name}?")
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 def test_migrate_prints_what_it_applied_and_then_nothing(empty: str) -> None:

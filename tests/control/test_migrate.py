@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -17,19 +16,8 @@ THIRD = Migration("0003_third.sql", "ALTER TABLE first ADD COLUMN note text;")
 
 
 @pytest.fixture
-async def dsn(server: str) -> AsyncIterator[str]:
-    """An empty database."""
-    name = f"empty_{uuid4().hex}"
-    admin = await asyncpg.connect(server)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield server.replace("/postgres?", f"/{name}?")
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
-
-
-@pytest.fixture
-async def connection(dsn: str) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(dsn)
+async def connection(empty: str) -> AsyncIterator[Connection]:
+    connection = await asyncpg.connect(empty)
     yield connection
     await connection.close()
 
@@ -40,8 +28,8 @@ async def test_files_are_applied_once_in_order(connection: Connection) -> None:
     assert await migrate.apply(connection, [FIRST, SECOND, THIRD]) == [THIRD.name]
 
 
-async def test_four_racing_runners_apply_each_file_once(dsn: str) -> None:
-    connections = [await asyncpg.connect(dsn) for _ in range(4)]
+async def test_four_racing_runners_apply_each_file_once(empty: str) -> None:
+    connections = [await asyncpg.connect(empty) for _ in range(4)]
     results = await asyncio.gather(*(migrate.apply(one, [FIRST, SECOND]) for one in connections))
     assert sorted(name for names in results for name in names) == [FIRST.name, SECOND.name]
     assert await connections[0].fetchval("SELECT count(*) FROM first") == 1
@@ -49,11 +37,11 @@ async def test_four_racing_runners_apply_each_file_once(dsn: str) -> None:
         await one.close()
 
 
-async def test_the_real_migrations_make_a_schema_that_passes_the_check(dsn: str) -> None:
+async def test_the_real_migrations_make_a_schema_that_passes_the_check(empty: str) -> None:
     with pytest.raises(SchemaError, match=r"older than this farebox.*0001_identity"):
-        await migrate.check(dsn)
-    assert await migrate.migrate(dsn) == [one.name for one in migrate.files()]
-    await migrate.check(dsn)
+        await migrate.check(empty)
+    assert await migrate.migrate(empty) == [one.name for one in migrate.files()]
+    await migrate.check(empty)
 
 
 async def test_a_failed_file_leaves_nothing_of_itself(connection: Connection) -> None:
@@ -64,9 +52,9 @@ async def test_a_failed_file_leaves_nothing_of_itself(connection: Connection) ->
     assert list(await migrate.applied(connection)) == [FIRST.name]
 
 
-async def test_a_table_in_use_is_waited_for_five_seconds(connection: Connection, dsn: str) -> None:
+async def test_a_table_in_use_is_waited_for_five_seconds(connection: Connection, empty: str) -> None:
     await migrate.apply(connection, [FIRST])
-    busy = await asyncpg.connect(dsn)
+    busy = await asyncpg.connect(empty)
     async with busy.transaction():
         await busy.execute("SELECT * FROM first")
         with pytest.raises(SchemaError, match="in use for 5 seconds"):

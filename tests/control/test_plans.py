@@ -18,8 +18,8 @@ from control import app
 from control.api.ports import Ports
 from control.invoicing.lines import Month, Subscription, fees
 from control.metering import rollups
-from control.plans import rules, store
-from control.quotas import headroom
+from control.plans import rules
+from control.quotas import choices, headroom
 from control.quotas.catalogue import id_of
 from gateway.kit import ids
 from gateway.kit.sql import Pool
@@ -94,7 +94,7 @@ async def test_when_the_month_is_over_the_next_plan_holds(client: Client, pool: 
     await choose(client, LARGE)
     await choose(client, MEDIUM)
     later = rules.next_month(datetime.now(UTC)) + timedelta(seconds=1)
-    row = await store.current(pool, member.id.organization_id, later)
+    row = await choices.current(pool, member.id.organization_id, later)
     assert row is not None
     assert (row["plan_id"], row["next_plan_id"]) == (id_of(MEDIUM), None)
 

@@ -249,7 +249,7 @@ async def test_a_worker_that_cannot_start_is_a_sentence(directory: Path) -> None
         errors = await one.errors()
         assert await one.process.wait() == 1
     assert "the stand-in does not want to start" in errors
-    assert re.search(r"farebox: The (worker 1|jobs) did not start \(status 1\)", errors)
+    assert re.search(r"farebox: The (worker 1|jobs|computes) did not start \(status 1\)", errors)
     assert "Traceback" not in errors
 
 

@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import pytest
@@ -91,6 +91,27 @@ class Farebox:
     platform_wallet: str
     publisher: Account
 
+    @classmethod
+    async def opened(
+        cls,
+        origin: str,
+        settings: Settings,
+        pool: Pool,
+        session: ClientSession,
+        chain: Chain,
+        token: str,
+        upstream: Upstream,
+    ) -> Self:
+        """With a publisher who signed up, and an agent whose wallet is the chain's third."""
+        payer, wallet = chain.accounts[2], chain.accounts[3].address
+        agent, nobody = Agent(session, bytes(payer.key)), Account(UUID(int=0), "")
+        farebox = cls(
+            origin, settings, pool, session, chain, token, upstream, agent,
+            payer.address.lower(), wallet, nobody,
+        )  # fmt: skip
+        farebox.publisher = await farebox.sign_up()
+        return farebox
+
     async def sign_up(self) -> Account:
         reply = await self.agent.ask("POST", f"{self.origin}/auth/agent", body={})
         assert reply.status == 201, reply.text
@@ -144,6 +165,16 @@ class Farebox:
         """On chain, by a transaction of the owner's own."""
         await self.chain.transact(self.token, token.transfer(receiver, amount), sender=owner)
 
+    async def spent(self, account: Account, funds: int) -> int:
+        """What the caller paid of its funds, once nothing is held any more and usage and ledger agree."""
+
+        async def is_closed() -> bool:
+            return bool(await self.pool.fetchval("SELECT count(*) = 0 FROM holds WHERE state = 'open'"))
+
+        await until(is_closed)
+        assert await self.is_sound()
+        return funds - await self.balance(account)
+
     async def is_sound(self) -> bool:
         return await Ledger(self.pool).is_sound()
 
@@ -152,6 +183,15 @@ class Farebox:
         challenge = await self.agent.ask(method, url, **more)
         assert challenge.status == 402, challenge.text
         return await self.agent.pay(method, url, challenge, **more)
+
+
+async def break_off(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"half")
+    assert request.transport is not None
+    request.transport.abort()
+    return response
 
 
 async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
@@ -244,11 +284,5 @@ async def farebox(
 ) -> AsyncIterator[Farebox]:
     settings = settings_of(database_url, valkey, chain, paid_token, network=network)
     async with serving(settings) as origin, ClientSession(auto_decompress=False) as session:
-        payer = chain.accounts[2]
-        agent = Agent(session, bytes(payer.key))
-        farebox = Farebox(
-            origin, settings, pool, session, chain, paid_token, upstream, agent, payer.address.lower(),
-            chain.accounts[3].address, Account(UUID(int=0), ""),
-        )  # fmt: skip
-        farebox.publisher = await farebox.sign_up()
+        farebox = await Farebox.opened(origin, settings, pool, session, chain, paid_token, upstream)
         yield farebox

@@ -2,12 +2,10 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
 
-from control.agent.client import Agent
 from control.demo.chain import Chain
 from control.roles.work import work
 from gateway.kit.sql import Pool
@@ -38,12 +36,7 @@ async def taking(
     )  # fmt: skip
     crew = Crew()
     async with serving(settings) as origin, ClientSession(auto_decompress=False) as session:
-        agent = Agent(session, bytes(chain.accounts[2].key))
-        farebox = Farebox(
-            origin, settings, pool, session, chain, paid_token, upstream, agent,
-            chain.accounts[2].address.lower(), chain.accounts[3].address, Account(UUID(int=0), ""),
-        )  # fmt: skip
-        farebox.publisher = await farebox.sign_up()
+        farebox = await Farebox.opened(origin, settings, pool, session, chain, paid_token, upstream)
         crew.start(work(settings, on_ready=lambda: None))
         try:
             yield farebox

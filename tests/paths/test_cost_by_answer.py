@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from gateway.ledger import holds
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
 
 CENT = DOLLAR // 100
 BY_USE: dict[str, Any] = {
@@ -24,17 +24,6 @@ async def account(farebox: Farebox) -> Account:
     account = await farebox.sign_up()
     await farebox.fund(account, DOLLAR)
     return account
-
-
-async def spent(farebox: Farebox, account: Account) -> int:
-    """What the caller paid so far, once nothing is held any more and usage and ledger agree."""
-
-    async def is_closed() -> bool:
-        return bool(await farebox.pool.fetchval("SELECT count(*) = 0 FROM holds WHERE state = 'open'"))
-
-    await until(is_closed)
-    assert await farebox.is_sound()
-    return int(DOLLAR - await farebox.balance(account))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +66,7 @@ async def test_a_call_costs_what_its_answer_says(
     reply = await farebox.agent.ask("GET", f"{shop}/x", headers=headers)
     assert (reply.status, reply.text) == (200, body)
     assert reply.headers["Cache-Control"] == "private"
-    assert await spent(farebox, account) == cost
+    assert await farebox.spent(account, DOLLAR) == cost
     (used,) = await farebox.pool.fetch("SELECT outcome, cost FROM usage_events WHERE status = 200")
     assert tuple(used) == ("charged" if cost else "free", cost)
     (seen,) = farebox.upstream.seen
@@ -124,7 +113,7 @@ async def test_events_are_passed_on_at_once_though_their_cost_comes_last(
         assert await farebox.balance(account) == DOLLAR // 2
         go_on.set()
         assert b"0.03" in await response.content.read()
-    assert await spent(farebox, account) == 3 * CENT
+    assert await farebox.spent(account, DOLLAR) == 3 * CENT
 
 
 async def test_hanging_up_before_the_cost_is_said_is_no_discount(farebox: Farebox, account: Account) -> None:
@@ -147,7 +136,7 @@ async def test_hanging_up_before_the_cost_is_said_is_no_discount(farebox: Farebo
         await response.content.readuntil(b"\n\n")
         response.close()
     hung_up.set()
-    assert await spent(farebox, account) == 30 * CENT
+    assert await farebox.spent(account, DOLLAR) == 30 * CENT
 
 
 async def test_an_upstream_that_breaks_off_is_paid_the_fallback(farebox: Farebox, account: Account) -> None:
@@ -163,7 +152,7 @@ async def test_an_upstream_that_breaks_off_is_paid_the_fallback(farebox: Farebox
     shop = await farebox.publish(**BY_USE)
     with pytest.raises(Exception, match=r"payload|disconnected|closed"):
         await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)
-    assert await spent(farebox, account) == 5 * CENT
+    assert await farebox.spent(account, DOLLAR) == 5 * CENT
 
 
 async def test_an_answer_that_failed_is_free(farebox: Farebox, account: Account) -> None:
@@ -173,7 +162,7 @@ async def test_an_answer_that_failed_is_free(farebox: Farebox, account: Account)
     farebox.upstream.handler = answer
     shop = await farebox.publish(**BY_USE)
     assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 500
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, DOLLAR) == 0
 
 
 async def test_what_is_not_known_beforehand_is_not_sold_for_an_x402_payment(farebox: Farebox) -> None:
@@ -210,7 +199,7 @@ async def test_sixty_calls_at_once_reserve_what_they_may_cost_and_pay_what_they_
     statuses = [reply.status for reply in await asyncio.gather(*asked)]
     assert statuses.count(200) + statuses.count(402) == 60
     assert statuses.count(200) >= 10
-    assert await spent(farebox, account) == statuses.count(200) * CENT
+    assert await farebox.spent(account, DOLLAR) == statuses.count(200) * CENT
 
 
 async def test_a_process_that_dies_meanwhile_charges_nothing(farebox: Farebox, account: Account) -> None:
@@ -235,7 +224,7 @@ async def test_a_process_that_dies_meanwhile_charges_nothing(farebox: Farebox, a
         # The answer that is not paid for any more is not given out whole.
         with pytest.raises(Exception, match=r"payload|closed|not completed|Connection"):
             await response.content.read()
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, DOLLAR) == 0
 
 
 async def reprice(farebox: Farebox, shop: str, **change: Any) -> None:
@@ -270,7 +259,7 @@ async def test_bytes_are_charged_by_the_thousand(
     await reprice(farebox, shop, pricing_model="per_byte", max_charge="0.4")
     reply = await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)
     assert (reply.status, len(reply.text)) == (200, size)
-    assert await spent(farebox, account) == cost
+    assert await farebox.spent(account, DOLLAR) == cost
 
 
 async def test_bytes_beyond_the_ceiling_are_not_owed(farebox: Farebox, account: Account) -> None:
@@ -284,7 +273,7 @@ async def test_bytes_beyond_the_ceiling_are_not_owed(farebox: Farebox, account: 
     assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 403
     await reprice(farebox, shop, max_charge="0.4")
     assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 200
-    assert await spent(farebox, account) == 40 * CENT
+    assert await farebox.spent(account, DOLLAR) == 40 * CENT
 
 
 async def test_who_hangs_up_pays_for_the_bytes_that_arrived(farebox: Farebox, account: Account) -> None:
@@ -306,7 +295,7 @@ async def test_who_hangs_up_pays_for_the_bytes_that_arrived(farebox: Farebox, ac
         response.close()
     await asyncio.sleep(0.1)
     go_on.set()
-    assert await spent(farebox, account) in (5000, 10_000)
+    assert await farebox.spent(account, DOLLAR) in (5000, 10_000)
 
 
 async def test_each_call_of_a_month_has_its_tier(farebox: Farebox, account: Account) -> None:
@@ -315,7 +304,7 @@ async def test_each_call_of_a_month_has_its_tier(farebox: Farebox, account: Acco
     await reprice(farebox, shop, pricing_model="tiered", tiers=tiers)
     asked = (farebox.agent.ask("GET", f"{shop}/x", headers=account.headers) for _ in range(8))
     assert {reply.status for reply in await asyncio.gather(*asked)} == {200}
-    assert await spent(farebox, account) == (3 * 4 + 2 * 2 + 3) * CENT
+    assert await farebox.spent(account, DOLLAR) == (3 * 4 + 2 * 2 + 3) * CENT
     costs = [row["cost"] for row in await farebox.pool.fetch("SELECT cost FROM usage_events ORDER BY cost")]
     assert costs == [CENT] * 3 + [2 * CENT] * 2 + [4 * CENT] * 3
     # Another caller's month is its own.
@@ -345,4 +334,4 @@ async def test_compute_is_charged_by_the_hour_to_the_millisecond(farebox: Farebo
     shop = await farebox.publish(publisher_category="compute", price_per_call="0.01", hourly_rate="0.36")
     reply = await farebox.agent.ask("POST", f"{shop}/run", headers=account.headers)
     assert reply.status == 200
-    assert CENT + 50 <= await spent(farebox, account) <= CENT + 150
+    assert CENT + 50 <= await farebox.spent(account, DOLLAR) <= CENT + 150

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
 
-from control.agent.client import Agent, Reply
+from control.agent.client import Reply
 from control.demo.chain import Chain
 from control.roles.base import based
 from gateway.kit.sql import Pool
@@ -86,14 +85,9 @@ async def besieged(
         )
         origin = await stack.enter_async_context(serving(settings))
         session = await stack.enter_async_context(ClientSession())
-        payer = chain.accounts[2]
         direct = upstream.url
         upstream.url = f"http://127.0.0.1:{proxies['upstream'].port}"
-        farebox = Farebox(
-            origin, settings, pool, session, chain, paid_token, upstream, Agent(session, bytes(payer.key)),
-            payer.address.lower(), chain.accounts[3].address, Account(UUID(int=0), ""),
-        )  # fmt: skip
-        farebox.publisher = await farebox.sign_up()
+        farebox = await Farebox.opened(origin, settings, pool, session, chain, paid_token, upstream)
         yield Besieged(farebox, proxies)
         upstream.url = direct
 

@@ -13,7 +13,7 @@ from control.roles import work
 from control.roles.base import based
 from gateway.answers import store as kept_answers
 from gateway.kit.sql import Pool
-from tests.paths.conftest import DOLLAR, Account, Farebox, serving, until
+from tests.paths.conftest import DOLLAR, Account, Farebox, break_off, serving, until
 
 QUARTER = DOLLAR // 4
 MEGABYTE = 1 << 20
@@ -273,14 +273,6 @@ async def test_a_larger_answer_passes_whole_and_is_not_kept(
 async def test_an_answer_that_broke_off_is_not_given_as_a_whole_one(
     farebox: Farebox, account: Account
 ) -> None:
-    async def break_off(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"half")
-        assert request.transport is not None
-        request.transport.abort()
-        return response
-
     url = await farebox.publish() + "/x"
     farebox.upstream.handler = break_off
     with pytest.raises(ClientError):

@@ -13,12 +13,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession, web
 
-from control.agent.client import Agent
 from control.demo.chain import Chain
 from gateway.kit.sql import Pool, create_pool
 from tests.gateway.conftest import Ledger
@@ -80,22 +78,22 @@ async def siege(chain: Chain, paid_token: str, upstream: Upstream, directory: Pa
         return web.json_response({"path": request.path})
 
     upstream.handler = answer
-    async with installed(directory, plain) as installation, ClientSession() as session:
-        agent = Agent(session, bytes(chain.accounts[2].key))
-        # Its pool is the audit's: those of the time before lose their connections.
-        async with create_pool(installation.dsn, size_max=2) as pool:
-            farebox = Farebox(
-                installation.origin, settings, pool, session, chain, paid_token, upstream, agent,
-                chain.accounts[2].address.lower(), chain.accounts[3].address, Account(UUID(int=0), ""),
-            )  # fmt: skip
-            farebox.publisher = await farebox.sign_up()
-            shop = await farebox.publish(price_per_call="0.01")
-            account = await farebox.sign_up()
-            await farebox.fund(account, FUNDS)
-            # One worker serving it says nothing of the other, which hears of it within a second.
-            await asyncio.sleep(1)
-            shoppers = Shoppers(shop, account.key, bytes(chain.accounts[2].key))
-            yield Siege(installation, shoppers, farebox, account)
+    # Its pool is the audit's: those of the time before lose their connections.
+    async with (
+        installed(directory, plain) as installation,
+        ClientSession() as session,
+        create_pool(installation.dsn, size_max=2) as pool,
+    ):
+        farebox = await Farebox.opened(
+            installation.origin, settings, pool, session, chain, paid_token, upstream
+        )
+        shop = await farebox.publish(price_per_call="0.01")
+        account = await farebox.sign_up()
+        await farebox.fund(account, FUNDS)
+        # One worker serving it says nothing of the other, which hears of it within a second.
+        await asyncio.sleep(1)
+        shoppers = Shoppers(shop, account.key, bytes(chain.accounts[2].key))
+        yield Siege(installation, shoppers, farebox, account)
 
 
 async def test_five_kills_lose_no_charge_and_double_none(siege: Siege) -> None:

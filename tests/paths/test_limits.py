@@ -5,18 +5,15 @@ import socket
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession, web
 
-from config.settings import Settings
-from control.agent.client import Agent
 from control.demo.chain import Chain
 from gateway.kit import keys
 from gateway.kit.sql import Pool
 from tests import valkey as valkey_server
-from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, serving, settings_of
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of
 
 
 @pytest.fixture
@@ -36,25 +33,7 @@ async def farebox(
             changed = getattr(settings, section).model_copy(update=changes)
             settings = settings.model_copy(update={section: changed})
         async with serving(settings) as origin, ClientSession(auto_decompress=False) as session:
-            yield await made(origin, settings, pool, session, chain, paid_token, upstream)
-
-
-async def made(
-    origin: str,
-    settings: Settings,
-    pool: Pool,
-    session: ClientSession,
-    chain: Chain,
-    token: str,
-    up: Upstream,
-) -> Farebox:
-    payer = chain.accounts[2]
-    farebox = Farebox(
-        origin, settings, pool, session, chain, token, up, Agent(session, bytes(payer.key)),
-        payer.address.lower(), chain.accounts[3].address, Account(UUID(int=0), ""),
-    )  # fmt: skip
-    farebox.publisher = await farebox.sign_up()
-    return farebox
+            yield await Farebox.opened(origin, settings, pool, session, chain, paid_token, upstream)
 
 
 async def test_a_publishers_calls_a_minute_are_for_all_callers_together(farebox: Farebox) -> None:
@@ -204,7 +183,7 @@ async def test_paid_calls_go_on_while_valkey_is_away(
         context = serving(settings)
         origin = await context.__aenter__()
         session = ClientSession(auto_decompress=False)
-        farebox = await made(origin, settings, pool, session, chain, paid_token, upstream)
+        farebox = await Farebox.opened(origin, settings, pool, session, chain, paid_token, upstream)
         shop = await farebox.publish()
         account = await farebox.sign_up()
         await farebox.fund(account, 10 * DOLLAR)

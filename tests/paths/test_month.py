@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession
 from eth_utils.address import to_checksum_address
 
 from config.plans import Plan
-from control.agent.client import Agent
 from control.bootstrap import ensure_operator
 from control.demo import token
 from control.demo.chain import Chain
@@ -93,13 +91,7 @@ async def month(
             ClientSession(auto_decompress=False) as session,
             charging(settings) as processors,
         ):
-            payer = chain.accounts[2]
-            agent = Agent(session, bytes(payer.key))
-            farebox = Farebox(
-                origin, settings, pool, session, chain, paid_token, upstream, agent, payer.address.lower(),
-                chain.accounts[3].address, Account(UUID(int=0), ""),
-            )  # fmt: skip
-            farebox.publisher = await farebox.sign_up()
+            farebox = await Farebox.opened(origin, settings, pool, session, chain, paid_token, upstream)
             caller = await farebox.sign_up()
             yield Month(farebox, stripe, processors, caller, {"Authorization": f"Bearer {key}"})
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientError, ClientSession, web
@@ -17,7 +16,7 @@ from control.demo import cast
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, settings_of, until
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, settings_of, until
 
 MEGABYTE = 1 << 20
 
@@ -40,12 +39,9 @@ async def up(
     async with cast.product(str(directory), plain, workers=2) as product, ClientSession() as session:
         dsn = (directory / "run" / "dsn").read_text().strip()
         async with create_pool(dsn, size_max=4) as pool:
-            agent = Agent(session, bytes(chain.accounts[2].key))
-            farebox = Farebox(
-                product.origin, settings, pool, session, chain, paid_token, upstream, agent,
-                chain.accounts[2].address.lower(), chain.accounts[3].address, Account(UUID(int=0), ""),
-            )  # fmt: skip
-            farebox.publisher = await farebox.sign_up()
+            farebox = await Farebox.opened(
+                product.origin, settings, pool, session, chain, paid_token, upstream
+            )
             yield Up(farebox, product.metrics)
 
 

@@ -11,16 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiohttp import ClientError, ClientSession, web
 
-from control.agent.client import Agent
 from control.demo import cast
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
-from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, settings_of, until
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, settings_of, until
 
 CONFIG = Path(__file__).parents[2] / "config"
 DASHBOARD = json.loads((CONFIG / "grafana" / "farebox.json").read_text())
@@ -57,12 +55,9 @@ async def up(
     async with cast.product(str(directory), plain, workers=2) as product, ClientSession() as session:
         dsn = (directory / "run" / "dsn").read_text().strip()
         async with create_pool(dsn, size_max=4) as pool:
-            farebox = Farebox(
-                product.origin, settings, pool, session, chain, paid_token, upstream,
-                Agent(session, bytes(chain.accounts[2].key)), chain.accounts[2].address.lower(),
-                chain.accounts[3].address, Account(UUID(int=0), ""),
-            )  # fmt: skip
-            farebox.publisher = await farebox.sign_up()
+            farebox = await Farebox.opened(
+                product.origin, settings, pool, session, chain, paid_token, upstream
+            )
             yield farebox, product.metrics
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.client_exceptions import ClientError
 from yarl import URL
 
-from tests.paths.conftest import DOLLAR, Farebox
+from tests.paths.conftest import DOLLAR, Farebox, break_off
 
 MEGABYTE = 1 << 20
 
@@ -163,14 +163,6 @@ async def test_headers_are_clean_in_both_directions(farebox: Farebox, shop: str)
 
 
 async def test_an_answer_that_breaks_off_does_not_look_whole(farebox: Farebox, shop: str) -> None:
-    async def break_off(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"half")
-        assert request.transport is not None
-        request.transport.abort()
-        return response
-
     farebox.upstream.handler = break_off
     with pytest.raises(ClientError):
         await farebox.agent.ask("GET", f"{shop}/half")

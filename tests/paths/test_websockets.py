@@ -42,15 +42,6 @@ async def account(farebox: Farebox) -> Account:
     return account
 
 
-async def spent(farebox: Farebox, account: Account) -> int:
-    async def is_closed() -> bool:
-        return bool(await farebox.pool.fetchval("SELECT count(*) = 0 FROM holds WHERE state = 'open'"))
-
-    await until(is_closed)
-    assert await farebox.is_sound()
-    return int(DOLLAR - await farebox.balance(account))
-
-
 def address(shop: str) -> str:
     return f"{shop.replace('http:', 'ws:')}/live?room=1"
 
@@ -90,7 +81,7 @@ async def test_messages_pings_and_close_codes_pass_for_the_price_of_a_call(
     (seen,) = farebox.upstream.seen
     assert seen.path_qs == "/live?room=1"
     assert "Authorization" not in seen.headers
-    assert await spent(farebox, account) == 25 * CENT
+    assert await farebox.spent(account, DOLLAR) == 25 * CENT
     (used,) = await farebox.pool.fetch("SELECT outcome, status, cost FROM usage_events")
     assert tuple(used) == ("charged", 101, 25 * CENT)
 
@@ -140,7 +131,7 @@ async def test_an_upstream_that_refuses_costs_nothing(farebox: Farebox, account:
         assert refused.value.status == 502
     # A redirect is not followed: nobody priced where it leads.
     assert [seen.path for seen in farebox.upstream.seen] == ["/live", "/moved"]
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, DOLLAR) == 0
 
 
 async def test_without_money_there_is_no_connection(farebox: Farebox, account: Account) -> None:
@@ -167,7 +158,7 @@ async def test_a_handshake_that_is_none_is_refused(farebox: Farebox, account: Ac
     headers = {**account.headers, "Upgrade": "websocket", "Connection": "keep-alive"}
     reply = await farebox.agent.ask("GET", f"{shop}/live", headers=headers)
     assert (reply.status, reply.json["code"]) == (400, "invalid-request")
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, DOLLAR) == 0
 
 
 async def test_bytes_count_in_both_directions(farebox: Farebox, account: Account) -> None:
@@ -178,7 +169,7 @@ async def test_bytes_count_in_both_directions(farebox: Farebox, account: Account
         for _ in range(3):
             await socket.send("x" * 1000)
             await socket.recv()
-    assert await spent(farebox, account) == CENT + 6 * 1000
+    assert await farebox.spent(account, DOLLAR) == CENT + 6 * 1000
 
 
 async def test_a_long_connection_is_charged_in_pieces_until_the_money_is_out(
@@ -197,7 +188,7 @@ async def test_a_long_connection_is_charged_in_pieces_until_the_money_is_out(
     assert socket.close_code == 4402
     assert "the balance has" in (socket.close_reason or "")
     # Every message that passed is paid, and less than a piece is left over.
-    paid = await spent(farebox, account)
+    paid = await farebox.spent(account, DOLLAR)
     assert 0 <= DOLLAR - paid < 100_000
     assert paid - CENT in ((2 * sent - 1) * 30_000, (2 * sent - 2) * 30_000)
     assert await farebox.pool.fetchval("SELECT count(*) FROM usage_events WHERE outcome = 'charged'") > 5
@@ -214,7 +205,7 @@ async def test_an_hour_is_charged_by_the_time_that_the_connection_was_open(
         await socket.send("still there")
         assert await socket.recv() == "still there"
     # A thousandth of a dollar each second.
-    assert CENT + 1000 <= await spent(farebox, account) <= CENT + 1600
+    assert CENT + 1000 <= await farebox.spent(account, DOLLAR) <= CENT + 1600
     assert await farebox.pool.fetchval("SELECT count(*) FROM usage_events WHERE outcome = 'charged'") >= 5
 
 
@@ -225,4 +216,4 @@ async def test_a_caller_who_vanishes_has_its_last_piece_charged(farebox: Farebox
     await socket.send("x" * 1000)
     await socket.recv()
     socket.transport.abort()
-    assert await spent(farebox, account) == CENT + 200
+    assert await farebox.spent(account, DOLLAR) == CENT + 200

@@ -28,6 +28,7 @@ FOR_ANYONE = {
     "get_plan",                # a price list
     "list_plans",              # a price list
     "v1_list_plans",           # the same
+    "estimate_query",          # a shop window: what a query would cost
     "list_store_publishers",   # a shop window
     "suggest_publishers",      # a shop window
     "get_store_publisher",     # a shop window
@@ -59,6 +60,7 @@ FOR_ANYONE = {
     "auth.reset_password",
     "handle_stripe_webhook",   # by a signature
     "handle_polar_webhook",
+    "v1_handle_polar_webhook",
     "auth.get_session",        # null says that there is none
 }  # fmt: skip
 

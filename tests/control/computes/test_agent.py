@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from config.settings import environment
@@ -26,6 +28,7 @@ from control.computes.provider import (
 from control.computes.remote import RemoteProvider
 from control.embedded import postgres
 from gateway.kit.problem import Unavailable
+from gateway.kit.sql import OUTAGES
 
 PROJECT = TimelineSpec("shop")
 SPEC = ComputeSpec()
@@ -209,6 +212,49 @@ async def test_databases_stop_with_the_agent_unless_they_are_to_stay(
     async with agent(root) as running:
         await running.end(signal.SIGTERM)
     assert not is_running(pid)
+
+
+KEY = "a key of more than sixteen"
+
+
+async def test_another_machine_reaches_it_with_a_key_and_connects_through_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    variables = {"FAREBOX_COMPUTES__LISTEN": f"127.0.0.1:{port}", "FAREBOX_COMPUTES__KEY": KEY}
+    url = f"http://127.0.0.1:{port}"
+    async with agent(root, **variables):
+        async with client(url, "a wrong one of sixteen") as stranger:
+            for refused in (stranger.status("rw"), stranger.create_timeline("main", PROJECT)):
+                with pytest.raises(ComputeUnavailable, match="401"):
+                    await refused
+        async with client(url, KEY) as provider:
+            await provider.create_timeline("main", PROJECT)
+            address = await provider.start("rw", "main", SPEC)
+            assert address.sockets.stat().st_mode & 0o777 == 0o700
+            assert address == await provider.start("rw", "main", SPEC)
+            async with provider.session("rw"):
+                await until_sessions(provider, 1)
+                connection = await provider.admin("rw")
+                # More than any buffer on the way, in both directions.
+                text = "x" * 20_000_000
+                assert await connection.fetchval("SELECT $1::text", text) == text
+                others = [await provider.admin("rw") for _ in range(5)]
+                assert [await one.fetchval("SELECT 1") for one in others] == [1] * 5
+                os.kill(pid_of(root, "main"), signal.SIGKILL)
+                with pytest.raises((asyncpg.PostgresError, *OUTAGES)):
+                    await connection.fetchval("SELECT 1")
+                for one in (connection, *others):
+                    one.terminate()
+            left = address.sockets.parent
+        assert not left.exists()
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
 
 
 async def test_nobody_waits_for_an_agent_that_does_not_come(

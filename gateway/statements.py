@@ -1,0 +1,86 @@
+"""Whether a text is one statement that only reads, and how many rows it asks for at most.
+
+This spares a database what it would refuse, and keeps callers away from what is not the publisher's data: the
+catalog, other sessions, functions that run text. What holds without it is in ``upstreams/postgres.py``. Only
+what is asked for is looked at: the statement itself goes to the database as it came.
+"""
+
+import logging
+import re
+from typing import Final
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+# What it says of statements that it cannot read is about somebody's data.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
+
+WRITES: Final = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Lock, exp.Command, exp.DDL)
+# Who and where the database is, which its connection string says too.
+IDENTITY: Final = (
+    exp.CurrentUser,
+    exp.SessionUser,
+    exp.CurrentCatalog,
+    exp.CurrentVersion,
+    exp.CurrentSchema,
+)
+# Settings, sessions, locks, files, large objects, other servers, text that is run, names that are looked up.
+FUNCTIONS: Final = re.compile(
+    r"pg_(?!typeof$).*|lo_.*|dblink.*|(query|table|schema|database|cursor)_to_.*|set_config|current_setting|"
+    r"current_database|current_schemas|inet_.*|ts_stat|ts_rewrite|crosstab.*|connectby|xpath_table|txid_.*|"
+    r"has_.*_privilege|row_security_active|nextval|setval|currval|lastval|to_reg.*|.*_description|"
+    r"binary_upgrade_.*|http.*|version",
+)
+SCHEMAS: Final = ("pg_catalog", "information_schema", "pg_toast")
+
+
+class Unfit(ValueError):
+    """Why a statement is not run. The text is public."""
+
+
+def rows_asked(statement: str) -> int | None:
+    """The statement's own limit, where it has one that can be told; ``Unfit`` unless it is one that reads."""
+    try:
+        found = sqlglot.parse(statement, read="postgres")
+    except SqlglotError:
+        raise Unfit("is not a statement that can be read; mind its syntax") from None
+    except RecursionError:
+        raise Unfit("is nested too deeply") from None
+    if len(found) != 1 or found[0] is None:
+        raise Unfit("is not exactly one statement")
+    root = found[0]
+    if not isinstance(root, exp.Query | exp.Values) or root.find(*WRITES) is not None:
+        raise Unfit("does more than read: one SELECT, WITH or VALUES is run")
+    for node in root.walk():
+        refuse_foreign(node)
+    return limit_of(root)
+
+
+def refuse_foreign(node: exp.Expr) -> None:
+    if isinstance(node, exp.Table):
+        if node.name.lower().startswith("pg_") or node.db.lower() in SCHEMAS:
+            raise Unfit("reads the database's catalog")
+    elif isinstance(node, IDENTITY) or (isinstance(node, exp.Column) and is_role(node)):
+        raise Unfit("asks who or where the database is")
+    elif isinstance(node, exp.Func):
+        name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+        if FUNCTIONS.fullmatch(name.lower()):
+            raise Unfit(f"calls {name.lower()}, which is not run for callers")
+    elif isinstance(node, exp.DataType) and node.sql("postgres").lower().startswith("reg"):
+        raise Unfit("looks a name up in the database's catalog")
+
+
+def is_role(column: exp.Column) -> bool:
+    """Some names are values when they stand alone."""
+    identifier = column.this
+    is_quoted = isinstance(identifier, exp.Identifier) and bool(identifier.args.get("quoted"))
+    alone = ("user", "current_role", "session_user", "current_user", "system_user", "current_catalog")
+    return not is_quoted and not column.table and column.name.lower() in alone
+
+
+def limit_of(root: exp.Expr) -> int | None:
+    limit = root.args.get("limit")
+    count = limit.expression if isinstance(limit, exp.Limit) else None
+    is_number = isinstance(count, exp.Literal) and not count.is_string and count.name.isdecimal()
+    return int(count.name) if is_number and count is not None and len(count.name) < 10 else None
