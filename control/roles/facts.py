@@ -22,7 +22,7 @@ SQL = Statements(__file__.replace("facts.py", "pgproxy.py"))
 REMEMBER_SECONDS = 1.0
 REMEMBERED_MAX = 10_000
 # Whoever guesses names makes us look into a server this often and no more.
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 1.0
 SOCKET = ".s.PGSQL.{}"
 
 log = structlog.get_logger(__name__)

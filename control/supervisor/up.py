@@ -159,11 +159,11 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         for door in (*doors, *entrances):
             stack.callback(door.close)
         await stack.enter_async_context(serving(metrics, metrics_socket))
+        if wire and plan.servers:
+            start.say(f"postgres: {wires.address(settings, wire)}")
         if "control" in plan.servers:
             start.say(f"docs: {origin}/docs")
         start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
-        if wire and plan.servers:
-            start.say(f"postgres: {wires.address(settings, wire)}")
         start.say(f"farebox ready: {ready(plan, origin, settings, wire)}")
         # The nursery before those that come of it: new processes are to be made of new code.
         yield [*first, *keepers]

@@ -21,7 +21,7 @@ from control.supervisor import ports
 from tests.control import supervised
 
 ROOT = Path(__file__).parents[2]
-FREE_PORTS = {"FAREBOX_LISTEN__PORT": "0", "FAREBOX_METRICS__PORT": "0", "PYTHONPATH": str(ROOT)}
+FREE_PORTS = {"FAREBOX_LISTEN__PORT": "0", "FAREBOX_METRICS__PORT": "0", "FAREBOX_PGPROXY__PORT": "0", "PYTHONPATH": str(ROOT)}
 
 
 class Started:
@@ -120,10 +120,11 @@ async def test_everything_is_started_said_and_stopped(directory: Path) -> None:
     async with started(directory, settings={"FAREBOX_LISTEN__WORKERS": "2"}) as first:
         origin = await first.until_ready()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", origin)
-        made, key, docs, metrics, ready = first.lines
+        made, key, postgres, docs, metrics, ready = first.lines
         assert made.startswith("first start: a database in ")
         assert "secrets.key" in made
         assert key.endswith("the-operators-key")
+        assert postgres.startswith("postgres: 127.0.0.1:")
         assert docs == f"docs: {origin}/docs"
         assert metrics.startswith("metrics: http://127.0.0.1:")
         assert ready == f"farebox ready: {origin}"
