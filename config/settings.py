@@ -33,6 +33,7 @@ from pydantic_settings import (
 from config.card_payments import CardPayments, Polar, Stripe
 from config.computes import Computes
 from config.lists import parse_json
+from config.money import Facilitation as Facilitation
 from config.money import Fees, Payouts, Reconcile, Wallet
 from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
@@ -157,13 +158,6 @@ class Bootstrap(BaseModel, frozen=True, extra="forbid"):
         if (self.admin_email is None) != (self.admin_password is None):
             raise ValueError("admin_email and admin_password belong together")
         return self
-
-
-class Facilitation(BaseModel, frozen=True, extra="forbid"):
-    """What settling for others may cost, in gas units; 0 settles for nobody."""
-
-    gas_per_organization_per_day: Annotated[int, Field(ge=0)] = 0
-    gas_per_day: Annotated[int, Field(ge=0)] = 0
 
 
 class Settings(BaseSettings):

@@ -1,6 +1,5 @@
 """``farebox doctor``: what a start needs, looked at one by one, with what to do about what is missing."""
 
-import asyncio
 import platform
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -17,16 +16,14 @@ from control import migrate
 from control.embedded import binaries, directory, postgres, valkey
 from control.embedded.processes import StartFailed
 from control.finding import Finding
-from control.supervisor import keys, ports
+from control.supervisor import keys, ports, wires
 from gateway.kit import crypto
-from gateway.pgwire import messages
 
 PYTHON_MIN = (3, 11)
 POSTGRES_VERSION_MIN = 16
 # Compiled modules: they are what a machine with an unusual processor or C library lacks.
 COMPILED = ("aiohttp", "asyncpg", "uvloop", "hiredis", "msgspec", "coincurve", "sha3", "cryptography")
 RPC_TIMEOUT = aiohttp.ClientTimeout(total=10)
-PROBE_SECONDS = 2.0
 
 
 Check: TypeAlias = Callable[[Settings], AsyncIterator[Finding]]
@@ -125,27 +122,14 @@ async def addresses(settings: Settings) -> AsyncIterator[Finding]:
     try:
         ports.listen_alone(chosen.host, chosen.port).close()
     except ports.PortTaken as error:
-        if await speaks_postgres(chosen.host, chosen.port):
-            told = f"{chosen.port} on {chosen.host} is served, by a farebox if one runs"
-            yield Finding("postgres port", told)
+        if await wires.speaks_postgres(chosen.host, chosen.port):
+            yield Finding(
+                "postgres port", f"{chosen.port} on {chosen.host} is served, by a farebox if one runs"
+            )
         else:
             yield Finding("postgres port", str(error), "Set FAREBOX_PGPROXY__PORT, or end what uses it.")
-    else:
-        yield free("postgres port", chosen.host, chosen.port)
-
-
-async def speaks_postgres(host: str, port: int) -> bool:
-    """Whether it knows how to say if it encrypts."""
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(messages.U32.pack(8) + messages.U32.pack(messages.SSL_REQUEST))
-                return await reader.read(1) in (b"S", b"N")
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
+        return
+    yield free("postgres port", chosen.host, chosen.port)
 
 
 def free(name: str, host: str, port: int) -> Finding:

@@ -1,22 +1,29 @@
 """The processes that PostgreSQL's clients connect to."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from config.pgproxy import PgProxy
 from config.settings import Settings
 from control.embedded import directory, processes
 from control.supervisor import ports, workers
 from control.supervisor.ports import Door
+from gateway.pgwire import messages
+
+USUAL_PORT = PgProxy().port
+PROBE_SECONDS = 2.0
 
 
 @contextmanager
 def held(settings: Settings, *, is_whole: bool) -> Iterator[Mapping[str, str]]:
     """Keep their port; yields the variables that tell everybody which it is."""
     chosen = settings.pgproxy
-    # Whoever wants any free port for one wants no fixed one for the other.
-    wanted = 0 if is_whole and settings.listen.port == 0 else chosen.port
+    # Whoever wants any free port for the one wants no usual one for the other.
+    is_any = is_whole and settings.listen.port == 0 and chosen.port == USUAL_PORT
+    wanted = 0 if is_any else chosen.port
     with ports.held(chosen.host, wanted) as port:
         yield {"FAREBOX_PGPROXY__HOST": chosen.host, "FAREBOX_PGPROXY__PORT": str(port)}
 
@@ -49,3 +56,14 @@ def starts(
         )
         for number, door in enumerate(doors, 1)
     }
+
+
+async def speaks_postgres(host: str, port: int) -> bool:
+    """Whether it knows how to say if it encrypts."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(host, port)
+            with closing(writer):
+                writer.write(messages.U32.pack(8) + messages.U32.pack(messages.SSL_REQUEST))
+                return await reader.read(1) in (b"S", b"N")
+    return False

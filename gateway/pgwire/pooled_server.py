@@ -1,11 +1,13 @@
 """A pool's connection to a server, and the client that has it for now."""
 
 import asyncio
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from select import POLLIN, poll
 from typing import TYPE_CHECKING
 
+from gateway.kit.sql import Statements
 from gateway.pgwire import messages
 from gateway.pgwire.answers import BIND, CLOSE, DESCRIBE, EXECUTE, PARSE, QUERY, Answers, Owed
 from gateway.pgwire.backend import Session
@@ -26,6 +28,8 @@ RESTORED = (
     b"application_name", b"client_encoding", b"DateStyle", b"IntervalStyle", b"TimeZone", b"search_path",
     b"standard_conforming_strings", b"default_transaction_read_only",
 )  # fmt: skip
+
+SQL = Statements(__file__)
 
 Heard = bytes | None
 """What the client gets instead of a message; None is the message itself."""
@@ -241,14 +245,14 @@ HEARD: dict[int, Callable[[PooledServer, bytes], Heard]] = {
 
 def differences(wanted: dict[bytes, bytes], there: dict[bytes, bytes]) -> str:
     """What makes a server's parameters those of its next client; nothing as a rule."""
-    changes = [
-        f"set_config('{name.decode()}', E'{quoted(wanted[name])}', false)"
+    changes = {
+        name.decode(): wanted[name].decode(errors="replace")
         for name in RESTORED
         if name in wanted and name in there and wanted[name] != there[name]
-    ]
-    return f"SELECT {', '.join(changes)}" if changes else ""
+    }
+    return SQL.restore.replace("$1", quoted(json.dumps(changes))) if changes else ""
 
 
-def quoted(value: bytes) -> str:
-    """Within E'…', which reads the same whatever the session's settings are."""
-    return value.decode(errors="replace").replace("\\", "\\\\").replace("'", "''")
+def quoted(text: str) -> str:
+    """As E'…', which reads the same whatever the session's settings are."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"

@@ -21,7 +21,7 @@ from control.supervisor import ports
 from tests.control import supervised
 
 ROOT = Path(__file__).parents[2]
-FREE_PORTS = {"FAREBOX_LISTEN__PORT": "0", "FAREBOX_METRICS__PORT": "0", "FAREBOX_PGPROXY__PORT": "0", "PYTHONPATH": str(ROOT)}
+FREE_PORTS = {"FAREBOX_LISTEN__PORT": "0", "FAREBOX_METRICS__PORT": "0", "PYTHONPATH": str(ROOT)}
 
 
 class Started:
@@ -254,7 +254,7 @@ async def test_a_worker_that_cannot_start_is_a_sentence(directory: Path) -> None
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("variable", ["FAREBOX_LISTEN__PORT", "FAREBOX_METRICS__PORT"])
+@pytest.mark.parametrize("variable", [f"FAREBOX_{name}__PORT" for name in ("LISTEN", "METRICS", "PGPROXY")])
 async def test_a_port_that_is_taken_is_a_sentence(directory: Path, variable: str) -> None:
     with ports.listen_alone("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
