@@ -17,7 +17,7 @@ from control.branches.models import (
     PointInTime,
     RestoreBody,
 )
-from control.computes.provider import HEAD, At
+from control.computes.provider import HEAD, At, Resolved
 from control.postgres import asking, branches, describing, endpoints
 from control.postgres.asking import Asker
 from control.postgres.branches import NewBranch
@@ -90,12 +90,13 @@ async def one(call: Call, project_id: UUID, branch_id: UUID) -> Record:
 
 
 async def require_room(call: Call) -> None:
-    """A branch is stored, and how much of that is used up is counted by and by."""
-    plans = call.ports.settings.plans
-    await headroom.require(call.db, plans, call.actor.organization_id, "storage_bytes", adding=0)
+    """For one more, and for what it stores, which is counted by and by."""
+    plans, organization_id = call.ports.settings.plans, call.actor.organization_id
+    await headroom.require(call.db, plans, organization_id, "branches")
+    await headroom.require(call.db, plans, organization_id, "storage_bytes", adding=0)
 
 
-async def resolved(call: Call, project_id: UUID, branch_id: UUID, at: At) -> At:
+async def resolved(call: Call, project_id: UUID, branch_id: UUID, at: At) -> Resolved:
     row = await one(call, project_id, branch_id)
     if row["timeline_state"] == "creating" or row["state"] == "failed":
         raise BranchNotReady("the branch has no data yet")

@@ -193,9 +193,20 @@ class BranchDetail(BaseModel):
     state: Ready
 
 
+Kind = Annotated[
+    Literal["present", "future", "past"],
+    Field(
+        description="`future` is after the last commit, and the answer is where it ends; `past` is before "
+        "the history that is kept, and the answer is where that begins."
+    ),
+]
+
+
 class LsnByTimestamp(BaseModel):
     lsn: str
+    kind: Kind
 
 
 class TimestampByLsn(BaseModel):
     timestamp: datetime
+    kind: Kind

@@ -159,7 +159,7 @@ async def details(call: Call, project_id: RootProjectId, branch_id: UUID) -> Dat
 @room.patch(
     f"{ONE}/expiration",
     access="projects.write",
-    fails=[NotFound, BranchNeeded, BranchProtected],
+    fails=[NotFound, BranchNeeded, BranchProtected, BranchNotReady],
     id="set_branch_expiration",
 )
 async def expire(
@@ -183,11 +183,14 @@ async def expire(
 async def lsn_by_timestamp(
     call: Call, project_id: RootProjectId, branch_id: UUID, *, timestamp: AwareDatetime
 ) -> Data[LsnByTimestamp]:
-    """Say which position of its log a branch was at. Nothing is woken for it."""
+    """Say which position of its log a branch was at: that of the first commit after the moment.
+
+    A branch at this position has what was committed up to the moment. Nothing is woken for it.
+    """
     found = await making.resolved(call, project_id, branch_id, At(timestamp=timestamp))
-    if found.lsn is None:
-        raise BranchNotReady("nothing was written by then")
-    return Data(data=LsnByTimestamp(lsn=found.lsn))
+    if found.kind == "nodata" or found.lsn is None:
+        raise BranchNotReady("nothing was committed by then")
+    return Data(data=LsnByTimestamp(lsn=found.lsn, kind=found.kind))
 
 
 @room.get(
@@ -202,9 +205,9 @@ async def timestamp_by_lsn(
 ) -> Data[TimestampByLsn]:
     """Say when the last commit before a position was made. Nothing is woken for it."""
     found = await making.resolved(call, project_id, branch_id, At(lsn=lsn.upper()))
-    if found.timestamp is None:
+    if found.kind == "nodata" or found.timestamp is None:
         raise BranchNotReady("nothing was committed by then")
-    return Data(data=TimestampByLsn(timestamp=found.timestamp))
+    return Data(data=TimestampByLsn(timestamp=found.timestamp, kind=found.kind))
 
 
 @room.post(

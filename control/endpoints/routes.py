@@ -54,6 +54,7 @@ async def create(
     asker = Asker(call.db, project_id, call.actor.user_id)
     branch = await asker.branch(branch_id)
     asking.require_data(branch)
+    await asking.require_kept(asker, branch)
     new = describing.new(body)
     await describing.require_size(call.db, project_id, [new])
     rows = await endpoints.shown(call.db, project_id, branch_id)

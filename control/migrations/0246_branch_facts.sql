@@ -9,3 +9,5 @@ ALTER TABLE endpoints ADD COLUMN active_milliseconds bigint NOT NULL DEFAULT 0;
 ALTER TABLE endpoints ADD COLUMN connection_count integer NOT NULL DEFAULT 0;
 
 ALTER TABLE timelines ADD COLUMN postgres_version text;
+
+CREATE INDEX ON operations (finished_at) WHERE finished_at IS NOT NULL;

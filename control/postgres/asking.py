@@ -114,6 +114,12 @@ async def require_not_swapping(asker: Asker, branch_id: UUID) -> None:
         raise BranchNotReady("the branch is being given other data already")
 
 
+async def require_kept(asker: Asker, branch: Record) -> None:
+    """A backup has its data when the restore that it is of is done."""
+    if branch["state"] == "init" and branch["preserves_branch_id"] is not None:
+        await require_not_swapping(asker, branch["preserves_branch_id"])
+
+
 async def reset(asker: Asker, branch_id: UUID) -> UUID:
     """To what its parent is when the operation runs. Returns the operation's id."""
     branch = await asker.unprotected(branch_id, "prevent_reset")
@@ -166,6 +172,7 @@ async def delete(asker: Asker, branch_id: UUID) -> UUID:
     if await branches.has_children(asker.db, branch_id):
         raise BranchNeeded("the branch has children: delete them first")
     await require_not_swapping(asker, branch_id)
+    await require_kept(asker, branch)
     await branches.delete(asker.db, branch_id, asker.user_id)
     return await asker.enqueue("delete_branch", branch_id)
 
@@ -197,6 +204,7 @@ async def expire(asker: Asker, branch_id: UUID, expires_at: datetime | None) -> 
         if branch["is_default"]:
             raise BranchNeeded("the default branch cannot expire")
         await asker.unprotected(branch_id, "prevent_deletion")
+        await require_kept(asker, branch)
     await branches.expire(asker.db, branch_id, expires_at)
 
 

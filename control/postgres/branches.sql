@@ -23,7 +23,7 @@ SELECT branches.id, branches.project_id, branches.name, branches.timeline_id, pa
     is_protected AS protected, expires_at, last_reset_at, branches.created_by, branches.created_at,
     branches.updated_at, branches.deleted_at, branches.deleted_by, branches.state, logical_bytes AS logical_size_bytes,
     logical_bytes + history_bytes AS physical_size_bytes, timelines.state AS timeline_state,
-    projects.created_at AS project_created_at
+    preserves_branch_id, projects.created_at AS project_created_at
 FROM branches JOIN timelines ON timelines.id = timeline_id JOIN projects ON projects.id = branches.project_id
 WHERE branches.project_id = $1 AND ($2::uuid IS NULL OR branches.id = $2) AND branches.deleted_at IS NULL
     AND ($3 OR NOT is_archived)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import TypeGuard
 from uuid import UUID
@@ -127,7 +128,9 @@ async def admin(
         if row["state"] != "ready":
             raise ComputeUnavailable("the branch is being made, or given other data")
         name = f"visit-{branch_id}"
-        await visit_branch(computes, name, str(row["timeline_id"]))
+        # With a slot that needs it a server does not start without.
+        spec = replace(VISIT, is_logical=row["is_logical"])
+        await visit_branch(computes, name, str(row["timeline_id"]), spec)
     else:
         await wake(pool, computes, endpoint_id)
         name = str(endpoint_id)
@@ -138,12 +141,12 @@ async def admin(
         await connection.close()
 
 
-async def visit_branch(computes: ComputeProvider, name: str, timeline: str) -> None:
+async def visit_branch(computes: ComputeProvider, name: str, timeline: str, spec: ComputeSpec) -> None:
     try:
-        await computes.start(name, timeline, VISIT)
+        await computes.start(name, timeline, spec)
     except TimelineBusy:
         await computes.stop(name)
-        await computes.start(name, timeline, VISIT)
+        await computes.start(name, timeline, spec)
 
 
 @asynccontextmanager

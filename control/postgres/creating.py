@@ -11,8 +11,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.computes import tenants
 from control.computes.provider import TimelineInfo
-from control.postgres import branches, connecting, emptying, inventory, preparing, timelines
+from control.postgres import branches, connecting, emptying, inventory, timelines
 from control.postgres.inventory import Inventory
 from control.postgres.operations import Job, Operation
 from gateway.kit.sql import Connection, Db
@@ -28,9 +29,9 @@ async def create_timeline(job: Job) -> None:
     rows = await inventory.rows_of_roles(job.pool, job.branch_id)
     async with connecting.visiting(job.computes, branch["timeline_id"]) as admin:
         for row in rows:
-            await preparing.prepare(admin, row["name"], row["verifier"])
+            await tenants.prepare(admin, row["name"], row["verifier"])
         for name, owner in await inventory.rows_of_databases(job.pool, job.branch_id):
-            await preparing.create_database(admin, name, owner)
+            await tenants.create_database(admin, name, owner)
         version = version_of(admin)
     info = await job.computes.stat(info.id)
     async with job.finishing() as db:

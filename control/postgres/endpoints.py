@@ -99,6 +99,11 @@ def metered(compute_unit: str) -> int:
     return math.ceil(Decimal(compute_unit))
 
 
+async def project_of(db: Db, endpoint_id: UUID) -> UUID | None:
+    found: UUID | None = await db.fetchval(SQL.project_of, endpoint_id)
+    return found
+
+
 async def connected(db: Db, endpoint_id: UUID, count: int) -> None:
     await db.execute(SQL.connected, endpoint_id, count)
 

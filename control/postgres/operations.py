@@ -141,6 +141,13 @@ async def show(db: Db, project_id: UUID, operation_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.show, project_id, operation_id)
 
 
+async def count_open(db: Db) -> tuple[int, float]:
+    """How many are not done, and the age of the oldest in seconds."""
+    row = await db.fetchrow(SQL.open)
+    assert row is not None, "it is a row of sums"
+    return row["count"], row["age_seconds"]
+
+
 async def is_open(db: Db, branch_id: UUID, actions: Sequence[Action]) -> bool:
     """Whether one of these is still to be done."""
     return bool(await db.fetchval(SQL.is_open, branch_id, list(actions)))

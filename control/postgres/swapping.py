@@ -10,17 +10,20 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from control.postgres import branches, creating, endpoints, inventory, serving, timelines
+from control.postgres import branches, contents, creating, endpoints, inventory, serving, timelines
 from control.postgres.creating import told
 from control.postgres.operations import Job, Operation
+from control.postgres.refusals import BranchNotReady, NoParent
 from gateway.kit.sql import Db
 from gateway.ledger import events
 
 
 async def reset(job: Job) -> None:
     branch = await branches.standing(job.pool, job.branch_id)
-    if branch is None or branch["parent_branch_id"] is None:
+    if branch is None:
         return await creating.abandon(job)
+    if branch["parent_branch_id"] is None:
+        raise NoParent("its parent was deleted")
     timeline_id = job.argument("timeline_id")
     made = await creating.derive(job, timeline_id, is_renewed=branch["is_parent_protected"])
     running = await fence(job)
@@ -42,8 +45,10 @@ async def restore(job: Job) -> None:
     branch = await branches.standing(job.pool, job.branch_id)
     backup_id, timeline_id = job.argument("backup_branch_id"), job.argument("timeline_id")
     backup = await branches.standing(job.pool, backup_id)
-    if branch is None or backup is None:
+    if branch is None:
         return await creating.abandon(job)
+    if backup is None:
+        raise BranchNotReady("the branch that was to keep what it had was deleted")
     source_id = job.argument("source_branch_id")
     source = await branches.standing(job.pool, source_id)
     is_renewed = source_id != job.branch_id and source is not None and bool(source["is_protected"])
@@ -71,6 +76,8 @@ async def keep(db: Db, job: Job, branch: Record, backup_id: UUID) -> None:
 
 async def fence(job: Job) -> list[UUID]:
     """Nobody gets in, and nothing runs any more. Returns the endpoints that did."""
+    # What is kept of it is kept with the roles and passwords that it has by now.
+    await contents.refresh_if_able(job.pool, job.computes, job.branch_id)
     await branches.become(job.pool, job.branch_id, "swapping")
     running = []
     for endpoint_id, status in await endpoints.ever_of_branch(job.pool, job.branch_id):

@@ -29,6 +29,11 @@ async def expire(pool: Pool) -> int:
     return count
 
 
+async def prune(pool: Pool) -> None:
+    """Forget operations that ended months ago."""
+    await pool.execute(SQL.prune)
+
+
 async def discard(pool: Pool, computes: ComputeProvider) -> int:
     """Delete data that no branch points to any more."""
     count = 0

@@ -1,18 +1,29 @@
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
-from control.api import access, permissions, wire_ids
+from control.api import access, permissions
 from control.api.answers import Created
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
-from control.identity import keys, organizations
-from control.postgres import asking, branches, describing, founding, strings
-from control.postgres.asking import Asker
+from control.identity import keys
+from control.invoicing import reminding
+from control.invoicing.reminding import InvoiceOverdue
+from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
-from control.projects import store
+from control.postgres.slots import SlotsLeft
+from control.projects import replicating, store
+from control.projects.changing import (
+    ProjectSlugTaken,
+    TierLimitExceeded,
+    apply,
+    deleted,
+    elsewhere,
+    insert,
+    require_organization,
+    require_room,
+    tell,
+)
 from control.projects.models import (
     ConnectionUri,
     DeletedProject,
@@ -20,6 +31,8 @@ from control.projects.models import (
     Project,
     ProjectChange,
     ProjectSize,
+    Replication,
+    ReplicationChange,
     V1Info,
     V1Move,
     V1NewProject,
@@ -28,20 +41,13 @@ from control.projects.models import (
     V1ProjectShown,
     sent,
 )
-from control.projects.store import SlugTaken
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
-from gateway.kit.problem import NotFound, Refusal, invalid
-from gateway.ledger import events
-from gateway.ledger.event_types import EventType
+from gateway.kit.problem import NotFound
 
 room = Room("projects", "/projects")
 V1 = "/v1/projects"
 V1_ONE = "/v1/projects/{project_id}"
-
-
-class ProjectSlugTaken(Refusal):
-    status, slug, title = 409, "project-slug-taken", "Project slug already exists"
 
 
 @room.get(access="projects.read", fails=[NotFound], id="list_projects")
@@ -65,18 +71,15 @@ async def index(
     return page([store.as_root(row) for row in rows], total, limit, offset)
 
 
-class TierLimitExceeded(Refusal):
-    status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
-
-
-@room.post(access="projects.write", fails=[QuotaExceeded], id="create_project")
+@room.post(access="projects.write", fails=[QuotaExceeded, InvoiceOverdue], id="create_project")
 async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     """Create a project in your organization."""
-    await headroom.require(call.db, call.ports.settings.plans, call.actor.organization_id, "projects")
+    settings = call.ports.settings
+    await reminding.require_paid(call.db, settings.invoicing, call.actor.organization_id)
+    await headroom.require(call.db, settings.plans, call.actor.organization_id, "projects")
     project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
-    settings = sent(body, exclude={"region"})
-    if settings:
-        await apply(call, project_id, settings)
+    if chosen := sent(body, exclude={"region"}):
+        await apply(call, project_id, chosen)
     return Created(Data(data=store.as_root(await store.show(call.db, project_id))))
 
 
@@ -103,6 +106,29 @@ async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
     Branches other than the default one are to be deleted first.
     """
     return Data(data=await deleted(call, project_id))
+
+
+@room.get("/{project_id}/replication", access="projects.read", id="get_replication_settings")
+async def replication(call: Call, project_id: RootProjectId) -> Data[Replication]:
+    """Show whether a project's log has what logical replication needs. Wakes nothing."""
+    return Data(data=await replicating.show(call.db, project_id))
+
+
+@room.patch(
+    "/{project_id}/replication",
+    access="projects.write",
+    fails=[SlotsLeft],
+    is_transaction=False,
+    id="update_replication_settings",
+)
+async def change_replication(
+    call: Call, project_id: RootProjectId, *, body: ReplicationChange
+) -> Data[Replication]:
+    """Turn logical replication on or off. Endpoints that run are restarted for it, one after the other.
+
+    It is not turned off while a logical replication slot is left on any branch: its Postgres would not start.
+    """
+    return Data(data=await replicating.turn(call, project_id, is_on=body.enabled))
 
 
 @room.get(
@@ -156,7 +182,7 @@ async def index_v1(call: Call) -> V1Projects:
 @room.post(
     at=V1,
     access="projects.write",
-    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded],
+    fails=[NotFound, ProjectSlugTaken, TierLimitExceeded, InvoiceOverdue],
     id="v1_create_project",
 )
 async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown]:
@@ -193,7 +219,12 @@ async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
     return await shown(call, project_id)
 
 
-@room.post(at=f"{V1_ONE}/move", access="projects.delete", fails=[TierLimitExceeded], id="v1_move_project")
+@room.post(
+    at=f"{V1_ONE}/move",
+    access="projects.delete",
+    fails=[TierLimitExceeded, InvoiceOverdue],
+    id="v1_move_project",
+)
 async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectShown:
     """Move a project to another organization of yours, where you may create projects.
 
@@ -227,69 +258,6 @@ async def info(call: Call, project_id: ProjectId) -> V1Info:
         user_id=call.actor.user_id,
         role=permissions.TO_V1[covered],
     )
-
-
-async def elsewhere(call: Call, organization_id: UUID) -> access.Actor:
-    """Named in a body of ``/v1``, and told in the same spelling if there is none."""
-    named = wire_ids.spell(wire_ids.ORGANIZATION, organization_id)
-    return await access.elsewhere(call.db, call.actor, organization_id, "projects.write", named)
-
-
-async def insert(call: Call, organization_id: UUID, name: str, slug: str | None, region: str) -> UUID:
-    await require_organization(call, organization_id)
-    try:
-        made = await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
-    except SlugTaken:
-        raise ProjectSlugTaken(f"the slug {slug} is taken") from None
-    project_id: UUID = made["id"]
-    await founding.found(call.db, call.ports.keyring, project_id, call.actor.user_id)
-    await tell(call, organization_id, "project.created", project_id, name=name, slug=made["slug"])
-    return project_id
-
-
-async def require_room(call: Call, organization_id: UUID) -> None:
-    """As clients of ``/v1`` know it."""
-    try:
-        await headroom.require(call.db, call.ports.settings.plans, organization_id, "projects")
-    except QuotaExceeded as error:
-        raise TierLimitExceeded(str(error)) from None
-
-
-async def tell(call: Call, organization_id: UUID, type: EventType, project_id: UUID, **more: str) -> None:
-    await events.emit(call.db, organization_id, type, more, project_id)
-
-
-async def require_organization(call: Call, organization_id: UUID) -> None:
-    """It stays until this transaction ends: nobody deletes an organization under a new project."""
-    if not await organizations.lock(call.db, organization_id):
-        raise NotFound("this organization was deleted just now")
-
-
-async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> None:
-    before = await store.lock(call.db, project_id)
-    if before is None:
-        raise NotFound(f"no project {project_id}")
-    after = {**before, **changes}
-    if before["enable_logical_replication"] and not after["enable_logical_replication"]:
-        raise invalid("body/enable_logical_replication", "stays on once it is on")
-    if after["compute_unit_min"] > after["compute_unit_max"]:
-        raise invalid("body/compute_unit_min", "is more than compute_unit_max")
-    await asking.settle(Asker(call.db, project_id, call.actor.user_id), before, after)
-    try:
-        await store.update(call.db, project_id, after)
-    except SlugTaken:
-        raise ProjectSlugTaken(f"the slug {after['slug']} is taken") from None
-
-
-async def deleted(call: Call, project_id: UUID) -> DeletedProject:
-    if await store.has_branches(call.db, project_id):
-        raise BranchNeeded("the project has branches besides the default one: delete them first")
-    await asking.delete_project(Asker(call.db, project_id, call.actor.user_id))
-    gone = await store.delete(call.db, project_id, call.actor.user_id)
-    if gone is None:
-        raise NotFound(f"no project {project_id}")
-    await tell(call, call.actor.organization_id, "project.deleted", project_id)
-    return gone
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:

@@ -1,18 +1,23 @@
 """Branches by the API; what operations make of them is tested beside `control/postgres`."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
+from control import app
 from control.api.ports import Ports
 from control.computes.local import LocalProvider
 from control.computes.provider import ComputeSpec
+from control.postgres import connecting
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client, join, refused_fields
+from tests.control.conftest import Client, Member, join, refused_fields
 from tests.control.databases import Json, asked, created, run
 from tests.control.postgres.conftest import computes as computes
 from tests.control.postgres.conftest import root as root
@@ -222,7 +227,10 @@ async def test_a_restore_keeps_what_was_there(
     if status == 200:
         assert told["backup_branch"]["name"] == "before"
         assert told["backup_branch"]["timeline_id"] == dev["timeline_id"]
-        # One thing at a time.
+        backup = of(project, "branches", told["backup_branch"]["id"])
+        # What is being kept is not taken away, and one thing is done at a time.
+        await asked(client, "DELETE", backup, 409)
+        await asked(client, "POST", f"{backup}/endpoints", 409)
         await asked(client, "POST", f"{where}/restore", 409, source=source, preserve_under_name="again")
         await asked(client, "POST", f"{where}/reset", 409, parent=True)
     else:
@@ -245,6 +253,36 @@ async def test_points_are_asked_of_who_knows(client: Client, project: Json, pool
     await asked(client, "GET", f"{main}/timestamp_by_lsn?lsn=0/1", 503)
     await asked(client, "GET", f"{main}/timestamp_by_lsn?lsn=no", 400)
     await asked(client, "GET", f"{main}/lsn_by_timestamp?timestamp=no", 400)
+
+
+async def test_a_moment_is_found_to_the_commit(
+    pool: Pool, ports: Ports, member: Member, computes: LocalProvider, aiohttp_client: AiohttpClient
+) -> None:
+    asking = replace(ports, computes=computes)
+    client: Client = await aiohttp_client(app.create(pool, asking), headers=member.headers)
+    project = await created(client)
+    await run(pool, ports, computes)
+    main = project["default_branch_id"]
+    where = of(project, "branches", main)
+    async with connecting.as_owner(pool, computes, ports.keyring, UUID(main), "app") as owner:
+        await owner.execute("CREATE TABLE kept (n int)")
+        moments = []
+        for number in range(3):
+            await owner.execute("INSERT INTO kept VALUES ($1)", number)
+            moments.append(await owner.fetchval("SELECT clock_timestamp()"))
+    found = []
+    for moment in moments:
+        query = urlencode({"timestamp": moment.isoformat()})
+        found.append(await asked(client, "GET", f"{where}/lsn_by_timestamp?{query}"))
+    assert [one["kind"] for one in found] == ["present", "present", "future"]
+    told = await asked(client, "GET", f"{where}/timestamp_by_lsn?{urlencode({'lsn': found[1]['lsn']})}")
+    assert moments[0] < datetime.fromisoformat(told["timestamp"]) < moments[1]
+    made = await branch(client, project, "then", parent_lsn=found[1]["lsn"])
+    await run(pool, ports, computes)
+    async with connecting.as_owner(pool, computes, ports.keyring, UUID(made["id"]), "app") as owner:
+        assert [row["n"] for row in await owner.fetch("SELECT n FROM kept")] == [0, 1]
+    early = await asked(client, "GET", f"{where}/lsn_by_timestamp?timestamp=2020-01-01T00:00:00Z")
+    assert early["kind"] == "past"
 
 
 async def test_others_branches_are_as_absent_as_unknown_ones(

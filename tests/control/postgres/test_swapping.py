@@ -268,7 +268,7 @@ async def test_a_branch_with_the_schema_only_has_no_row_of_its_parent(shop: Shop
     empty = await shop.branch("empty", init_source="schema-only")
     assert await shop.numbers(empty) == []
     async with connecting.admin(shop.pool, shop.computes, empty, "app") as admin:
-        for table in ("refers", "pg_largeobject", "pg_statistic"):
+        for table in ("public.refers", "pg_largeobject", "pg_statistic"):
             assert await admin.fetchval(f"SELECT count(*) FROM {table}") == 0
         assert not await admin.fetchval("SELECT relispopulated FROM pg_class WHERE relname = 'seen'")
     assert await shop.numbers() == [1]
