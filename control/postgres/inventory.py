@@ -72,6 +72,13 @@ async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
     await write_databases(db, branch_id, found)
 
 
+async def learn(db: Db, branch_id: UUID, found: Inventory, name: str) -> None:
+    """One role as it was found, whatever is being done about others meanwhile."""
+    for role in found.roles:
+        if role.name == name:
+            await db.execute(SQL.put_role, ids.new(), branch_id, role.name, role.verifier)
+
+
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
     names, owners = [name for name, _ in found.databases], [owner for _, owner in found.databases]
     await db.execute(SQL.put_databases, branch_id, [ids.new() for _ in names], names, owners)
