@@ -150,7 +150,7 @@ class Facts:
                 await session.__aexit__(None, None, None)
 
     def traffic(self, endpoint: Endpoint, received: int, sent: int) -> None:
-        self.computes.traffic(str(endpoint.id))
+        self.computes.traffic(str(endpoint.id), sent=sent, received=received)
 
 
 def endpoint_of(row: asyncpg.Record) -> Endpoint:

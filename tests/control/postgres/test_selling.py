@@ -45,7 +45,7 @@ async def sold(
             "CREATE TABLE shop.prices AS SELECT 7 AS price; CREATE TABLE secrets AS SELECT 'xyzzy' AS word"
         )
     async with connecting.admin(pool, computes, project.branch_id, "app") as admin:
-        await admin.execute("CREATE VIEW extended AS SELECT rolpassword FROM pg_authid")
+        await admin.execute("CREATE VIEW public.extended AS SELECT rolpassword FROM pg_authid")
     organization_id = await pool.fetchval("SELECT organization_id FROM projects WHERE id = $1", project.id)
     role = f"farebox_sells_{ids.new().hex}"
     return Branch(organization_id, project.branch_id, "app", role, "p" * 32, TABLES)
