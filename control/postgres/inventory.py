@@ -76,7 +76,7 @@ async def learn(db: Db, branch_id: UUID, found: Inventory, name: str) -> None:
     """One role as it was found, whatever is being done about others meanwhile."""
     for role in found.roles:
         if role.name == name:
-            await db.execute(SQL.put_role, ids.new(), branch_id, role.name, role.verifier)
+            await db.execute(SQL.put_roles, branch_id, [ids.new()], [role.name], [role.verifier])
 
 
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
