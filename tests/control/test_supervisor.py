@@ -141,7 +141,7 @@ async def test_everything_is_started_said_and_stopped(directory: Path) -> None:
     assert (directory / "secrets.key").stat().st_mode & 0o777 == 0o600
     async with started(directory) as second:
         origin = await second.until_ready()
-        assert len(second.lines) == 3
+        assert len(second.lines) == 4
         assert (await get(origin))["keys"] == stored
         assert await second.stop(signal.SIGINT) == 0
 
