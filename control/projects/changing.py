@@ -72,7 +72,7 @@ async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> Non
         raise NotFound(f"no project {project_id}")
     after = {**before, **changes}
     if before["enable_logical_replication"] and not after["enable_logical_replication"]:
-        raise invalid("body/enable_logical_replication", "stays on once it is on")
+        raise invalid("body/enable_logical_replication", "is turned off at /replication")
     if after["compute_unit_min"] > after["compute_unit_max"]:
         raise invalid("body/compute_unit_min", "is more than compute_unit_max")
     await write(Asker(call.db, project_id, call.actor.user_id), before, after)
