@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,10 +169,10 @@ async def kept(
     on_end: Ended,
     on_replaced: Ended = lambda name, pid: None,
     *,
-    is_awaited: bool = True,
+    unawaited: Collection[str] = (),
 ) -> AsyncIterator["list[Keeper]"]:
     """Enter with all of them ready; whichever ends is started again, and when the block is left all stop.
-    Unless ``is_awaited`` they start while the block runs.
+    Those that are ``unawaited`` may still be starting.
 
     A start yields a process that is ready. ``StartFailed`` comes out of here only at the first start; later
     ones are retried for ever, because what a process needs may be starting again too. ``on_end`` hears the
@@ -181,8 +181,8 @@ async def kept(
     keepers = [Keeper(name, start, on_end, on_replaced) for name, start in starts.items()]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(keeper.keep()) for keeper in keepers]
-        if is_awaited:
-            for keeper in keepers:
+        for keeper in keepers:
+            if keeper.name not in unawaited:
                 await keeper.ready.wait()
         yield keepers
         for task in tasks:

@@ -4,10 +4,14 @@ INSERT INTO endpoints (id, project_id, branch_id, label, name, endpoint_type, pr
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::numeric, $9, $10, $11, $12, $13, $14)
 
 -- name: serving
--- Where an endpoint leads now, and whether it may.
+-- Where an endpoint leads now, and whether it may. With a logical slot left, as one may be that was made by SQL
+-- while logical replication was being turned off, a server does not start without it.
 SELECT endpoints.id, endpoints.project_id, endpoints.branch_id, endpoints.endpoint_type, endpoints.status,
     endpoints.compute_unit::text AS compute_unit, suspend_timeout_seconds, is_disabled, branches.timeline_id,
-    branches.state AS branch_state, timelines.state AS timeline_state, projects.enable_logical_replication
+    branches.state AS branch_state, timelines.state AS timeline_state, projects.enable_logical_replication OR EXISTS (
+        SELECT FROM replication_slots
+        WHERE replication_slots.branch_id = branches.id AND slot_type = 'logical'
+    ) AS enable_logical_replication
 FROM endpoints
 JOIN branches ON branches.id = endpoints.branch_id AND branches.deleted_at IS NULL
 JOIN timelines ON timelines.id = branches.timeline_id

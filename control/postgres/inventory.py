@@ -34,10 +34,25 @@ class Inventory:
 
 async def look(admin: Connection) -> Inventory:
     """What is there by now. ``admin`` is a superuser's connection to the branch's server."""
-    roles = [Role(**dict(row)) for row in await admin.fetch(SQL.roles_inside)]
-    return Inventory(
-        roles, [(row["name"], row["owner_name"]) for row in await admin.fetch(SQL.databases_inside)]
-    )
+    roles = [
+        Role(name, row["verifier"], row["can_login"])
+        for row in await admin.fetch(SQL.roles_inside)
+        if (name := text(row["name"])) is not None
+    ]
+    databases = [
+        (name, owner)
+        for row in await admin.fetch(SQL.databases_inside)
+        if (name := text(row["name"])) is not None and (owner := text(row["owner_name"])) is not None
+    ]
+    return Inventory(roles, databases)
+
+
+def text(name: bytes) -> str | None:
+    """None for one that was made in a database of another encoding, and that no client of ours can spell."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 async def renew_passwords(admin: Connection, found: Inventory) -> dict[str, str]:
@@ -51,16 +66,16 @@ async def renew_passwords(admin: Connection, found: Inventory) -> dict[str, str]
 
 async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
     """Bring the rows of a branch up to what was found in its server."""
-    for role in found.roles:
-        await db.execute(SQL.put_role, ids.new(), branch_id, role.name, role.verifier)
-    await db.execute(SQL.drop_roles, branch_id, [role.name for role in found.roles])
+    names, verifiers = [role.name for role in found.roles], [role.verifier for role in found.roles]
+    await db.execute(SQL.put_roles, branch_id, [ids.new() for _ in names], names, verifiers)
+    await db.execute(SQL.drop_roles, branch_id, names)
     await write_databases(db, branch_id, found)
 
 
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
-    for name, owner_name in found.databases:
-        await db.execute(SQL.put_database, ids.new(), branch_id, name, owner_name)
-    await db.execute(SQL.drop_databases, branch_id, [name for name, _ in found.databases])
+    names, owners = [name for name, _ in found.databases], [owner for _, owner in found.databases]
+    await db.execute(SQL.put_databases, branch_id, [ids.new() for _ in names], names, owners)
+    await db.execute(SQL.drop_databases, branch_id, names)
 
 
 async def rewrite(
@@ -79,6 +94,9 @@ async def rewrite(
     """
     ids_before = {row["name"]: row["id"] for row in await rows_of_roles(db, branch_id)}
     await db.execute(SQL.clear_roles, branch_id)
+    # A copy of data loses its slots; its publications are found by the first look.
+    await db.execute(SQL.clear_slots, branch_id)
+    await db.execute(SQL.clear_publications, branch_id)
     known = {(row["name"], row["verifier"]): row for row in inherited}
     owners = {row["name"] for row in inherited if row["is_protected"]}
     for role in found.roles:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import structlog
 
-from control.postgres import connecting, endpoints
+from control.postgres import connecting, contents, endpoints
 from control.postgres.operations import Job, Operation
 from gateway.kit.problem import NotFound, Refusal
 from gateway.kit.sql import Db
@@ -23,6 +23,9 @@ async def start(job: Job) -> None:
 
 
 async def suspend(job: Job) -> None:
+    # The proxy goes by what is known now of roles and passwords, until it runs again.
+    if job.operation.branch_id is not None:
+        await contents.refresh_if_able(job.pool, job.computes, job.branch_id)
     await stop(job, job.endpoint_id)
     async with job.finishing():
         pass

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from control.postgres import branches, creating, endpoints, inventory, serving, timelines
+from control.postgres import branches, contents, creating, endpoints, inventory, serving, timelines
 from control.postgres.creating import told
 from control.postgres.operations import Job, Operation
 from control.postgres.refusals import BranchNotReady, NoParent
@@ -76,6 +76,8 @@ async def keep(db: Db, job: Job, branch: Record, backup_id: UUID) -> None:
 
 async def fence(job: Job) -> list[UUID]:
     """Nobody gets in, and nothing runs any more. Returns the endpoints that did."""
+    # What is kept of it is kept with the roles and passwords that it has by now.
+    await contents.refresh_if_able(job.pool, job.computes, job.branch_id)
     await branches.become(job.pool, job.branch_id, "swapping")
     running = []
     for endpoint_id, status in await endpoints.ever_of_branch(job.pool, job.branch_id):

@@ -32,7 +32,9 @@ class ProjectSettings(BaseModel, extra="forbid"):
     block_vpc_connections: bool | None = None
     hipaa: bool | None = None
     protected_branches_only: bool | None = None
-    enable_logical_replication: Annotated[bool | None, Field(description="Once it is on it stays on.")] = None
+    enable_logical_replication: Annotated[
+        bool | None, Field(description="Turned off by `PATCH /projects/{project_id}/replication` alone.")
+    ] = None
     compute_unit_min: ComputeUnits | None = None
     compute_unit_max: ComputeUnits | None = None
 
@@ -84,6 +86,17 @@ class ConnectionUri(BaseModel):
 class ProjectSize(BaseModel):
     project_id: UUID
     size_bytes: int
+
+
+class ReplicationChange(BaseModel):
+    enabled: bool
+
+
+class Replication(BaseModel):
+    project_id: UUID
+    enabled: bool
+    publications_count: Annotated[int, Field(description="On all its branches, as they were last seen.")]
+    slots_count: Annotated[int, Field(description="On all its branches, as they were last seen.")]
 
 
 class DeletedProject(BaseModel):

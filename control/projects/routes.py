@@ -1,6 +1,6 @@
 from uuid import UUID
 
-from control.api import access, permissions, wire_ids
+from control.api import access, permissions
 from control.api.answers import Created
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
@@ -11,7 +11,19 @@ from control.invoicing import reminding
 from control.invoicing.reminding import InvoiceOverdue
 from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
-from control.projects import saving, store
+from control.postgres.slots import SlotsLeft
+from control.projects import replicating, store
+from control.projects.changing import (
+    ProjectSlugTaken,
+    TierLimitExceeded,
+    apply,
+    deleted,
+    elsewhere,
+    insert,
+    require_organization,
+    require_room,
+    tell,
+)
 from control.projects.models import (
     ConnectionUri,
     DeletedProject,
@@ -19,6 +31,8 @@ from control.projects.models import (
     Project,
     ProjectChange,
     ProjectSize,
+    Replication,
+    ReplicationChange,
     V1Info,
     V1Move,
     V1NewProject,
@@ -27,10 +41,9 @@ from control.projects.models import (
     V1ProjectShown,
     sent,
 )
-from control.projects.saving import ProjectSlugTaken
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
-from gateway.kit.problem import NotFound, Refusal
+from gateway.kit.problem import NotFound
 
 room = Room("projects", "/projects")
 V1 = "/v1/projects"
@@ -58,19 +71,15 @@ async def index(
     return page([store.as_root(row) for row in rows], total, limit, offset)
 
 
-class TierLimitExceeded(Refusal):
-    status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
-
-
 @room.post(access="projects.write", fails=[QuotaExceeded, InvoiceOverdue], id="create_project")
 async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     """Create a project in your organization."""
     settings = call.ports.settings
     await reminding.require_paid(call.db, settings.invoicing, call.actor.organization_id)
     await headroom.require(call.db, settings.plans, call.actor.organization_id, "projects")
-    project_id = await saving.insert(call, call.actor.organization_id, body.name, None, body.region)
+    project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
     if chosen := sent(body, exclude={"region"}):
-        await saving.apply(call, project_id, chosen)
+        await apply(call, project_id, chosen)
     return Created(Data(data=store.as_root(await store.show(call.db, project_id))))
 
 
@@ -83,8 +92,8 @@ async def show(call: Call, project_id: RootProjectId) -> Data[Project]:
 @room.patch("/{project_id}", access="projects.write", id="update_project")
 async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) -> Data[Project]:
     """Change a project. What is not sent, or is null, stays as it is."""
-    await saving.apply(call, project_id, sent(body))
-    await saving.tell(call, call.actor.organization_id, "project.updated", project_id)
+    await apply(call, project_id, sent(body))
+    await tell(call, call.actor.organization_id, "project.updated", project_id)
     return Data(data=store.as_root(await store.show(call.db, project_id)))
 
 
@@ -96,7 +105,30 @@ async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
 
     Branches other than the default one are to be deleted first.
     """
-    return Data(data=await saving.deleted(call, project_id))
+    return Data(data=await deleted(call, project_id))
+
+
+@room.get("/{project_id}/replication", access="projects.read", id="get_replication_settings")
+async def replication(call: Call, project_id: RootProjectId) -> Data[Replication]:
+    """Show whether a project's log has what logical replication needs. Wakes nothing."""
+    return Data(data=await replicating.show(call.db, project_id))
+
+
+@room.patch(
+    "/{project_id}/replication",
+    access="projects.write",
+    fails=[SlotsLeft],
+    is_transaction=False,
+    id="update_replication_settings",
+)
+async def change_replication(
+    call: Call, project_id: RootProjectId, *, body: ReplicationChange
+) -> Data[Replication]:
+    """Turn logical replication on or off. Endpoints that run are restarted for it, one after the other.
+
+    It is not turned off while a logical replication slot is left on any branch: its Postgres would not start.
+    """
+    return Data(data=await replicating.turn(call, project_id, is_on=body.enabled))
 
 
 @room.get(
@@ -159,7 +191,7 @@ async def create_v1(call: Call, *, body: V1NewProject) -> Created[V1ProjectShown
     if body.org_id is not None:
         where = (await elsewhere(call, body.org_id)).organization_id
     await require_room(call, where)
-    project_id = await saving.insert(call, where, body.name, body.slug, body.region)
+    project_id = await insert(call, where, body.name, body.slug, body.region)
     call.about(project_id, organization_id=where)
     return Created(await shown(call, project_id))
 
@@ -173,8 +205,8 @@ async def show_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
 @room.patch(at=V1_ONE, access="projects.write", fails=[ProjectSlugTaken], id="v1_update_project")
 async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange) -> V1ProjectShown:
     """Rename a project, or give it another slug."""
-    await saving.apply(call, project_id, sent(body))
-    await saving.tell(call, call.actor.organization_id, "project.updated", project_id)
+    await apply(call, project_id, sent(body))
+    await tell(call, call.actor.organization_id, "project.updated", project_id)
     return await shown(call, project_id)
 
 
@@ -183,7 +215,7 @@ async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange)
 )
 async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
     """Delete a project and its data. Its keys are refused from then on, and its slug is free."""
-    await saving.deleted(call, project_id)
+    await deleted(call, project_id)
     return await shown(call, project_id)
 
 
@@ -199,15 +231,15 @@ async def move(call: Call, project_id: ProjectId, *, body: V1Move) -> V1ProjectS
     Its own members stay; its keys are revoked, because they act for people of the organization it leaves.
     """
     there = await elsewhere(call, body.org_id)
-    await saving.require_organization(call, there.organization_id)
+    await require_organization(call, there.organization_id)
     left = call.actor.organization_id
     if left != there.organization_id:
         await require_room(call, there.organization_id)
-    await saving.apply(call, project_id, {"organization_id": there.organization_id})
+    await apply(call, project_id, {"organization_id": there.organization_id})
     await keys.revoke_of_project(call.db, left, project_id)
     for one in dict.fromkeys((left, there.organization_id)):
         told = {"from_organization_id": str(left), "to_organization_id": str(there.organization_id)}
-        await saving.tell(call, one, "project.moved", project_id, **told)
+        await tell(call, one, "project.moved", project_id, **told)
     return await shown(call, project_id)
 
 
@@ -226,22 +258,6 @@ async def info(call: Call, project_id: ProjectId) -> V1Info:
         user_id=call.actor.user_id,
         role=permissions.TO_V1[covered],
     )
-
-
-async def elsewhere(call: Call, organization_id: UUID) -> access.Actor:
-    """Named in a body of ``/v1``, and told in the same spelling if there is none."""
-    named = wire_ids.spell(wire_ids.ORGANIZATION, organization_id)
-    return await access.elsewhere(call.db, call.actor, organization_id, "projects.write", named)
-
-
-async def require_room(call: Call, organization_id: UUID) -> None:
-    """As clients of ``/v1`` know it."""
-    settings = call.ports.settings
-    await reminding.require_paid(call.db, settings.invoicing, organization_id)
-    try:
-        await headroom.require(call.db, settings.plans, organization_id, "projects")
-    except QuotaExceeded as error:
-        raise TierLimitExceeded(str(error)) from None
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:

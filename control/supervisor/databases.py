@@ -17,7 +17,7 @@ from control.embedded import directory, processes
 from control.supervisor import workers
 
 # After the others' time. A database that it has told to stop by then stops without it.
-STOP_SECONDS = 6.0
+STOP_SECONDS = 5.0
 
 
 def is_ours(settings: Settings) -> bool:

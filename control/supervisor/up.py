@@ -122,16 +122,12 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
             "FAREBOX_LISTEN__PORT": str(port),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
         }
-        agents: Sequence[Keeper] = []
+        agent = None
         if plan.is_whole and databases.is_ours(settings):
             everybodys["FAREBOX_COMPUTES__URL"] = databases.url(data)
-            agent = {"computes": databases.start(*birth(start, nursery), everybodys)}
-            # It ends after those who ask it. Nobody waits for it here: they do when they need it.
-            agents = await stack.enter_async_context(
-                processes.kept(agent, metrics.count_end, metrics.forget, is_awaited=False)
-            )
+            agent = databases.start(*birth(start, nursery), everybodys)
         dsn, url, first = await stack.enter_async_context(
-            foundations(settings, data, run_directory, metrics, nursery)
+            foundations(settings, data, run_directory, metrics, nursery, agent)
         )
         await prepare_schema(start, dsn, data)
         origin = ports.origin(listen.host, port)
@@ -155,7 +151,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
         start.say(f"farebox ready: {origin}" if plan.servers else "farebox ready: background jobs")
         # The nursery before those that come of it: new processes are to be made of new code.
-        yield [*first, *agents, *keepers]
+        yield [*first, *keepers]
 
 
 @contextmanager
@@ -171,12 +167,19 @@ def home(start: Start) -> Iterator[Path]:
 
 @asynccontextmanager
 async def foundations(
-    settings: Settings, data: Path, run_directory: Path, metrics: Metrics, nursery: Nursery | None
+    settings: Settings,
+    data: Path,
+    run_directory: Path,
+    metrics: Metrics,
+    nursery: Nursery | None,
+    agent: processes.Start | None,
 ) -> AsyncIterator[tuple[str, str, Sequence[Keeper]]]:
-    """The URLs of the database and the cache, and who looks after the nursery: all started side by side."""
+    """The URLs of the database and the cache, and who is replaced first: all started side by side."""
     starts: dict[str, processes.Start] = {}
     if nursery is not None:
         starts["nursery"] = nursery.serving
+    if agent is not None:
+        starts["computes"] = agent
     async with AsyncExitStack() as stack:
         if settings.postgres.dsn is None:
             cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
@@ -191,8 +194,11 @@ async def foundations(
             url = instance.url
         else:
             url = settings.redis.url.get_secret_value()
-        keepers = await stack.enter_async_context(processes.kept(starts, metrics.count_end, metrics.forget))
-        yield dsn, url, [keeper for keeper in keepers if keeper.name == "nursery"]
+        keepers = await stack.enter_async_context(
+            # Whoever needs the agent waits for it then; a start of everything does not.
+            processes.kept(starts, metrics.count_end, metrics.forget, unawaited={"computes"})
+        )
+        yield dsn, url, [keeper for keeper in keepers if keeper.name in {"nursery", "computes"}]
 
 
 @contextmanager

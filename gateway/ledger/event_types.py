@@ -13,6 +13,11 @@ EventType: TypeAlias = Literal[
     "branch.failed",
     "branch.reset",
     "branch.restored",
+    "database.created",
+    "database.deleted",
+    "database_role.created",
+    "database_role.deleted",
+    "database_role.password_changed",
     "invoice.issued",
     "invoice.paid",
     "invoice.reminder",
@@ -71,6 +76,8 @@ PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
 MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
 BRANCH = {"branch_id": ID, "name": "dev"}
+DATABASE = {"branch_id": ID, "database_id": ID, "name": "shop"}
+DATABASE_ROLE = {"branch_id": ID, "role_id": ID, "name": "reader"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
 GRANT = {"grant_id": ID, "asset_id": ID, "amount_atomic": "500000", "description": "Daily claim"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
@@ -97,6 +104,13 @@ CATALOGUE: Mapping[EventType, Described] = {
     "branch.restored": Described(
         "A branch has the data of an earlier moment, or of another branch; a new one has what it had.",
         {**BRANCH, "backup_branch_id": ID},
+    ),
+    "database.created": Described("A database was created on a branch, by the API.", DATABASE),
+    "database.deleted": Described("A database of a branch was dropped, by the API.", DATABASE),
+    "database_role.created": Described("A Postgres role was created on a branch, by the API.", DATABASE_ROLE),
+    "database_role.deleted": Described("A Postgres role of a branch was dropped, by the API.", DATABASE_ROLE),
+    "database_role.password_changed": Described(
+        "A Postgres role of a branch has another password, by the API.", DATABASE_ROLE
     ),
     "invoice.issued": Described(
         "An invoice of a month was issued. One with nothing due is paid at once.", INVOICE
