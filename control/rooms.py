@@ -32,6 +32,7 @@ from control.recovery.routes import room as recovery
 from control.referral.routes import room as referral
 from control.sessions.routes import room as sessions
 from control.settlements.routes import room as settlements
+from control.studio.routes import room as studio
 from control.transactions.routes import room as transactions
 from control.wallet.routes import room as wallet
 from control.webhooks.routes import room as webhooks
@@ -69,6 +70,7 @@ ROOMS = (
     referral,
     sessions,
     settlements,
+    studio,
     transactions,
     wallet,
     webhooks,

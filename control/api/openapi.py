@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, str] = {
     "invites": "Asking others in, by mail.",
     "permissions": "What there is to be allowed, and the roles that grant it.",
     "projects": "What members and keys can be limited to.",
+    "studio": "What is in a project's database: tables, rows, and statements of your own.",
     "webhooks": "What you want to be told, and what became of telling you.",
     "oauth": "Accounts of yours elsewhere, that publishers act in for you.",
     "providers": "Where callers of your publishers connect such accounts.",
@@ -141,6 +142,12 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
 def parameters(operation: Operation, schemas: Mapping[Slot, Json]) -> Iterator[Json]:
     for item in operation.inputs:
         schema = dict(schemas[f"{operation.id}/{item.name}", "validation"])
+        if item.place == "rest":
+            # As RFC 6570 expands an object: each of its members is a parameter.
+            free = {"type": "object", "additionalProperties": {"type": "string"}}
+            told = {"in": "query", "required": False, "style": "form", "explode": True, "schema": free}
+            yield {"name": item.name, "description": schema["description"], **told}
+            continue
         if not item.is_required and item.default is not None:
             schema["default"] = item.default
         out: Json = {"name": item.name, "in": item.place, "required": item.is_required, "schema": schema}

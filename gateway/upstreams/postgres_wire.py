@@ -12,11 +12,13 @@ import hmac
 import secrets
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
 from unicodedata import normalize
 
 from gateway.kit.dsn import Dsn
-from gateway.upstreams.dial import Dialler
+from gateway.upstreams.dial import Make, P
 
 PROTOCOL = 3 << 16
 TLS_CODE = 80877103
@@ -60,9 +62,19 @@ class Line(asyncio.StreamReaderProtocol):
         self.transport = transport
 
 
+class Dials(Protocol):
+    """Whoever makes connections: to a publisher's server the guarded dialler, to our own a socket's."""
+
+    async def dial(self, make: Make[P], host: str, port: int, *, is_tls: bool) -> P: ...
+
+
+NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+
+
 class Wire:
-    def __init__(self, dialler: Dialler, dsn: Dsn) -> None:
-        self.dialler, self.dsn = dialler, dsn
+    def __init__(self, dialler: Dials, dsn: Dsn, parameters: Mapping[str, str] = NO_PARAMETERS) -> None:
+        """``parameters`` are the session's settings, which what is set for the role does not override."""
+        self.dialler, self.dsn, self.parameters = dialler, dsn, parameters
         self.line = Line()
         self.cancel_key = b""
 
@@ -70,7 +82,7 @@ class Wire:
         """OSError, TimeoutError, ``Broken`` or ``ServerError`` when there is no session."""
         await self.dial()
         dsn = self.dsn
-        said = {"user": dsn.user, "database": dsn.database, "client_encoding": "UTF8"}
+        said = {"user": dsn.user, "database": dsn.database, "client_encoding": "UTF8", **self.parameters}
         options = b"".join(text(part) for pair in said.items() for part in pair) + b"\x00"
         self.write(struct.pack(">ii", len(options) + 8, PROTOCOL) + options)
         await self.authenticate()
