@@ -51,10 +51,15 @@ def route(path: str, paths: Iterable[str]) -> str:
     """
     start, _, last = path.rpartition("/")
     if not last.startswith("{"):
-        return path
+        return anything(path)
     beside = [other.rpartition("/")[2] for other in paths if other.rpartition("/")[0] == start]
     names = "|".join(sorted(re.escape(one) for one in beside if not one.startswith("{")))
-    return f"{start}/{{{last[1:-1]}:(?!(?:{names})$)[^{{}}/]+}}" if names else path
+    return f"{anything(start)}/{{{last[1:-1]}:(?!(?:{names})$)[^/]+}}" if names else anything(path)
+
+
+def anything(path: str) -> str:
+    """Its parameters are whatever has no slash: the name of somebody's table may have braces in it."""
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 def name_of(operation: Operation) -> str:

@@ -64,27 +64,26 @@ async def connected(call: Call, project_id: UUID, *, is_raw: bool) -> Session:
     if not databases:
         raise SessionRefused("the project has no database: make one")
     database = founding.DATABASE if founding.DATABASE in databases else databases[0]
+    computes, keyring = call.ports.computes, call.ports.keyring
+    owner = await connecting.owner_of(pool, computes, keyring, branch_id)
     try:
-        return await attempt(call, pool, branch_id, database, is_raw=is_raw)
+        return await session.connect(owner, database, is_raw=is_raw)
     except ComputeUnavailable:
         # It fell asleep just then: waking it once more tells.
-        return await attempt(call, pool, branch_id, database, is_raw=is_raw)
-
-
-async def attempt(call: Call, pool: Pool, branch_id: UUID, database: str, *, is_raw: bool) -> Session:
-    owner = await connecting.owner_of(pool, call.ports.computes, call.ports.keyring, branch_id)
-    return await session.connect(owner, database, is_raw=is_raw)
+        owner = await connecting.owner_of(pool, computes, keyring, branch_id)
+        return await session.connect(owner, database, is_raw=is_raw)
 
 
 async def branch_of(call: Call, pool: Pool, project_id: UUID) -> UUID:
     """The project's default branch, which a project from before there were branches gets now."""
-    found = await store.default_branch(pool, project_id)
-    if found is None:
-        # Where nobody runs databases the project does not begin to wait for one.
+    found, is_ready = await store.default_branch(pool, project_id)
+    if not is_ready:
+        # It will be waited for, and not where nobody runs databases.
         await call.ports.computes.capabilities()
+    if found is None:
         async with pool.acquire() as db, db.transaction():
             await founding.found(db, call.ports.keyring, project_id, call.actor.user_id)
-        found = await store.default_branch(pool, project_id)
+        found, _ = await store.default_branch(pool, project_id)
     if found is None:
         raise NotFound("this project was deleted just now")
     return found

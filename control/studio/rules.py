@@ -67,8 +67,8 @@ def expression(text: str) -> str:
 
 
 def index_name(table: str, columns: Sequence[str]) -> str:
-    """As long as a name may be, in bytes."""
-    return "_".join([table, *columns, "idx"]).encode()[:63].decode(errors="ignore")
+    """As long as a name may be, in bytes, and never the table's own."""
+    return "_".join([table, *columns]).encode()[:59].decode(errors="ignore") + "_idx"
 
 
 def clamped(text: str | None, default: int, least: int, most: int, name: str) -> int:

@@ -36,9 +36,10 @@ class Relation:
         return [column.name for column in self.columns if column.is_primary_key]
 
 
-async def default_branch(db: Db, project_id: UUID) -> UUID | None:
-    found: UUID | None = await db.fetchval(SQL.default_branch, project_id)
-    return found
+async def default_branch(db: Db, project_id: UUID) -> tuple[UUID | None, bool]:
+    """Its id, if there is one, and whether it has data."""
+    row = await db.fetchrow(SQL.default_branch, project_id)
+    return (None, False) if row is None else (row["id"], row["state"] == "ready")
 
 
 async def told(session: Session, statement: str, *given: Any) -> list[Any]:

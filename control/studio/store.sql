@@ -52,7 +52,7 @@ format('%I ', one.name) || one.type || CASE WHEN one.not_null THEN ' NOT NULL' E
 string_agg(format('%I = $%s', keyed.name, keyed.number + $2), ' AND ')
 
 -- name: default_branch
-SELECT id FROM branches WHERE project_id = $1 AND is_default AND deleted_at IS NULL
+SELECT id, state FROM branches WHERE project_id = $1 AND is_default AND deleted_at IS NULL
 
 -- name: tables
 -- In their estimates partitioned tables are what their partitions are.

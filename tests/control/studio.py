@@ -68,9 +68,7 @@ async def studio(
     pool: Pool, ports: Ports, member: Member, computes: LocalProvider, aiohttp_client: AiohttpClient
 ) -> Studio:
     """The server of its project sleeps: nobody has asked it anything yet."""
-    client = await aiohttp_client(
-        app.create(pool, replace(ports, computes=computes)), headers=member.headers
-    )
+    client = await aiohttp_client(app.create(pool, replace(ports, computes=computes)), headers=member.headers)
     response = await client.post("/v1/projects", json={"name": "Notes"})
     project = (await response.json())["project"]
     runner = Runner(pool, computes, ports.keyring, HANDLERS)
