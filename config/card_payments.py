@@ -1,5 +1,6 @@
 """Who takes cards for us, and how much at a time."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
@@ -10,6 +11,15 @@ from config.lists import parse_json
 Mode: TypeAlias = Literal["live", "test"]
 Origin = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+$")]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(parse_json)]
+
+
+def are_different(value: Mapping[str, UUID]) -> Mapping[str, UUID]:
+    if len(set(value.values())) != len(value):
+        raise ValueError("a product is one plan's only")
+    return value
+
+
+Products = Annotated[Mapping[str, UUID], BeforeValidator(parse_json), AfterValidator(are_different)]
 
 
 def is_stripe_key(value: SecretStr) -> SecretStr:
@@ -40,6 +50,7 @@ class Polar(BaseModel, frozen=True, extra="forbid"):
     environment: Literal["production", "sandbox"] = "production"
     api_base: Origin | None = None
     product_id: UUID | None = None
+    products: Products = {}
     asset: UUID | None = None
 
     @property

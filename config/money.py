@@ -1,5 +1,6 @@
 """Settings of the sections that are about money."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -12,6 +13,11 @@ class Fees(BaseModel, frozen=True, extra="forbid"):
 class Payouts(BaseModel, frozen=True, extra="forbid"):
     minimum: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$")] = "1"
     is_manual: bool = False
+    after_days: Annotated[int, Field(ge=0, le=365)] = 0
+
+    @property
+    def age(self) -> timedelta:
+        return timedelta(days=self.after_days)
 
 
 class Wallet(BaseModel, frozen=True, extra="forbid"):

@@ -10,6 +10,7 @@ Quota: TypeAlias = Literal[
     "members",
     "api_keys",
     "publishers",
+    "branches",
     "calls_per_month",
     "compute_seconds",
     "storage_bytes",
@@ -55,3 +56,5 @@ FREE = Plan(id="free", name="Free")
 class Invoicing(BaseModel, frozen=True, extra="forbid"):
     is_automatic: bool = True
     issuer: Annotated[str, Field(max_length=1000)] = ""
+    due_days: Annotated[int, Field(ge=0, le=365)] = 14
+    suspend_after_days: Annotated[int, Field(ge=0, le=365)] = 0

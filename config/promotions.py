@@ -19,6 +19,7 @@ class Promotions(BaseModel, frozen=True, extra="forbid"):
     is_proof_needed: bool = True
     deposit_min: Amount = "1"
     claims_per_address_per_day: Annotated[int, Field(ge=1)] = 20
+    people_claims_per_address_per_day: Annotated[int, Field(ge=0)] = 0
     low_budget: Amount = "100"
 
     @property

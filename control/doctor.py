@@ -3,7 +3,6 @@
 import platform
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +15,7 @@ from config.settings import Network, Settings, data_home
 from control import migrate
 from control.embedded import binaries, directory, postgres, valkey
 from control.embedded.processes import StartFailed
+from control.finding import Finding
 from control.supervisor import keys, ports
 from gateway.kit import crypto
 
@@ -26,21 +26,13 @@ COMPILED = ("aiohttp", "asyncpg", "uvloop", "hiredis", "msgspec", "coincurve", "
 RPC_TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """``remedy`` is None when all is well."""
-
-    subject: str
-    detail: str
-    remedy: str | None = None
-
-
 Check: TypeAlias = Callable[[Settings], AsyncIterator[Finding]]
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     checks: tuple[Check, ...] = (
         interpreter, data_directory, programs, addresses, database, cache, secret_keys, networks,
+        card_payments,
     )  # fmt: skip
     for check in checks:
         async for finding in check(settings):
@@ -253,6 +245,16 @@ def address_of(private_key: str) -> str:
     coincurve, sha3 = import_module("coincurve"), import_module("sha3")
     public = coincurve.PrivateKey.from_hex(private_key.removeprefix("0x")).public_key.format(compressed=False)
     return f"0x{sha3.keccak_256(public[1:]).hexdigest()[-40:]}"
+
+
+async def card_payments(settings: Settings) -> AsyncIterator[Finding]:
+    """Imported here, as above; that something is missing was said by then."""
+    try:
+        checkup = import_module("control.processors.checkup")
+    except ImportError:
+        return
+    async for finding in checkup.processors(settings):
+        yield finding
 
 
 def data_of(settings: Settings) -> Path:

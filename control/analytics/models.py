@@ -21,6 +21,8 @@ class Revenue(BaseModel):
     period_start: date
     period_end: Annotated[date, Field(description="Today, which is counted so far.")]
     charged_queries: Annotated[int, Field(description="Calls that cost something.")]
+    direct_charges: Annotated[int, Field(description="Of these, charges without a call; on no route.")]
+    direct_charges_atomic: Annotated[int, Field(description="What they came to, of the revenue.")]
     refunded_atomic: Annotated[int, Field(description="Given back in the period, of whichever charges.")]
     failed_queries: Annotated[int, Field(description="Calls that the upstream or a settlement failed.")]
     failed_pct: Annotated[float, Field(description="Of all calls.")]

@@ -30,6 +30,7 @@ async def revenue(
     before = await store.totals(call.db, sales, period.before)
     offers = await store.offers(call.db, sales, period)
     refunded = await store.refunded(call.db, sales, period)
+    charges, charged = await store.direct_charges(call.db, sales, period)
     return Revenue(
         total_revenue_atomic=now.cost,
         total_revenue=usd(now.cost),
@@ -42,6 +43,8 @@ async def revenue(
         period_start=period.start,
         period_end=period.end,
         charged_queries=now.charged,
+        direct_charges=charges,
+        direct_charges_atomic=charged,
         refunded_atomic=refunded,
         failed_queries=now.failed,
         failed_pct=rules.percent(now.failed, now.calls),
@@ -95,7 +98,10 @@ async def top_agents(
 async def routes(
     call: Call, organization_id: OrganizationId, publisher_id: UUID, *, days: Days = 30, limit: Limit = 20
 ) -> list[RouteShare]:
-    """Show what each route took in and how often it failed, the greatest first."""
+    """Show what each route took in and how often it failed, the greatest first.
+
+    Charges without a call are on no route: `…/analytics/revenue` has them.
+    """
     sales, period = await sales_of(call, organization_id, publisher_id), rules.until_today(days)
     return [
         RouteShare(

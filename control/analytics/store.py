@@ -63,6 +63,12 @@ async def refunded(db: Db, sales: Sales, period: Period) -> int:
     return sum(millionths(row["amount"], row["decimals"]) for row in rows)
 
 
+async def direct_charges(db: Db, sales: Sales, period: Period) -> tuple[int, int]:
+    """How many without a call, and what they came to in millionths of a dollar."""
+    rows = await db.fetch(SQL.direct_charges, sales.publisher_id, period.start, period.end, sales.mode)
+    return sum(row["charges"] for row in rows), sum(millionths(row["cost"], row["decimals"]) for row in rows)
+
+
 async def offers(db: Db, sales: Sales, period: Period) -> int:
     return int(await db.fetchval(SQL.offers, sales.publisher_id, period.start, period.end))
 

@@ -67,10 +67,17 @@ SELECT most.*, coalesce(payer, (
     ), 0)::bigint AS balance
 FROM most ORDER BY spent DESC, last_at DESC, organization_id, payer
 
+-- name: direct_charges
+-- What was charged without a call is in the totals; no route took it in.
+SELECT assets.decimals, sum(charged)::bigint AS charges, sum(cost) AS cost
+FROM route_days JOIN assets ON assets.id = asset_id
+WHERE publisher_id = $1 AND day BETWEEN $2 AND $3 AND assets.mode = $4 AND method = 'CHARGE'
+GROUP BY 1
+
 -- name: routes
 SELECT method, route, sum(calls)::bigint AS calls, sum(charged)::bigint AS charged, sum(failed)::bigint AS failed,
     coalesce(sum(div(cost * 1000000, power(10::numeric, assets.decimals))), 0)::bigint AS revenue
 FROM route_days LEFT JOIN assets ON assets.id = asset_id
-WHERE publisher_id = $1 AND day BETWEEN $2 AND $3 AND (asset_id IS NULL OR assets.mode = $4)
+WHERE publisher_id = $1 AND day BETWEEN $2 AND $3 AND (asset_id IS NULL OR assets.mode = $4) AND method <> 'CHARGE'
 GROUP BY 1, 2
 ORDER BY revenue DESC, calls DESC, method, route LIMIT $5

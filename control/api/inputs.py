@@ -56,6 +56,8 @@ def rest_of(
 def parse_body(
     adapter: TypeAdapter[Any], headers: Mapping[str, str], raw: bytes, problems: list[FieldProblem]
 ) -> Any:
+    if not raw and is_optional(adapter):
+        return None
     kind = headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         problems.append(FieldProblem(pointer="body", detail="send it as application/json"))
@@ -74,6 +76,11 @@ def parse_body(
     except ValueError as error:
         problems.append(FieldProblem(pointer="body", detail=f"is not JSON: {error}"))
     return None
+
+
+def is_optional(body: TypeAdapter[Any]) -> bool:
+    """A body that may be null may also be left out."""
+    return bool(body.core_schema["type"] == "nullable")
 
 
 def field_problems(error: ValidationError, place: str) -> Iterator[FieldProblem]:

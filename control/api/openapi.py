@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from control.api import gateway_paths
-from control.api.inputs import is_raw
+from control.api.inputs import is_optional, is_raw
 from control.api.operation import Operation, Room
 from gateway.kit.problem import Problem, Refusal
 
@@ -50,7 +50,11 @@ SECTIONS: Mapping[str, str] = {
     "members": "Who belongs to an organization or a project, and as what.",
     "invites": "Asking others in, by mail.",
     "permissions": "What there is to be allowed, and the roles that grant it.",
-    "projects": "What members and keys can be limited to.",
+    "projects": "Postgres databases, and what members and keys can be limited to.",
+    "branches": "A project's data, and what it was earlier.",
+    "endpoints": "Where clients connect to a branch, and whether a server runs there.",
+    "operations": "What was asked of branches and endpoints, and what became of it.",
+    "branch_protection": "What is not to happen to a branch.",
     "studio": "What is in a project's database: tables, rows, and statements of your own.",
     "webhooks": "What you want to be told, and what became of telling you.",
     "oauth": "Accounts of yours elsewhere, that publishers act in for you.",
@@ -128,7 +132,8 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
         body = (
             {"type": "object"} if is_raw(operation.handler) else schemas[f"{operation.id}/body", "validation"]
         )
-        out["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        content = {"application/json": {"schema": body}}
+        out["requestBody"] = {"required": not is_optional(operation.body), "content": content}
     out["responses"] = {str(operation.status): success(operation, summary, schemas)}
     if operation.media_type == "image/*":
         out["responses"]["302"] = {"description": "It is elsewhere", "headers": LOCATION}

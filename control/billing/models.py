@@ -4,10 +4,16 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from control.api.v1 import Camel, Moment
+from control.api.v1 import Camel, CamelBody, Moment
 from control.api.wire_ids import ProjectId
+from control.api.wording import shaped
 
 Cost = Annotated[str, Field(description="At the plan's price; what it includes is not taken off.")]
+
+Page = Annotated[
+    str,
+    shaped(r"^https?://[^\s/?#\\@]+([/?#][^\s]*)?$", "an absolute http or https URL", max_length=2000),
+]
 
 
 class BillingJob(BaseModel):
@@ -67,19 +73,51 @@ class EndpointEvents(BaseModel):
 
 class V1Subscription(Camel):
     tier: str
-    status: Annotated[str, Field(description="`free`, `active`, or `canceled` when a smaller plan follows.")]
+    status: Annotated[
+        str,
+        Field(
+            description="`free`, `active`, `canceled` when a smaller plan follows; of one bought at Polar "
+            "`trialing`, `active`, `past_due`, `paused` or `canceled`, as it stands there."
+        ),
+    ]
     current_period_end: Moment
-    canceled_at: Moment | None
+    canceled_at: Annotated[Moment | None, Field(description="The plan may go on until `currentPeriodEnd`.")]
     polar_customer_id: str | None = None
 
 
 class V1Plan(Camel):
     tier: str
-    product_id: Annotated[UUID, Field(description="The plan's id at `/plans`.")]
+    product_id: Annotated[
+        UUID,
+        Field(description="Polar's product where plans are bought there; else the plan's id at `/plans`."),
+    ]
 
 
 class V1Plans(Camel):
     plans: list[V1Plan]
+
+
+class NewV1Checkout(CamelBody):
+    tier: Annotated[str, Field(min_length=1, max_length=32, description="One of `GET /v1/billing/plans`.")]
+    success_url: Annotated[Page, Field(alias="successURL", description="Where the buyer is sent afterwards.")]
+
+
+class V1Checkout(Camel):
+    url: Annotated[
+        str, Field(description="Polar's page. The plan holds some seconds after it was paid there.")
+    ]
+    id: Annotated[str, Field(description="Polar's id of the page.")]
+
+
+class NewV1Portal(CamelBody):
+    return_url: Annotated[
+        Page | None,
+        Field(alias="returnURL", description="Where Polar's page leads back to; this installation."),
+    ] = None
+
+
+class V1Portal(Camel):
+    url: str
 
 
 class V1Invocations(Camel):

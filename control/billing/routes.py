@@ -9,7 +9,7 @@ from control.api.operation import Call, Query, Room
 from control.api.paging import Data
 from control.api.permissions import OPERATE
 from control.api.wire_ids import ProjectId
-from control.billing import rules, store
+from control.billing import rules, store, v1
 from control.billing.models import (
     BillingHealth,
     BillingJob,
@@ -18,14 +18,10 @@ from control.billing.models import (
     V1Connection,
     V1Invocations,
     V1Limits,
-    V1Plan,
-    V1Plans,
     V1Storage,
-    V1Subscription,
     V1Usage,
 )
 from control.quotas import headroom
-from control.quotas.catalogue import applying, id_of
 from gateway.kit.problem import NotFound
 
 room = Room("billing", "/billing")
@@ -91,26 +87,6 @@ async def endpoint_events(
     return Data(data=rules.endpoint_events(organization_id, endpoint_id, readings, transitions))
 
 
-@room.get(at="/v1/billing/subscription", access="billing.read", id="v1_get_subscription")
-async def subscription(call: Call) -> V1Subscription:
-    """Show the plan of your organization."""
-    plans = call.ports.settings.plans
-    row = await store.subscription(call.db, call.actor.organization_id)
-    plan = applying(plans, row["plan_id"] if row else None)
-    _, end = rules.month(datetime.now(UTC))
-    is_ending = row is not None and row["ends_at"] is not None
-    status = "canceled" if is_ending else "active" if plan.price_cents else "free"
-    canceled_at = row["cancelled_at"] if row is not None and is_ending else None
-    return V1Subscription(tier=plan.id, status=status, current_period_end=end, canceled_at=canceled_at)
-
-
-@room.get(at="/v1/billing/plans", access=None, id="v1_list_plans")
-async def plans(call: Call) -> V1Plans:
-    """List the plans that cost something. `GET /plans` has their prices."""
-    found = [plan for plan in call.ports.settings.plans if plan.price_cents]
-    return V1Plans(plans=[V1Plan(tier=plan.id, product_id=id_of(plan)) for plan in found])
-
-
 @room.get(at="/v1/projects/{project_id}/usage", access="projects.read", id="v1_get_usage")
 async def project_usage(
     call: Call,
@@ -145,3 +121,6 @@ async def project_usage(
             concurrent_subscriptions=None,
         ),
     )
+
+
+v1.register(room)

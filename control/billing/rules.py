@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from config.plans import Billed, Plan
-from control.billing.models import ComputeRecord, EndpointEvents, UsageRecord, UsageSummary
+from control.billing.models import ComputeRecord, EndpointEvents, UsageRecord, UsageSummary, V1Subscription
 from control.invoicing.wording import usd
 from gateway.kit.problem import invalid
 
@@ -16,6 +16,8 @@ HOUR_SECONDS = 3600
 GIGABYTE = 10**9
 MONTH_HOURS = 730
 DAYS_MAX = 3660
+# Bought, and no plan that holds.
+LOST = ("past_due", "paused", "canceled")
 UNITS = {
     "storage_byte_hours": "byte-hours",
     "written_bytes": "bytes",
@@ -82,6 +84,30 @@ def endpoint_events(
             ComputeRecord(event_type=row["event_type"], event_time=row["happened_at"].isoformat())
             for row in transitions
         ],
+    )
+
+
+def subscribed(
+    plan: Plan, chosen: Mapping[str, Any] | None, polar: Mapping[str, Any] | None, now: datetime
+) -> V1Subscription:
+    """By Polar's word where it is paid there, or was and nothing was chosen since; else by ours."""
+    customer_id = polar["customer_id"] if polar is not None else None
+    is_paid_there = chosen is not None and chosen["subscription_id"] is not None
+    if polar is not None and (is_paid_there or (not plan.price_cents and polar["status"] in LOST)):
+        return V1Subscription(
+            tier=plan.id,
+            status=polar["status"],
+            current_period_end=polar["current_period_end"],
+            canceled_at=polar["canceled_at"],
+            polar_customer_id=customer_id,
+        )
+    is_ending = chosen is not None and chosen["ends_at"] is not None
+    return V1Subscription(
+        tier=plan.id,
+        status="canceled" if is_ending else "active" if plan.price_cents else "free",
+        current_period_end=month(now)[1],
+        canceled_at=chosen["cancelled_at"] if chosen is not None and is_ending else None,
+        polar_customer_id=customer_id,
     )
 
 

@@ -34,6 +34,20 @@ async def subscription(db: Db, organization_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.subscription, organization_id)
 
 
+async def at_polar(db: Db, organization_id: UUID, subscription_id: str | None) -> Record | None:
+    """What it bought at Polar, as far as something was ever paid."""
+    return await db.fetchrow(SQL.at_polar, organization_id, subscription_id)
+
+
+async def is_shared(db: Db, customer_id: str, organization_id: UUID) -> bool:
+    return bool(await db.fetchval(SQL.is_shared, customer_id, organization_id))
+
+
+async def email(db: Db, user_id: UUID) -> str | None:
+    found: str | None = await db.fetchval(SQL.email, user_id)
+    return found
+
+
 async def stored(db: Db, project_id: UUID, start: datetime, end: datetime) -> Record:
     row = await db.fetchrow(SQL.stored, project_id, start, end)
     assert row is not None, "a sum is always a row"

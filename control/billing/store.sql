@@ -39,8 +39,22 @@ SELECT event_type, happened_at FROM compute_events
 WHERE endpoint_id = $1 AND organization_id = $2 ORDER BY happened_at DESC, id DESC LIMIT 100
 
 -- name: subscription
-SELECT plan_id, ends_at, cancelled_at FROM organization_plans
+SELECT plan_id, ends_at, cancelled_at, subscription_id FROM organization_plans
 WHERE organization_id = $1 AND started_at <= now() AND (ends_at IS NULL OR ends_at > now())
+
+-- name: at_polar
+-- The one that the plan is paid by, or else the newest.
+SELECT id, status, customer_id, created_by, current_period_end, canceled_at FROM polar_subscriptions
+WHERE organization_id = $1 AND status <> 'incomplete'
+ORDER BY (id IS NOT DISTINCT FROM $2) DESC, modified_at DESC, id
+LIMIT 1
+
+-- name: is_shared
+-- Whether a customer of Polar's bought something for another organization as well.
+SELECT EXISTS (SELECT FROM polar_subscriptions WHERE customer_id = $1 AND organization_id <> $2)
+
+-- name: email
+SELECT email FROM users WHERE id = $1
 
 -- name: stored
 SELECT coalesce(sum(quantity), 0) AS byte_hours, (

@@ -56,7 +56,8 @@ async def create(call: Call, slug: str, *, body: NewCharge) -> Charge:
     Only for publishers that the operator marked as first-party: they take money that its owner did not
     send. The wallet is an address that proved itself by a payment here, and its organization pays from the
     balance, in the money of your key and in the first of the publisher's accepted assets in which it has
-    enough. The platform's fee is taken as from a call. The spend caps of its API keys do not count it: none
+    enough: what it was given first, as for calls, unless the same person made both organizations. The
+    platform's fee is taken as from a call. The spend caps of its API keys do not count it: none
     of them asked. Under the same `idempotency_key`, or the same `Idempotency-Key` header, it is charged once.
     """
     publisher = await selling(call, slug)
@@ -151,9 +152,11 @@ async def known(call: Call, publisher: Seller, charge_id: UUID) -> Charged:
 async def refund(call: Call, slug: str, charge_id: UUID, *, body: RefundCharge) -> Charge:
     """Give a charge back, all that is left of it or a part.
 
-    Each part goes back to where it came from, and the platform's fee comes back in proportion: a charge that
-    is refunded in whole leaves every balance as it was before. What was earned and paid out already cannot
-    be refunded. Penalties stay. Send an `Idempotency-Key`, or a part that is sent twice is refunded twice.
+    First to the payer's own money, as far as that paid, and then to what it was given, which goes on to the
+    promotion budget if it has expired meanwhile. The platform's fee comes back in proportion: a charge that
+    is refunded in whole leaves every other balance as it was before. What was earned and paid out already
+    cannot be refunded. Penalties stay. Send an `Idempotency-Key`, or a part that is sent twice is refunded
+    twice.
     """
     publisher = await seller(call, slug, "charges.write")
     one = await locked(call, publisher, charge_id)
@@ -185,10 +188,10 @@ async def refund(call: Call, slug: str, charge_id: UUID, *, body: RefundCharge) 
 async def slash(call: Call, slug: str, charge_id: UUID, *, body: SlashCharge) -> None:
     """Take a penalty for a charge from the agent's balance, for the publisher.
 
-    In the asset of the charge. Penalties come in sum to no more than what of the charge is not refunded, so
-    there is none for a charge that was refunded in whole. The platform takes no fee of it. A later refund
-    gives back the charge and not the penalty. Send an `Idempotency-Key`, or a penalty that is sent twice is
-    taken twice.
+    In the asset of the charge, and from what the agent was given first. Penalties come in sum to no more than
+    what of the charge is not refunded, so there is none for a charge that was refunded in whole. The platform
+    takes no fee of it. A later refund gives back the charge and not the penalty. Send an `Idempotency-Key`,
+    or a penalty that is sent twice is taken twice.
     """
     publisher = await selling(call, slug)
     one = await locked(call, publisher, charge_id)

@@ -10,6 +10,8 @@ from control import doctor as examination
 from control import migrate as migrations
 from control.api import openapi as document
 from control.embedded.processes import StartFailed
+from control.finding import Finding
+from control.postgres import roles
 from control.providers import jobs as providers
 from control.publishers import jobs as publishers
 from control.rooms import ROOMS
@@ -32,9 +34,9 @@ def is_well(data_dir: Path | None, config: Path | None) -> bool:
     try:
         chosen = load(config, data_dir)
     except SettingsError as error:
-        show(examination.Finding("settings", str(error), "Correct the variable, or the line in the file."))
+        show(Finding("settings", str(error), "Correct the variable, or the line in the file."))
         return False
-    show(examination.Finding("settings", "valid"))
+    show(Finding("settings", "valid"))
     return asyncio.run(examine(chosen))
 
 
@@ -46,7 +48,7 @@ async def examine(chosen: Settings) -> bool:
     return is_well
 
 
-def show(finding: examination.Finding) -> None:
+def show(finding: Finding) -> None:
     if finding.remedy is None:
         print(f"ok     {finding.subject}: {finding.detail}", flush=True)
     else:
@@ -62,7 +64,7 @@ def rotate(data_dir: Path | None, config: Path | None) -> None:
 async def reseal(dsn: str, keyring: crypto.Keyring) -> int:
     await migrations.check(dsn)
     async with sql.create_pool(dsn, size_max=2) as pool:
-        kinds = (publishers.reseal, webhooks.reseal, providers.reseal, connections.reseal)
+        kinds = (publishers.reseal, webhooks.reseal, providers.reseal, connections.reseal, roles.reseal)
         return sum([await one(pool, keyring) for one in kinds])
 
 

@@ -26,6 +26,10 @@ class Earnings(BaseModel):
     ]
     pending_payout_atomic: Annotated[int, Field(description="Asked for and not known to have arrived.")]
     available_atomic: Annotated[
-        int, Field(description="What the organization can have paid out now: its publishers share it.")
+        int,
+        Field(
+            description="What the organization can have paid out now: its publishers share it. Where the "
+            "operator says so, earnings are available some days after they were earned."
+        ),
     ]
     request_count: Annotated[int, Field(description="Calls and charges that were paid.")]

@@ -22,10 +22,10 @@ async def index(call: Call, organization_id: OrganizationId, publisher_id: UUID)
     publisher = await store.publisher(call.db, organization_id, publisher_id)
     if publisher is None:
         raise NotFound(f"no publisher {publisher_id}")
-    found = []
+    found, age = [], call.ports.settings.payouts.age
     for row in await store.by_asset(call.db, organization_id, publisher_id, call.actor.mode):
         decimals = row["asset_decimals"]
-        available = max(await payouts.available(call.db, organization_id, row["asset_id"]), 0)
+        available = max(await payouts.available(call.db, organization_id, row["asset_id"], age), 0)
         found.append(
             Earnings(
                 publisher_id=publisher["id"],

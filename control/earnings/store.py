@@ -14,4 +14,10 @@ async def publisher(db: Db, organization_id: UUID, publisher_id: UUID) -> Record
 
 
 async def by_asset(db: Db, organization_id: UUID, publisher_id: UUID, mode: str) -> Sequence[Record]:
-    return await db.fetch(SQL.by_asset, organization_id, publisher_id, mode)
+    """To the last call, whether it is added up yet or not."""
+    while True:
+        counted_until = await db.fetchval(SQL.counted_until)
+        rows = await db.fetch(SQL.by_asset, organization_id, publisher_id, mode, counted_until)
+        # Added up between the two, which happens every few seconds and not twice in a moment.
+        if all(row["is_current"] for row in rows):
+            return rows

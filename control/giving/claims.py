@@ -120,15 +120,27 @@ async def require(call: Call, who: Claimant) -> None:
     if not await has_proof(call.db, settings, who):
         least = settings.promotions.deposit_min
         raise ProofNeeded(f"sign up with an e-mail address and verify it, or deposit {least} or more first")
+    await count_address(call, who)
+
+
+async def count_address(call: Call, who: Claimant) -> None:
+    """Mail addresses cost little more than agents do, but a house or an office shares a network address.
+
+    Agents and people are counted apart, so that neither uses up what the other has.
+    """
+    promotions, where = call.ports.settings.promotions, unit(call.visitor.address)
     if who.is_agent:
-        most = settings.promotions.claims_per_address_per_day
-        counted = await call.db.fetchval(SQL.count_address, unit(call.visitor.address), most)
-        if counted is None:
-            refusal = TooManyClaims(
-                f"agents at your network address had {most} today; it starts anew at 00:00 UTC"
-            )
-            refusal.headers = until_midnight()
-            raise refusal
+        noun, most = "agents", promotions.claims_per_address_per_day
+    else:
+        noun, most, where = "people", promotions.people_claims_per_address_per_day, f"people {where}"
+        if not most:
+            return
+    if await call.db.fetchval(SQL.count_address, where, most) is None:
+        refusal = TooManyClaims(
+            f"{noun} at your network address had {most} today; it starts anew at 00:00 UTC"
+        )
+        refusal.headers = until_midnight()
+        raise refusal
 
 
 def until_midnight() -> Mapping[str, str]:

@@ -5,6 +5,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 Status = Literal["draft", "issued", "paid", "void"]
+Shown = Literal["draft", "issued", "paid", "void", "overdue"]
 
 
 class GenerateInvoices(BaseModel, extra="forbid"):
@@ -48,6 +49,11 @@ class InvoiceSummary(BaseModel):
     mode: Annotated[Literal["live", "test"], Field(description="Test invoices are owed in test money.")]
     created_at: datetime
     issued_at: datetime | None
+    due_at: Annotated[
+        datetime | None,
+        Field(description="Until when it is to be paid; null of a draft, and where nothing was due."),
+    ]
+    is_overdue: Annotated[bool, Field(description="Whether it is `issued` still, and past that.")]
     paid_at: datetime | None
     voided_at: datetime | None
 

@@ -1,19 +1,21 @@
-from datetime import UTC, date, datetime
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Literal
 from uuid import UUID
 
 from asyncpg.pool import Pool as AnyPool
+from pydantic import Field
 
 from control.api import access
 from control.api.access import Actor, Forbidden, Suspended
 from control.api.answers import Done, Html
-from control.api.fields import OrganizationId
+from control.api.fields import Day, OrganizationId
 from control.api.operation import Call, Header, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import OPERATE
 from control.invoices import rules, store
-from control.invoices.models import GenerateInvoices, Invoice, InvoicesGenerated, InvoiceSummary
-from control.invoicing import drafting, issuing
+from control.invoices.models import GenerateInvoices, Invoice, InvoicesGenerated, InvoiceSummary, Shown
+from control.invoices.store import Wanted
+from control.invoicing import drafting, issuing, monthly
 from control.invoicing.drafting import FIRST, Terms
 from control.invoicing.issuing import WrongState
 from control.invoicing.lines import Month
@@ -37,13 +39,13 @@ async def generate(call: Call, *, body: GenerateInvoices) -> Data[InvoicesGenera
     say. Asked again, drafts are brought up to date, and whatever was issued stays as it is.
     """
     month = Month(date(body.year, body.month, 1))
-    if month.end > datetime.now(UTC):
+    pool = call.db
+    assert isinstance(pool, AnyPool), "it is not one transaction"
+    if month.end > await monthly.today(pool):
         raise invalid("body/month", "is not over yet")
     async with call.transaction():
         # What follows is a transaction for each organization; this one says that somebody asked.
         pass
-    pool = call.db
-    assert isinstance(pool, AnyPool), "it is not one transaction"
     await rollups.roll_up(pool, is_waiting=True)
     terms, made, after = terms_of(call), list[UUID](), FIRST
     while found := await drafting.candidates(pool, month, after):
@@ -100,10 +102,40 @@ async def void(call: Call, id: UUID) -> Data[Invoice]:
 
 @room.get(at="/organizations/{organization_id}/invoices", access="billing.read", id="invoices.index")
 async def index(
-    call: Call, organization_id: OrganizationId, *, limit: Limit = 20, offset: Offset = 0
+    call: Call,
+    organization_id: OrganizationId,
+    *,
+    status: Shown | None = None,
+    limit: Limit = 20,
+    offset: Offset = 0,
 ) -> Page[InvoiceSummary]:
-    """List an organization's invoices, the newest month first."""
-    total, found = await store.page(call.db, organization_id, limit, offset)
+    """List an organization's invoices, the newest month first.
+
+    `status=issued` has what is not paid, and `status=overdue` those of them that are past their date.
+    """
+    wanted = Wanted(organization_id=organization_id, status=status)
+    total, found = await store.page(call.db, wanted, limit, offset)
+    return page(found, total, limit, offset)
+
+
+@room.get(at="/platform/invoices", access=OPERATE, id="invoices.index_of_all")
+async def index_of_all(
+    call: Call,
+    *,
+    status: Shown | None = None,
+    organization_id: UUID | None = None,
+    month: Annotated[Day | None, Field(description="Any day of it, UTC.")] = None,
+    mode: Literal["live", "test"] | None = None,
+    limit: Limit = 20,
+    offset: Offset = 0,
+) -> Page[InvoiceSummary]:
+    """List the invoices of all organizations, the newest month first.
+
+    `status=issued` has what is not paid, and `status=overdue` those of them that are past their date.
+    """
+    first = month.replace(day=1) if month else None
+    wanted = Wanted(organization_id=organization_id, status=status, month=first, mode=mode)
+    total, found = await store.page(call.db, wanted, limit, offset)
     return page(found, total, limit, offset)
 
 
@@ -120,4 +152,4 @@ async def may_see(db: Db, actor: Actor, organization_id: UUID) -> bool:
 
 def terms_of(call: Call) -> Terms:
     settings = call.ports.settings
-    return drafting.terms(settings.plans, settings.networks)
+    return drafting.terms(settings.plans, settings.networks, settings.invoicing)

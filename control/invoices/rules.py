@@ -44,7 +44,7 @@ footer {{ margin-top: 32px; color: #666; font-size: 13px }}
 LINE = "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"
 STATES = {
     "draft": "A draft, which may change",
-    "issued": "Issued {issued}",
+    "issued": "Issued {issued}, to be paid by {due}",
     "paid": "Issued {issued}, paid {paid}",
     "void": "Void: nothing is owed",
 }
@@ -53,10 +53,11 @@ STATES = {
 def page(invoice: Invoice, customer: str, issuer: str) -> str:
     """Names are what strangers typed: nothing of them becomes markup."""
     issued = invoice.issued_at.date().isoformat() if invoice.issued_at else ""
+    due = invoice.due_at.date().isoformat() if invoice.due_at else ""
     paid = invoice.paid_at.date().isoformat() if invoice.paid_at else ""
     return PAGE.format(
         number=escape(invoice.invoice_number),
-        status=STATES[invoice.status].format(issued=issued, paid=paid),
+        status=STATES[invoice.status].format(issued=issued, due=due, paid=paid),
         issuer=escape(issuer),
         customer=escape(customer),
         start=invoice.period_start,

@@ -1,9 +1,11 @@
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
 from uuid import UUID
 
 from asyncpg import Record
 
-from control.invoices.models import Invoice, InvoiceLineItem, InvoiceSummary
+from control.invoices.models import Invoice, InvoiceLineItem, InvoiceSummary, Shown
 from control.invoicing.lines import Month
 from control.invoicing.wording import numbered, usd
 from gateway.kit.sql import Db, Statements
@@ -15,9 +17,22 @@ async def get(db: Db, invoice_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.get, invoice_id)
 
 
-async def page(db: Db, organization_id: UUID, limit: int, offset: int) -> tuple[int, list[InvoiceSummary]]:
-    total = int(await db.fetchval(SQL.count, organization_id))
-    return total, [summary(row) for row in await db.fetch(SQL.page, organization_id, limit, offset)]
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is left out is any."""
+
+    organization_id: UUID | None = None
+    status: Shown | None = None
+    month: date | None = None
+    mode: Literal["live", "test"] | None = None
+
+
+async def page(db: Db, wanted: Wanted, limit: int, offset: int) -> tuple[int, list[InvoiceSummary]]:
+    is_overdue = wanted.status == "overdue"
+    status = "issued" if is_overdue else wanted.status
+    asked = (wanted.organization_id, status, is_overdue, wanted.month, wanted.mode)
+    total = int(await db.fetchval(SQL.count, *asked))
+    return total, [summary(row) for row in await db.fetch(SQL.page, *asked, limit, offset)]
 
 
 async def whole(db: Db, row: Record) -> Invoice:
@@ -50,6 +65,8 @@ def summary(row: Record) -> InvoiceSummary:
         mode=row["mode"],
         created_at=row["created_at"],
         issued_at=row["issued_at"],
+        due_at=row["due_at"],
+        is_overdue=row["is_overdue"],
         paid_at=row["paid_at"],
         voided_at=row["voided_at"],
     )

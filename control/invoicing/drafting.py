@@ -5,11 +5,11 @@ one: a unique index has one for an organization, month and mode, and whoever fin
 anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from config.plans import Plan
+from config.plans import Invoicing, Plan
 from config.settings import Network
 from control.invoicing.lines import Calls, Line, Month, Subscription, calls, fees, holding, metered
 from control.quotas.catalogue import applying
@@ -23,6 +23,7 @@ SQL = Statements(__file__)
 BATCH = 100
 CENT_DECIMALS = 2
 FIRST = UUID(int=0)
+INVOICING = Invoicing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Terms:
     plans: Sequence[Plan]
     assets: Mapping[Mode, UUID]
     """What an invoice of each mode is paid in: the first asset of that mode that has cents."""
+    due_days: int = INVOICING.due_days
 
     @property
     def fees_in(self) -> Mode:
@@ -39,12 +41,12 @@ class Terms:
         return "live" if "live" in self.assets else "test"
 
 
-def terms(plans: Sequence[Plan], networks: Sequence[Network]) -> Terms:
+def terms(plans: Sequence[Plan], networks: Sequence[Network], invoicing: Invoicing = INVOICING) -> Terms:
     assets: dict[Mode, UUID] = {}
     for one in accounts.of_networks(networks).values():
         if one.decimals >= CENT_DECIMALS:
             assets.setdefault(one.mode, one.id)
-    return Terms(plans, assets)
+    return Terms(plans, assets, invoicing.due_days)
 
 
 async def candidates(db: Db, month: Month, after: UUID = FIRST, limit: int = BATCH) -> list[UUID]:
@@ -53,10 +55,31 @@ async def candidates(db: Db, month: Month, after: UUID = FIRST, limit: int = BAT
     return [row["id"] for row in rows]
 
 
-async def draft(pool: Pool, terms: Terms, month: Month, organization_id: UUID) -> list[UUID]:
+@dataclass(frozen=True, slots=True)
+class Wanting:
+    """Whose invoice of a month is not there, as it seems, and in which money."""
+
+    organization_id: UUID
+    modes: Sequence[Mode]
+
+
+async def due(
+    db: Db, terms: Terms, month: Month, after: UUID = FIRST, limit: int = BATCH, *, is_draft_enough: bool
+) -> list[Wanting]:
+    """By id. Some of them need none: what they used is included in their plan."""
+    rows = await db.fetch(
+        SQL.due, month.first, month.end.date(), after, limit, terms.fees_in, list(terms.assets),
+        is_draft_enough,
+    )  # fmt: skip
+    return [Wanting(row["id"], row["modes"]) for row in rows]
+
+
+async def draft(
+    pool: Pool, terms: Terms, month: Month, organization_id: UUID, modes: Iterable[Mode] | None = None
+) -> list[UUID]:
     """Make an organization's invoices of a month; those that were made before are returned as well."""
     made = []
-    for mode in terms.assets:
+    for mode in terms.assets if modes is None else modes:
         async with pool.acquire() as db, db.transaction():
             invoice_id = await draft_one(db, terms, month, organization_id, mode)
         if invoice_id is not None:

@@ -7,11 +7,32 @@ SELECT id FROM (
     SELECT organization_id FROM meter_days WHERE day >= $1 AND day < $2
     UNION
     SELECT organization_id FROM organization_plans
-    WHERE price_cents > 0 AND started_at < $2::date::timestamp AT TIME ZONE 'UTC'
+    WHERE price_cents > 0 AND subscription_id IS NULL AND started_at < $2::date::timestamp AT TIME ZONE 'UTC'
         AND (ends_at IS NULL OR ends_at > $1::date::timestamp AT TIME ZONE 'UTC')
 ) AS found
 WHERE id > $3 AND id <> '00000000-0000-7000-8000-000000000000'
 ORDER BY id LIMIT $4
+
+-- name: due
+-- Whose invoice of the month is still to be made or issued, in which money. One that was voided stays so, until somebody
+-- makes it again; a draft is there for whoever asks so.
+WITH needs AS (
+    SELECT organization_id AS id, assets.mode FROM usage_days JOIN assets ON assets.id = asset_id
+    WHERE day >= $1 AND day < $2 AND cost > 0 AND organization_id IS NOT NULL
+    UNION
+    SELECT organization_id, $5::text FROM meter_days WHERE day >= $1 AND day < $2
+    UNION
+    SELECT organization_id, $5::text FROM organization_plans
+    WHERE price_cents > 0 AND subscription_id IS NULL AND started_at < $2::date::timestamp AT TIME ZONE 'UTC'
+        AND (ends_at IS NULL OR ends_at > $1::date::timestamp AT TIME ZONE 'UTC')
+)
+SELECT id, array_agg(mode ORDER BY mode) AS modes FROM needs
+WHERE id > $3 AND id <> '00000000-0000-7000-8000-000000000000' AND mode = ANY ($6::text[])
+    AND NOT EXISTS (
+        SELECT FROM invoices WHERE organization_id = needs.id AND invoices.mode = needs.mode AND month = $1
+            AND ($7 OR status <> 'draft')
+    )
+GROUP BY id ORDER BY id LIMIT $4
 
 -- name: calls
 SELECT publishers.name AS publisher, rail, asset_id, symbol, decimals, sum(calls)::bigint AS calls, sum(cost) AS cost
@@ -21,8 +42,8 @@ GROUP BY publishers.id, rail, asset_id, symbol, decimals
 ORDER BY publishers.name, publishers.id
 
 -- name: subscriptions
--- A plan ends with its organization.
-SELECT plan_id, plan_name, price_cents, started_at, least(ends_at, deleted_at) AS ends_at
+-- A plan ends with its organization. One that is paid at Polar costs nothing here, and includes what it includes.
+SELECT plan_id, plan_name, CASE WHEN subscription_id IS NULL THEN price_cents ELSE 0 END AS price_cents, started_at, least(ends_at, deleted_at) AS ends_at
 FROM organization_plans JOIN organizations ON organizations.id = organization_id
 WHERE organization_id = $1 AND started_at < $3 AND (ends_at IS NULL OR ends_at > $2)
     AND (deleted_at IS NULL OR deleted_at > $2)
@@ -55,16 +76,41 @@ SELECT $1, * FROM unnest($2::integer[], $3::text[], $4::text[], $5::text[], $6::
 -- name: total
 UPDATE invoices SET total_cents = $2 WHERE id = $1
 
--- name: begin_run
-INSERT INTO invoice_runs (month) VALUES ($1) ON CONFLICT (month) DO NOTHING
+-- name: now
+SELECT now()
+
+-- name: begin_runs
+INSERT INTO invoice_runs (month) SELECT unnest($1::date[]) ON CONFLICT (month) DO NOTHING
 
 -- name: lease_run
-UPDATE invoice_runs SET leased_until = now() + $2::interval
-WHERE month = $1 AND finished_at IS NULL AND leased_until <= now()
-RETURNING done_up_to
+-- The newest month that is not done comes first. Each is looked at again after a day, or an hour where something failed.
+UPDATE invoice_runs SET leased_until = now() + $2::interval, finished_at = NULL,
+    begun_at = CASE WHEN finished_at IS NULL THEN begun_at ELSE now() END,
+    done_up_to = CASE WHEN finished_at IS NULL THEN done_up_to ELSE '00000000-0000-0000-0000-000000000000' END
+WHERE month = (
+    SELECT month FROM invoice_runs
+    WHERE month = ANY ($1::date[]) AND leased_until <= now() AND (
+        finished_at IS NULL OR finished_at < now() - CASE
+            WHEN EXISTS (SELECT FROM invoice_failures WHERE invoice_failures.month = invoice_runs.month)
+            THEN interval '1 hour' ELSE interval '1 day' END
+    )
+    ORDER BY month DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING month, done_up_to
 
 -- name: advance_run
 UPDATE invoice_runs SET done_up_to = $2, leased_until = now() WHERE month = $1 AND finished_at IS NULL
 
 -- name: finish_run
-UPDATE invoice_runs SET finished_at = now() WHERE month = $1 AND finished_at IS NULL
+WITH finished AS (
+    UPDATE invoice_runs SET finished_at = now(), leased_until = now() WHERE month = $1 AND finished_at IS NULL
+    RETURNING begun_at
+)
+DELETE FROM invoice_failures USING finished WHERE month = $1 AND failed_at < begun_at
+
+-- name: fail
+INSERT INTO invoice_failures (organization_id, month, error) VALUES ($1, $2, $3)
+ON CONFLICT (organization_id, month) DO UPDATE SET error = EXCLUDED.error, failed_at = now()
+
+-- name: count_failures
+SELECT count(*) FROM invoice_failures

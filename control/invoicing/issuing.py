@@ -7,6 +7,7 @@
 | paid, void | nothing more |
 """
 
+from datetime import timedelta
 from uuid import UUID
 
 from control.invoicing import drafting
@@ -34,7 +35,7 @@ async def issue(db: Db, terms: Terms, invoice_id: UUID) -> bool:
     month, where, mode = Month(found["month"]), found["organization_id"], found["mode"]
     total = await drafting.write(db, terms, month, where, mode, invoice_id)
     number = int(await db.fetchval(SQL.number, mode))
-    await db.execute(SQL.issue, invoice_id, number)
+    await db.execute(SQL.issue, invoice_id, number, timedelta(days=terms.due_days))
     await tell(db, where, "invoice.issued", invoice_id, numbered(mode, number), month, total)
     return True
 

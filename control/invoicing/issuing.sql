@@ -8,7 +8,8 @@ UPDATE invoice_numbers SET last = last + 1 WHERE mode = $1 RETURNING last
 
 -- name: issue
 UPDATE invoices SET status = CASE WHEN total_cents = 0 THEN 'paid' ELSE 'issued' END, number = $2, issued_at = now(),
-    paid_at = CASE WHEN total_cents = 0 THEN now() END
+    paid_at = CASE WHEN total_cents = 0 THEN now() END,
+    due_at = CASE WHEN total_cents > 0 THEN now() + $3::interval END
 WHERE id = $1
 
 -- name: void

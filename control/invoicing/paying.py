@@ -43,7 +43,7 @@ async def mark_paid(db: Db, invoice_id: UUID, amount_cents: int, source: Source,
         revenue = await accounts.ensure(db, PLATFORM, due["asset_id"], "revenue")
         amount = total * 10 ** (due["decimals"] - CENT_DECIMALS)
         legs = {payer: -amount, revenue: amount}
-        await moves.move(db, "invoice", invoice_id, f"Invoice {number} of {due['month'][:7]}", legs)
+        await moves.move(db, "invoice", due["cause_id"], f"Invoice {number} of {due['month'][:7]}", legs)
     await db.execute(SQL.settle, invoice_id, source, reference)
     told = {
         "invoice_id": str(invoice_id),

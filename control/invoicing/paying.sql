@@ -1,5 +1,6 @@
 -- name: lock
-SELECT organization_id, asset_id, decimals, number, month::text AS month, invoices.mode, total_cents
+SELECT organization_id, asset_id, decimals, number, month::text AS month, invoices.mode, total_cents,
+    coalesce(cause_id, invoices.id) AS cause_id
 FROM invoices JOIN assets ON assets.id = asset_id
 WHERE invoices.id = $1 AND status = 'issued'
 FOR NO KEY UPDATE OF invoices

@@ -5,7 +5,7 @@ between any two steps leaves nothing behind, and the next one counts the same ro
 or whose call began in another hour, is counted when it is there, in the hour that it belongs to.
 """
 
-from gateway.kit.sql import Pool, Statements
+from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import usage
 
 SQL = Statements(__file__)
@@ -38,8 +38,21 @@ async def roll_up(pool: Pool, *, is_waiting: bool = False) -> int | None:
             start = 0
         ended = max(start, bounds["ended"])
         counted = await db.fetchval(SQL.add, start, ended, ROUTES_A_DAY_MAX, timeout=PATIENCE_SECONDS)
+        await add_earnings(db, ended, bounds["cluster"])
         await db.execute(SQL.mark, ended, bounds["cluster"])
         return int(counted)
+
+
+async def add_earnings(db: Db, ended: int, cluster: int) -> None:
+    """Under the same lock, up to the same row, by a mark that was made later than the other."""
+    mark = await db.fetchrow(SQL.earnings_mark)
+    assert mark is not None, "it came with its table"
+    start = mark["next_in"]
+    if mark["cluster"] != cluster:
+        await db.execute(SQL.forget_earnings, timeout=PATIENCE_SECONDS)
+        start = 0
+    await db.execute(SQL.add_earnings, start, ended, timeout=PATIENCE_SECONDS)
+    await db.execute(SQL.move_earnings_mark, ended, cluster)
 
 
 async def age_seconds(pool: Pool) -> int | None:

@@ -81,6 +81,31 @@ WITH fresh AS (
 )
 SELECT coalesce(sum(calls), 0)::bigint FROM fresh
 
+-- name: earnings_mark
+SELECT next_in, cluster FROM rollup_marks WHERE name = 'earnings'
+
+-- name: forget_earnings
+DELETE FROM earned_totals
+
+-- name: add_earnings
+-- Usage and what it moved are one commit, so that both are there.
+INSERT INTO earned_totals (publisher_id, asset_id, calls, earned, direct)
+SELECT publisher_id, accounts.asset_id, count(*) FILTER (WHERE transfers.kind = 'charge'),
+    coalesce(sum(amount) FILTER (WHERE transfers.kind = 'charge'), 0),
+    coalesce(-sum(amount) FILTER (WHERE transfers.kind = 'payout'), 0)
+FROM usage_events
+    JOIN transfers ON transfers.cause_id = call_id AND transfers.kind IN ('charge', 'payout')
+    JOIN entries ON entries.transfer_id = transfers.id
+    JOIN accounts ON accounts.id = entries.account_id AND accounts.kind = 'earnings'
+WHERE written_in >= $1 AND written_in < $2 AND outcome = 'charged'
+GROUP BY publisher_id, accounts.asset_id
+ON CONFLICT (publisher_id, asset_id) DO UPDATE
+SET calls = earned_totals.calls + EXCLUDED.calls, earned = earned_totals.earned + EXCLUDED.earned,
+    direct = earned_totals.direct + EXCLUDED.direct
+
+-- name: move_earnings_mark
+UPDATE rollup_marks SET next_in = $1, cluster = $2, rolled_at = now() WHERE name = 'earnings'
+
 -- name: mark
 UPDATE rollup_marks SET next_in = $1, cluster = $2, rolled_at = now() WHERE name = 'usage'
 

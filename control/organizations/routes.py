@@ -5,6 +5,7 @@ from control.api.paging import Data
 from control.api.wire_ids import OrgId
 from control.identity import organizations
 from control.identity.people import slug_of
+from control.invoicing import closing, drafting
 from control.organizations import store
 from control.organizations.models import (
     OperatedOrganization,
@@ -17,6 +18,7 @@ from control.organizations.models import (
     V1Orgs,
     V1OrgShown,
 )
+from control.quotas import headroom
 from gateway.kit import ids
 from gateway.kit.problem import NotFound, Refusal
 from gateway.ledger import events
@@ -115,8 +117,18 @@ async def rename(call: Call, organization_id: OrgId, *, body: V1OrgChange) -> V1
 async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     """Delete a team. Its keys are refused from then on.
 
-    One that still has projects, publishers, money or unpaid invoices is kept, and so is a personal one.
+    One that still has projects, publishers, money or unpaid invoices is kept, and so is a personal one. So
+    is one that owes for this month: choose the plan that costs nothing, which holds when the month is over,
+    and pay its last invoice.
     """
+    settings = call.ports.settings
+    await headroom.lock(call.db, organization_id)
+    terms = drafting.terms(settings.plans, settings.networks)
+    if months := await closing.unbilled(call.db, terms, organization_id):
+        named = " and ".join(f"{one.first:%Y-%m}" for one in months)
+        raise CannotDeleteOrg(
+            f"{named} is not invoiced yet; choose the plan that costs nothing, and pay what comes"
+        )
     if not await organizations.delete(call.db, organization_id):
         raise CannotDeleteOrg(await organizations.why_kept(call.db, organization_id))
     told = {"organization_id": str(organization_id)}

@@ -4,6 +4,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from control.api.v1 import Camel
+
 Provider: TypeAlias = Literal["stripe", "polar"]
 State: TypeAlias = Literal["waiting", "done", "ignored", "failed"]
 
@@ -37,3 +39,10 @@ class CardDebt(BaseModel):
     taken_atomic: Annotated[int, Field(description="Of that, what could be taken so far.")]
     owed_atomic: Annotated[int, Field(description="The rest.")]
     created_at: datetime
+
+
+class V1Taken(Camel):
+    ok: bool = True
+    ignored: Annotated[
+        str | None, Field(description="Why nothing will come of it, as far as the event itself says.")
+    ] = None

@@ -5,9 +5,17 @@ from uuid import UUID
 from control.api.answers import Done
 from control.api.operation import Call, Header, Room
 from control.api.paging import Data, Limit, Offset, Page, page
-from control.payment_events.models import CardDebt, PaymentEvent, PaymentEventInFull, Provider, State
+from control.payment_events import rules
+from control.payment_events.models import (
+    CardDebt,
+    PaymentEvent,
+    PaymentEventInFull,
+    Provider,
+    State,
+    V1Taken,
+)
 from control.processors import events, reversals
-from control.processors.port import BadSignature, CardPaymentsNotConfigured, Checkouts
+from control.processors.port import BadPayload, BadSignature, CardPaymentsNotConfigured, Checkouts
 from gateway.kit.problem import NotFound, Refusal
 
 room = Room("payment_events", "/platform/payment-events")
@@ -17,7 +25,22 @@ class SignatureInvalid(Refusal):
     status, slug, title = 400, "webhook-signature-invalid", "The webhook is not signed as it should be"
 
 
+class V1BadSignature(Refusal):
+    status, slug, title = 401, "bad-signature", "The webhook is not signed as it should be"
+
+
+class V1BadPayload(Refusal):
+    status, slug, title = 400, "bad-payload", "The webhook is no event"
+
+
+class V1NotConfigured(Refusal):
+    status, slug, title = 503, "not-configured", "Polar is not configured"
+
+
 Signature = Annotated[str | None, Header("Stripe-Signature")]
+WebhookId = Annotated[str | None, Header("webhook-id")]
+WebhookTimestamp = Annotated[str | None, Header("webhook-timestamp")]
+WebhookSignature = Annotated[str | None, Header("webhook-signature")]
 
 
 @room.post(
@@ -49,33 +72,71 @@ async def of_stripe(call: Call, *, stripe_signature: Signature = None, body: byt
 async def of_polar(
     call: Call,
     *,
-    webhook_id: Annotated[str | None, Header("webhook-id")] = None,
-    webhook_timestamp: Annotated[str | None, Header("webhook-timestamp")] = None,
-    webhook_signature: Annotated[str | None, Header("webhook-signature")] = None,
+    webhook_id: WebhookId = None,
+    webhook_timestamp: WebhookTimestamp = None,
+    webhook_signature: WebhookSignature = None,
     body: bytes,
 ) -> Done:
     """Take an event of Polar's, signed by Standard Webhooks.
 
     Only Polar calls this. Otherwise it is as for Stripe.
     """
-    if call.ports.processors.polar is None:
+    polar = call.ports.processors.polar
+    if polar is None:
         raise CardPaymentsNotConfigured("this installation has no FAREBOX_POLAR__ACCESS_TOKEN")
-    headers = {
-        "webhook-id": webhook_id or "",
-        "webhook-timestamp": webhook_timestamp or "",
-        "webhook-signature": webhook_signature or "",
-    }
-    return await take(call, call.ports.processors.polar, body, headers)
+    return await take(call, polar, body, standard(webhook_id, webhook_timestamp, webhook_signature))
+
+
+@room.post(
+    at="/v1/billing/webhook",
+    access=None,
+    fails=[V1BadSignature, V1BadPayload, V1NotConfigured],
+    is_change=False,
+    id="v1_handle_polar_webhook",
+)
+async def of_polar_at_v1(
+    call: Call,
+    *,
+    webhook_id: WebhookId = None,
+    webhook_timestamp: WebhookTimestamp = None,
+    webhook_signature: WebhookSignature = None,
+    body: bytes,
+) -> V1Taken:
+    """Take an event of Polar's, at the address that clients of `/v1` have registered there.
+
+    The same as `POST /webhooks/polar`: an event that comes to both is one.
+    """
+    polar = call.ports.processors.polar
+    if polar is None:
+        raise V1NotConfigured("this installation has no FAREBOX_POLAR__ACCESS_TOKEN")
+    try:
+        await kept(call, polar, body, standard(webhook_id, webhook_timestamp, webhook_signature))
+    except (BadPayload, UnicodeDecodeError) as error:
+        raise V1BadPayload(str(error)) from None
+    except BadSignature as error:
+        raise V1BadSignature(str(error)) from None
+    return V1Taken(ignored=rules.ignored(polar.read(body)))
+
+
+def standard(id: str | None, timestamp: str | None, signature: str | None) -> dict[str, str]:
+    """The headers of Standard Webhooks."""
+    return {
+        "webhook-id": id or "", "webhook-timestamp": timestamp or "", "webhook-signature": signature or "",
+    }  # fmt: skip
 
 
 async def take(call: Call, processor: Checkouts, body: bytes, headers: dict[str, str]) -> Done:
     try:
-        event_id, kind = processor.verify(body, headers)
-        text = body.decode()
+        await kept(call, processor, body, headers)
     except (BadSignature, UnicodeDecodeError) as error:
         raise SignatureInvalid(str(error)) from None
-    await events.store(call.db, processor.provider, event_id, kind, text)
     return Done()
+
+
+async def kept(call: Call, processor: Checkouts, body: bytes, headers: dict[str, str]) -> None:
+    """Stored as it came, once; what it means is found out by the job."""
+    event_id, kind = processor.verify(body, headers)
+    await events.store(call.db, processor.provider, event_id, kind, body.decode())
 
 
 @room.get(access="platform.operate", id="payment_events.index")

@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -51,6 +51,11 @@ class PaymentIntentCreated(BaseModel):
     currency: str
 
 
+PaymentStatus: TypeAlias = Literal[
+    "created", "open", "paid", "failed", "expired", "canceled", "credited", "reversed"
+]
+
+
 class PaymentRecord(BaseModel):
     id: str
     source: Annotated[str, Field(description="`stripe`, `polar`, `wallet` or `bank`.")]
@@ -61,8 +66,11 @@ class PaymentRecord(BaseModel):
     amount_usd: str
     currency: str
     status: Annotated[
-        Literal["created", "open", "paid", "failed", "expired", "canceled", "credited"],
-        Field(description="`credited` was paid after the invoice was, and is in the wallet instead."),
+        PaymentStatus,
+        Field(
+            description="`credited` was paid after the invoice was, and is in the wallet instead; `reversed` "
+            "was taken back by the payer's bank, so that the invoice is to be paid again."
+        ),
     ]
     attempted_at: datetime
     succeeded_at: datetime | None = None

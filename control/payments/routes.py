@@ -130,7 +130,9 @@ async def pay_from_wallet(call: Call, id: UUID) -> Data[PaymentRecord]:
 async def history(call: Call, id: UUID) -> Data[PaymentHistory]:
     """List how an invoice was paid, and what was tried, oldest first."""
     found = await due(call.db, call.actor, id)
-    records = [rules.record(one) for one in await payments.of_invoice(call.db, id, found.due.organization_id)]
+    back = await store.taken_back(call.db, id)
+    made = await payments.of_invoice(call.db, id, found.due.organization_id)
+    records = [rules.record(one, is_reversed=one.id in back) for one in made]
     if found.due.status == "paid" and found.paid_source not in ("stripe", "polar"):
         records.append(rules.otherwise_paid(found))
     return Data(data=PaymentHistory(payments=records))

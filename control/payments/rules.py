@@ -6,7 +6,14 @@ from typing import Any
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
-from control.payments.models import PaymentRecord, Supported, SupportedAsset, SupportedExtra, SupportedKind
+from control.payments.models import (
+    PaymentRecord,
+    PaymentStatus,
+    Supported,
+    SupportedAsset,
+    SupportedExtra,
+    SupportedKind,
+)
 from control.payments.store import Invoice
 from control.processors.payments import Payment
 from gateway.x402.signers import Signer
@@ -73,10 +80,15 @@ def costs(endpoint: Mapping[str, Any], prices: Mapping[str, Any]) -> bool:
     return bool(prices.get("price_per_call") if for_method is None else for_method)
 
 
-def record(payment: Payment) -> PaymentRecord:
+def record(payment: Payment, *, is_reversed: bool = False) -> PaymentRecord:
     """A payment that came after the invoice was paid is a deposit; one that was refused can still be made."""
-    is_credited = payment.booked_as == "deposit"
-    is_refused = payment.state == "open" and payment.failure_code is not None
+    status: PaymentStatus = payment.state
+    if is_reversed:
+        status = "reversed"
+    elif payment.booked_as == "deposit":
+        status = "credited"
+    elif payment.state == "open" and payment.failure_code is not None:
+        status = "failed"
     return PaymentRecord(
         id=str(payment.id),
         source=payment.provider,
@@ -84,7 +96,7 @@ def record(payment: Payment) -> PaymentRecord:
         stripe_charge_id=payment.charge_id,
         amount_usd=usd(payment.amount_cents),
         currency="usd",
-        status="credited" if is_credited else "failed" if is_refused else payment.state,
+        status=status,
         attempted_at=payment.created_at,
         succeeded_at=payment.paid_at,
         failed_at=payment.failed_at,

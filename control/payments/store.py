@@ -30,3 +30,8 @@ async def invoice(db: Db, invoice_id: UUID, organization_id: UUID, mode: Mode) -
         return None
     due = Due(**{name: row[name] for name in Due.__dataclass_fields__})
     return Invoice(due, row["paid_at"], row["paid_source"], row["paid_reference"])
+
+
+async def taken_back(db: Db, invoice_id: UUID) -> set[UUID]:
+    """Which payments of an invoice a bank took back, so that it is to be paid again."""
+    return {row["payment_id"] for row in await db.fetch(SQL.reversed, invoice_id)}

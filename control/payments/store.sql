@@ -15,3 +15,8 @@ LIMIT 1000
 SELECT invoices.id, organization_id, asset_id, decimals, status, total_cents, paid_at, paid_source, paid_reference
 FROM invoices JOIN assets ON assets.id = asset_id
 WHERE invoices.id = $1 AND organization_id = $2 AND invoices.mode = $3
+
+-- name: reversed
+-- Payments of an invoice that a bank took back.
+SELECT payment_id FROM invoice_reopenings JOIN card_reversals ON card_reversals.id = reversal_id
+WHERE invoice_id = $1 AND withdrawn_at IS NULL

@@ -55,7 +55,8 @@ async def create(call: Call, slug: str, *, body: NewPayout) -> BilledPayout:
 
     In the money of your key, and in the first of the publisher's assets in which so much is earned. The
     amount leaves the earnings now and is sent in the background, by a key of this gateway or by the operator.
-    Promotional money of the same people is not paid out, nor what you owe, nor anything to a key with caps.
+    Earnings may have to be some days old first, as the operator says. Promotional money of the same people is
+    not paid out, nor what you owe, nor anything to a key with caps.
     Under the same `idempotency_key`, or the same `Idempotency-Key` header, it is paid once.
     """
     publisher = await seller(call, slug, "payouts.write")
@@ -94,14 +95,15 @@ async def chosen(
     call: Call, organization_id: UUID, publisher_id: UUID, millionths: int
 ) -> tuple[Record, int]:
     """The first asset that has so much earned in it."""
+    age = call.ports.settings.payouts.age
     for asset in await store.earned(call.db, organization_id, publisher_id, call.actor.mode):
         try:
             amount = money.of_millionths(millionths, asset["decimals"])
         except ValueError:
             continue
-        if await payouts.available(call.db, organization_id, asset["id"]) >= amount:
+        if await payouts.available(call.db, organization_id, asset["id"], age) >= amount:
             return asset, amount
-    raise EarningsTooLow("in no asset is so much earned and not paid out")
+    raise EarningsTooLow(f"in no asset is so much earned{rules.old_enough(age)} and not paid out")
 
 
 async def again(call: Call, publisher_id: UUID, key: UUID, digest: bytes) -> Payout | None:
@@ -124,12 +126,14 @@ async def ask(call: Call, request: Request, asset: Record) -> bool:
         had = money.to_text(request.amount, asset["decimals"])
         raise invalid("body/amount_atomic", f"{had} is less than the least payout, {least}")
     is_manual = rules.is_manual(asset["network"], settings.networks, is_always=settings.payouts.is_manual)
-    request = replace(request, destination=request.destination.lower(), is_manual=is_manual)
+    age = settings.payouts.age
+    request = replace(request, destination=request.destination.lower(), is_manual=is_manual, age=age)
     try:
         return await payouts.request(call.db, request)
     except Short:
         raise EarningsTooLow(
-            "less than that is earned and not paid out; what the same people were given or owe is not counted"
+            f"less than that is earned{rules.old_enough(age)} and not paid out; what the same people were "
+            "given or owe is not counted"
         ) from None
 
 
@@ -189,10 +193,11 @@ async def create_of_organization(
         raise invalid(
             "body/asset_id", f"is {asset['mode']} money, and your key is for {call.actor.mode} money"
         )
-    available = await payouts.available(call.db, organization_id, asset["id"])
+    age = call.ports.settings.payouts.age
+    available = await payouts.available(call.db, organization_id, asset["id"], age)
     amount = body.amount_atomic or available
     if amount <= 0:
-        raise EarningsTooLow("nothing is earned and not paid out in this asset")
+        raise EarningsTooLow(f"nothing is earned{rules.old_enough(age)} and not paid out in this asset")
     request = Request(
         ids.new(), publisher_id, organization_id, asset["id"], amount, destination(body, publisher, asset),
         f"earnings of {publisher['slug']}", None, bytes(32),

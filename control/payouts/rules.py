@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from asyncpg import Record
@@ -59,6 +60,11 @@ def is_enough(amount: int, decimals: int, minimum: str) -> bool:
     whole, _, fraction = minimum.partition(".")
     least = int(whole + fraction.ljust(MINIMUM_DECIMALS, "0"))
     return bool(amount * 10**MINIMUM_DECIMALS >= least * 10**decimals)
+
+
+def old_enough(age: timedelta) -> str:
+    """What a refusal says of the age that earnings are paid out at."""
+    return f" at least {age.days} day{'s' * (age.days > 1)} ago" if age else ""
 
 
 def digest_of(body: NewPayout, mode: str) -> bytes:

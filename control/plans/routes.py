@@ -1,24 +1,26 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from config.plans import Plan
 from control.api.access import Forbidden
 from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data
+from control.invoicing import drafting, reminding
+from control.invoicing.reminding import InvoiceOverdue
 from control.plans import rules, store
 from control.plans.models import ChangePlan, PlanDetails, PlanWithDetails, QuotaUsage
-from control.quotas import headroom
+from control.quotas import choices, headroom
 from control.quotas.catalogue import applying, find, id_of
+from control.quotas.headroom import PlanTooSmall
 from gateway.kit.problem import NotFound, Refusal
-from gateway.ledger import events
+from gateway.types import Mode
 
 room = Room("plans", "/plans")
 OF_ORGANIZATION = "/organizations/{organization_id}/plan"
 
 
-class PlanTooSmall(Refusal):
-    status, slug, title = 409, "plan-too-small", "The plan is too small for what is used"
+class PaidAtPolar(Refusal):
+    status, slug, title = 409, "plan-paid-at-polar", "The plan is paid at Polar"
 
 
 @room.get(access=None, id="list_plans")
@@ -46,7 +48,7 @@ async def of_organization(call: Call, organization_id: OrganizationId) -> Data[P
 @room.post(
     at=OF_ORGANIZATION,
     access="billing.write",
-    fails=[NotFound, PlanTooSmall],
+    fails=[NotFound, PlanTooSmall, PaidAtPolar, InvoiceOverdue],
     id="change_organization_plan",
 )
 async def change(call: Call, organization_id: OrganizationId, *, body: ChangePlan) -> Data[PlanWithDetails]:
@@ -54,40 +56,43 @@ async def change(call: Call, organization_id: OrganizationId, *, body: ChangePla
 
     One that costs as much or more holds at once, and the next invoice has the difference for the rest of the
     month, by the second. One that costs less follows when the month is over (UTC), and is refused while more
-    is there than its hard quotas have room for; until then nothing is created beyond them. Choosing the plan
-    that holds takes back what was to follow. A key with spend caps chooses none.
+    is there than its hard quotas have room for; until then nothing is created beyond them. So is one that
+    holds at once, where it has less room than the one before. Choosing the plan that holds takes back what
+    was to follow. A plan that is paid at Polar is changed there. A key with spend caps chooses none, nor does
+    a key of money that plans are not paid in: that is live money, where there is any.
     """
-    plans = call.ports.settings.plans
+    settings = call.ports.settings
+    plans = settings.plans
     plan = find(plans, body.plan_id)
     if plan is None:
         raise NotFound(f"no plan {body.plan_id}")
-    if call.actor.is_capped:
-        raise Forbidden("a key with spend caps chooses no plan")
+    require_payer(call, drafting.terms(plans, settings.networks).fees_in)
+    if plan.price_cents:
+        await reminding.require_paid(call.db, settings.invoicing, organization_id)
     await headroom.lock(call.db, organization_id)
     now = datetime.now(UTC)
-    current = await store.current(call.db, organization_id, now)
+    current = await choices.current(call.db, organization_id, now)
     agreed = current["price_cents"] if current is not None else plans[0].price_cents
     holding = current["plan_id"] if current is not None else id_of(plans[0])
     if holding == id_of(plan):
-        if current is not None and await store.keep(call.db, current, now):
-            # Whoever was told of the plan that was to follow is told that it does not.
-            await tell(call, organization_id, plan, now)
+        if current is not None:
+            await choices.keep(call.db, current, plan, now)
         return Data(data=await shown(call, organization_id))
+    if current is not None and current["subscription_id"] is not None:
+        raise PaidAtPolar("change or cancel it there, by the link of POST /v1/billing/portal")
     starts_at = rules.starts_at(now, agreed, plan.price_cents)
-    if starts_at > now:
-        counts = await headroom.used(call.db, organization_id)
-        if named := headroom.exceeded(plan, counts):
-            beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
-            raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
-    await store.change(call.db, organization_id, current, plan, now, starts_at, call.actor.user_id)
-    await headroom.release(call.db, organization_id)
-    await tell(call, organization_id, plan, starts_at)
+    before = applying(plans, holding) if starts_at <= now else None
+    await headroom.fit(call.db, organization_id, plan, before)
+    await choices.change(call.db, organization_id, current, plan, now, starts_at, user_id=call.actor.user_id)
     return Data(data=await shown(call, organization_id))
 
 
-async def tell(call: Call, organization_id: UUID, plan: Plan, starts_at: datetime) -> None:
-    told = {"plan_id": str(id_of(plan)), "plan": plan.id, "starts_at": starts_at.isoformat()}
-    await events.emit(call.db, organization_id, "plan.changed", told)
+def require_payer(call: Call, fees_in: Mode) -> None:
+    """Whoever may spend a dollar a day, or test money only, does not owe for a plan."""
+    if call.actor.is_capped:
+        raise Forbidden("a key with spend caps chooses no plan")
+    if call.actor.kind == "key" and call.actor.mode != fees_in:
+        raise Forbidden(f"plans are paid in {fees_in} money, and this key is for {call.actor.mode} money")
 
 
 @room.get(at="/organizations/{organization_id}/quota", access="billing.read", id="get_quota_usage")

@@ -7,7 +7,7 @@ stands is asked for. So events may come in any order, twice, or late, and the la
 from collections.abc import Mapping
 from typing import Any
 
-from control.processors import booking, methods
+from control.processors import booking, methods, subscriptions
 from control.processors.port import (
     CardPaymentsNotConfigured,
     Cards,
@@ -76,6 +76,9 @@ async def of_polar(pool: Pool, polar: Orders, told: Told) -> str | None:
             order_id = text(told.subject, "id")
         case ["refund", *_]:
             order_id = text(told.subject, "order_id")
+        case ["subscription", *_]:
+            found = await polar.subscription(text(told.subject, "id"))
+            return await subscriptions.settle(pool, polar, found)
         case _:
             return UNUSED
     standing = await polar.order_standing(order_id)

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from control.processors import applying, events, methods, reversals
+from control.processors import applying, events, methods, reversals, subscriptions
 from control.processors.events import Leased
 from control.processors.port import BadSignature, Mismatch, Processors, Provider
 from gateway.kit.problem import Refusal
@@ -58,6 +58,8 @@ class Clerk:
                 await reversals.collect(self.pool)
                 if self.processors.stripe is not None:
                     await methods.detach(self.pool, self.processors.stripe)
+                if self.processors.polar is not None:
+                    await subscriptions.look_again(self.pool, self.processors.polar)
             except Exception:
                 log.exception("card_payments.not_tidied")
             await asyncio.sleep(CHORES_SECONDS)

@@ -28,6 +28,7 @@ class Payment:
     asset_id: UUID
     purpose: Purpose
     invoice_id: UUID | None
+    invoice_cause_id: UUID | None
     amount_cents: int
     amount: int
     """In the asset's atomic unit."""

@@ -42,7 +42,10 @@ SET state = CASE WHEN state IN ('created', 'open') THEN $2 ELSE state END,
 WHERE id = $1
 
 -- name: paid
-UPDATE card_payments SET state = 'paid', booked_as = $2, paid_at = now() WHERE id = $1 AND state <> 'paid'
+UPDATE card_payments SET state = 'paid', booked_as = $2, paid_at = now(), invoice_cause_id = CASE $2 WHEN 'invoice' THEN (
+    SELECT coalesce(cause_id, id) FROM invoices WHERE invoices.id = card_payments.invoice_id
+) END
+WHERE id = $1 AND state <> 'paid'
 
 -- name: mode
 SELECT mode FROM assets WHERE id = $1

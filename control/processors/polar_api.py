@@ -5,28 +5,33 @@ knows no idempotency keys: a page that was asked for twice is two pages, and onl
 """
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
 import structlog
 from polar.base import PolarClientError, PolarError, PolarRateLimitError
 from polar.v2026_10 import PolarAsync
-from polar.v2026_10.outputs import Order
+from polar.v2026_10.inputs import CheckoutCreate
+from polar.v2026_10.outputs import Order, Subscription
 from standardwebhooks import Webhook, WebhookVerificationError
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from config.card_payments import Polar
+from config.plans import FREE, Plan
 from control.processors import signed
 from control.processors.port import (
     OUR_ID,
     Asked,
     BadSignature,
+    Offered,
     ProcessorRefused,
     ProcessorUnavailable,
     Provider,
     Reversal,
     Standing,
+    Status,
+    Subscribed,
     Told,
     uuid_in,
 )
@@ -39,18 +44,36 @@ REFUSED = (404, 422)
 # A dispute that was prevented, or is only announced, is a refund or nothing.
 TAKING = ("needs_response", "under_review", "lost")
 
+# In a page's metadata, as clients of Polar's that know this gateway find them.
+ORGANIZATION, CREATED_BY = "orgId", "createdByUserId"
+# Of incomplete ones nothing was paid yet, and of unpaid ones nothing any more.
+STATUSES: Mapping[str, Status] = {
+    "incomplete": "incomplete",
+    "trialing": "trialing",
+    "active": "active",
+    "past_due": "past_due",
+    "unpaid": "past_due",
+    "paused": "paused",
+    "canceled": "canceled",
+    "incomplete_expired": "canceled",
+}
+
 log = structlog.get_logger(__name__)
 
 
 class PolarApi:
     provider: Provider = "polar"
 
-    def __init__(self, settings: Polar, mode: Mode, asset: Asset) -> None:
+    def __init__(self, settings: Polar, mode: Mode, asset: Asset, plans: Sequence[Plan] = (FREE,)) -> None:
         assert settings.access_token is not None, "without a token nobody asks Polar"
-        assert settings.product_id is not None, "Polar sells products only"
         self.mode: Mode = mode
         self.asset = asset
         self.product_id = str(settings.product_id)
+        self.takes_deposits = settings.product_id is not None
+        self.plans = plans
+        self.products: Mapping[str, str] = {
+            plan.id: str(settings.products[plan.id]) for plan in plans if plan.id in settings.products
+        }
         self.secrets = [one.get_secret_value() for one in settings.webhook_secrets]
         self.client = PolarAsync(
             settings.access_token.get_secret_value(),
@@ -102,6 +125,50 @@ class PolarApi:
             url=page.url,
         )
 
+    async def offer(self, offered: Offered) -> tuple[str, str]:
+        """Its metadata is copied to the subscription, which is found by it."""
+        given: CheckoutCreate = {
+            "products": [offered.product_id],
+            "success_url": offered.success_url,
+            "metadata": {
+                ORGANIZATION: str(offered.organization_id),
+                CREATED_BY: str(offered.created_by),
+                "tier": offered.tier,
+            },
+        }
+        if offered.email is not None:
+            try:
+                return await self.open_page({**given, "customer_email": offered.email})
+            except ProcessorRefused:
+                # It looks up an address's domain, and ours may have been confirmed inside a company. The
+                # buyer types another one.
+                log.info("polar.email_refused")
+        return await self.open_page(given)
+
+    async def open_page(self, given: CheckoutCreate) -> tuple[str, str]:
+        async with translated():
+            page = await self.client.checkouts.create(**given)
+        return page.id, page.url
+
+    async def portal(self, customer_id: str, return_to: str) -> str:
+        async with translated():
+            session = await self.client.customer_sessions.create(
+                customer_id=customer_id, return_url=return_to
+            )
+        return session.customer_portal_url
+
+    async def subscription(self, subscription_id: str) -> Subscribed:
+        async with translated():
+            return of_subscription(await self.client.subscriptions.get(subscription_id))
+
+    async def revoke(self, subscription_id: str) -> Subscribed:
+        # One that has ended, or has not begun, is refused, and need not be ended.
+        found = await self.subscription(subscription_id)
+        if found.status in ("canceled", "incomplete"):
+            return found
+        async with translated():
+            return of_subscription(await self.client.subscriptions.revoke(subscription_id))
+
     async def order_standing(self, order_id: str) -> Standing:
         async with translated():
             return self.of_order(await self.client.orders.get(order_id))
@@ -134,6 +201,20 @@ class PolarApi:
                     is_standing = dispute.status in TAKING
                     found.append(Reversal(dispute.id, "dispute", dispute.amount, is_standing))
         return found
+
+
+def of_subscription(told: Subscription) -> Subscribed:
+    return Subscribed(
+        id=told.id,
+        organization_id=uuid_in(told.metadata.get(ORGANIZATION)),
+        created_by=uuid_in(told.metadata.get(CREATED_BY)),
+        customer_id=told.customer_id,
+        product_id=told.product_id,
+        status=STATUSES[told.status],
+        current_period_end=datetime.fromisoformat(told.current_period_end),
+        canceled_at=None if told.canceled_at is None else datetime.fromisoformat(told.canceled_at),
+        modified_at=datetime.fromisoformat(told.modified_at or told.created_at),
+    )
 
 
 @asynccontextmanager

@@ -6,10 +6,13 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from config.plans import Plan
 from gateway.kit.problem import Refusal
 from gateway.types import Asset, Mode
 
 Provider: TypeAlias = Literal["stripe", "polar"]
+
+Status: TypeAlias = Literal["incomplete", "trialing", "active", "past_due", "paused", "canceled"]
 
 # Under which name a processor keeps the id of our row.
 OUR_ID = "farebox_payment_id"
@@ -34,6 +37,10 @@ class ProcessorRefused(Refusal):
 
 class BadSignature(Exception):
     """A webhook that the processor did not sign, or signed too long ago."""
+
+
+class BadPayload(BadSignature):
+    """A webhook that is signed, and says nothing that we could read."""
 
 
 class Mismatch(Exception):
@@ -94,6 +101,34 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscribed:
+    """How a plan that was bought at Polar stands there now."""
+
+    id: str
+    organization_id: UUID | None
+    """As we wrote it on the page that it was bought on; None where that was none of ours."""
+    created_by: UUID | None
+    customer_id: str
+    product_id: str
+    status: Status
+    current_period_end: datetime
+    canceled_at: datetime | None
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A plan that somebody is about to buy, and where they are sent afterwards."""
+
+    product_id: str
+    organization_id: UUID
+    created_by: UUID
+    tier: str
+    email: str | None
+    success_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A payment that a processor is to take."""
 
@@ -109,6 +144,7 @@ class Checkouts(Protocol):
     provider: Provider
     mode: Mode
     asset: Asset
+    takes_deposits: bool
 
     def verify(self, body: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
         """The id and the type of an event that the processor has signed just now."""
@@ -131,6 +167,9 @@ class Cards(Checkouts, Protocol):
     async def intent_standing(self, intent_id: str) -> Standing: ...
     async def cancel(self, intent_id: str) -> Standing: ...
     async def reversals(self, intent_id: str) -> list[Reversal]: ...
+    async def taken_back_since(self, since: datetime) -> Sequence[tuple[str, Reversal]]:
+        """Every refund and dispute that was made there since, whoever's, each with its payment intent."""
+
     async def customer(self, organization_id: UUID) -> str: ...
     async def setup(self, customer_id: str) -> tuple[str, str]: ...
     async def attach(self, card_id: str, customer_id: str) -> Card: ...
@@ -144,6 +183,21 @@ class Orders(Checkouts, Protocol):
     async def order_standing(self, order_id: str) -> Standing: ...
     async def order_reversals(self, order_id: str) -> list[Reversal]: ...
 
+    plans: Sequence[Plan]
+    """The catalogue."""
+    products: Mapping[str, str]
+    """What is sold of it: by a plan's name, Polar's product."""
+
+    async def offer(self, offered: Offered) -> tuple[str, str]:
+        """The id and the address of a page on which a plan is bought."""
+
+    async def portal(self, customer_id: str, return_to: str) -> str:
+        """The address of a page on which a customer changes what they bought."""
+
+    async def subscription(self, subscription_id: str) -> Subscribed: ...
+    async def revoke(self, subscription_id: str) -> Subscribed:
+        """End it now, if it has not ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Processors:
@@ -156,7 +210,7 @@ class Processors:
         """Who takes deposits in this money."""
         known = [one for one in (self.stripe, self.polar) if one is not None]
         for one in known:
-            if one.mode == mode and provider in (None, one.provider):
+            if one.mode == mode and one.takes_deposits and provider in (None, one.provider):
                 return one
         raise CardPaymentsNotConfigured(missing(mode, provider))
 
@@ -167,7 +221,7 @@ class Processors:
 
 
 def missing(mode: Mode, provider: Provider | None) -> str:
-    setting = "FAREBOX_POLAR__ACCESS_TOKEN" if provider == "polar" else "FAREBOX_STRIPE__SECRET_KEY"
+    setting = "FAREBOX_POLAR__PRODUCT_ID" if provider == "polar" else "FAREBOX_STRIPE__SECRET_KEY"
     return (
         f"this installation takes no {mode} money by card: its operator has set no {setting} for {mode} money"
     )

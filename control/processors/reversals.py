@@ -11,6 +11,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from control.invoicing import reopening
 from control.processors import payments
 from control.processors.payments import Payment
 from control.processors.port import Provider, Reversal
@@ -75,12 +76,26 @@ async def insert(db: Db, payment: Payment, one: Reversal) -> None:
     )  # fmt: skip
     if one.is_standing:
         await tell(db, payment, reversal_id, one.kind, taken, owed)
+        await reopen(db, payment, reversal_id)
+
+
+async def reopen(db: Db, payment: Payment, reversal_id: UUID) -> None:
+    """Who disputes all that was paid for an invoice owes it again. Refunds are the operator's own doing."""
+    if payment.booked_as != "invoice" or payment.invoice_id is None:
+        return
+    if await db.fetchval(SQL.disputed, payment.id) >= payment.amount_cents:
+        cause_id = payment.invoice_cause_id or payment.invoice_id
+        await reopening.reopen(db, payment.invoice_id, cause_id, reversal_id)
 
 
 async def give_back(db: Db, payment: Payment, row: Record) -> None:
     """A dispute was won, or a refund did not arrive: what was taken for it is theirs again."""
+    is_for_invoice = await reopening.restore(db, row["id"])
     if row["taken"]:
         account, clearing = await sides(db, payment)
+        if not is_for_invoice:
+            # It is paid by something else by now, so this is theirs to spend.
+            account = await accounts.ensure(db, payment.organization_id, payment.asset_id, "funded")
         text = f"What was taken of payment {payment.id} is returned"
         legs = {clearing: -row["taken"], account: row["taken"]}
         await moves.move(db, "deposit", row["id"], text, legs)

@@ -4,6 +4,10 @@ SELECT * FROM card_reversals WHERE provider = $1 AND provider_id = $2 FOR NO KEY
 -- name: standing_of
 SELECT coalesce(sum(amount_cents), 0) FROM card_reversals WHERE payment_id = $1 AND state = 'standing'
 
+-- name: disputed
+SELECT coalesce(sum(amount_cents), 0) FROM card_reversals
+WHERE payment_id = $1 AND state = 'standing' AND kind = 'dispute'
+
 -- name: insert
 INSERT INTO card_reversals
     (id, payment_id, provider, provider_id, kind, amount_cents, amount, taken, owed, state, returned_at)
@@ -16,13 +20,15 @@ UPDATE card_reversals SET state = 'returned', owed = 0, returned_at = now() WHER
 UPDATE card_reversals SET taken = taken + $2, owed = owed - $2 WHERE id = $1
 
 -- name: collectable
--- Debts whose debtor has something now, the oldest first.
+-- Debts whose debtor has something now, the oldest first. What paid an invoice is in the platform's revenue.
 SELECT card_reversals.id, card_reversals.payment_id
 FROM card_reversals
 JOIN card_payments ON card_payments.id = card_reversals.payment_id
-JOIN accounts ON accounts.owner_id = card_payments.organization_id
-    AND accounts.asset_id = card_payments.asset_id AND accounts.kind = 'funded'
-WHERE card_reversals.owed > 0 AND card_payments.booked_as = 'deposit' AND accounts.posted - accounts.held > 0
+JOIN accounts ON accounts.asset_id = card_payments.asset_id AND (accounts.owner_id, accounts.kind) = (
+    CASE booked_as WHEN 'deposit' THEN organization_id ELSE '00000000-0000-7000-8000-000000000000' END,
+    CASE booked_as WHEN 'deposit' THEN 'funded' ELSE 'revenue' END
+)
+WHERE card_reversals.owed > 0 AND accounts.posted - accounts.held > 0
 ORDER BY card_reversals.created_at, card_reversals.id
 LIMIT 100
 

@@ -5,16 +5,16 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from control.processors.port import BadSignature
+from control.processors.port import BadPayload
 
 
 def object_of(body: bytes) -> Mapping[str, Any]:
     try:
         told = from_json(body, allow_inf_nan=False)
     except ValueError:
-        raise BadSignature("the body is not JSON") from None
+        raise BadPayload("the body is not JSON") from None
     if not isinstance(told, dict) or b"\0" in body:
-        raise BadSignature("the body is not an event")
+        raise BadPayload("the body is not an event")
     return told
 
 
@@ -22,7 +22,7 @@ def text(told: Mapping[str, Any], name: str) -> str:
     """An id or a type: short, and something that a database takes."""
     value = told.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= 255 or not value.isprintable():
-        raise BadSignature(f"the event has no {name}")
+        raise BadPayload(f"the event has no {name}")
     return value
 
 

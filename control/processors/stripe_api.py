@@ -28,20 +28,27 @@ from control.processors.port import (
     Standing,
     Told,
 )
-from control.processors.stripe_objects import of_intent, of_method, of_session
+from control.processors.stripe_objects import (
+    id_of,
+    is_taking,
+    of_dispute,
+    of_intent,
+    of_method,
+    of_refund,
+    of_session,
+)
 from gateway.types import Asset, Mode
 
 TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 TOLERANCE_SECONDS = 300
 RETRIES = 2
-# An inquiry takes no money: https://docs.stripe.com/disputes/how-disputes-work
-TAKING = ("needs_response", "under_review", "lost")
 
 log = structlog.get_logger(__name__)
 
 
 class StripeApi:
     provider: Provider = "stripe"
+    takes_deposits = True
 
     def __init__(self, settings: Stripe, mode: Mode, asset: Asset) -> None:
         assert settings.secret_key is not None, "without a key nobody asks Stripe"
@@ -155,14 +162,22 @@ class StripeApi:
         found: list[Reversal] = []
         async with translated():
             refunds = await self.client.v1.refunds.list_async({"payment_intent": intent_id, "limit": 100})
-            async for refund in refunds.auto_paging_iter():
-                is_standing = refund.status not in ("failed", "canceled")
-                found.append(Reversal(refund.id, "refund", refund.amount, is_standing))
+            found += [of_refund(one) async for one in refunds.auto_paging_iter()]
             disputes = await self.client.v1.disputes.list_async({"payment_intent": intent_id, "limit": 100})
+            found += [of_dispute(one) async for one in disputes.auto_paging_iter() if is_taking(one)]
+        return found
+
+    async def taken_back_since(self, since: datetime) -> list[tuple[str, Reversal]]:
+        found: list[tuple[str, Reversal]] = []
+        seconds = int(since.timestamp())
+        async with translated():
+            refunds = await self.client.v1.refunds.list_async({"created": {"gte": seconds}, "limit": 100})
+            async for refund in refunds.auto_paging_iter():
+                found.append((id_of(refund.payment_intent) or "", of_refund(refund)))
+            disputes = await self.client.v1.disputes.list_async({"created": {"gte": seconds}, "limit": 100})
             async for dispute in disputes.auto_paging_iter():
-                if dispute.status in TAKING or dispute.status == "won":
-                    is_standing = dispute.status in TAKING
-                    found.append(Reversal(dispute.id, "dispute", dispute.amount, is_standing))
+                if is_taking(dispute):
+                    found.append((id_of(dispute.payment_intent) or "", of_dispute(dispute)))
         return found
 
     async def customer(self, organization_id: UUID) -> str:

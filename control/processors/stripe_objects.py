@@ -5,10 +5,12 @@ from uuid import UUID
 
 import stripe
 
-from control.processors.port import OUR_ID, Card, Standing, uuid_in
+from control.processors.port import OUR_ID, Card, Reversal, Standing, uuid_in
 
 # Nothing left to be paid by it.
 DEAD_INTENT = ("canceled", "requires_payment_method")
+# An inquiry takes no money: https://docs.stripe.com/disputes/how-disputes-work
+TAKING = ("needs_response", "under_review", "lost")
 
 
 def of_session(session: stripe.checkout.Session) -> Standing:
@@ -53,6 +55,19 @@ def of_intent(intent: stripe.PaymentIntent) -> Standing:
         failure_code=error.code if error else None,
         failure_message=error.message if error else None,
     )
+
+
+def of_refund(refund: stripe.Refund) -> Reversal:
+    return Reversal(refund.id, "refund", refund.amount, refund.status not in ("failed", "canceled"))
+
+
+def is_taking(dispute: stripe.Dispute) -> bool:
+    """Whether it takes money, or took it for a time."""
+    return dispute.status in TAKING or dispute.status == "won"
+
+
+def of_dispute(dispute: stripe.Dispute) -> Reversal:
+    return Reversal(dispute.id, "dispute", dispute.amount, dispute.status in TAKING)
 
 
 def of_method(method: stripe.PaymentMethod) -> Card:

@@ -14,6 +14,7 @@ from control.mail import outbox
 from control.mail.letters import Letter
 from control.quotas.catalogue import applying
 from gateway.identify import QuotaExceeded
+from gateway.kit.problem import Refusal
 from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import events
 from gateway.ledger.accounts import PLATFORM
@@ -28,6 +29,10 @@ FIRST = UUID(int=0)
 BY_AND_BY: tuple[Quota, ...] = ("calls_per_month", "compute_seconds", "storage_bytes")
 # Of these nothing is used when a month begins, so they are in no smaller plan's way.
 ANEW: tuple[Quota, ...] = ("calls_per_month", "compute_seconds")
+
+
+class PlanTooSmall(Refusal):
+    status, slug, title = 409, "plan-too-small", "The plan is too small for what is used"
 
 
 async def plan_of(db: Db, plans: Sequence[Plan], organization_id: UUID) -> Plan:
@@ -49,7 +54,7 @@ async def used(db: Db, organization_id: UUID) -> Mapping[Quota, int]:
     """Now, or in this month (UTC)."""
     row = await db.fetchrow(SQL.used, organization_id)
     assert row is not None, "it is a row of sums"
-    return {quota: row[quota] for quota in QUOTAS}
+    return {quota: int(row[quota]) for quota in QUOTAS}
 
 
 async def require(
@@ -66,7 +71,8 @@ async def require(
     then = (await used(db, organization_id))[quota] + adding
     plan = await plan_of(db, plans, organization_id)
     follows = await plan_after(db, plans, organization_id)
-    for one in (plan, follows):
+    # What is used by then begins anew under the plan that follows.
+    for one in (plan, None if quota in ANEW else follows):
         if one is not None and is_beyond(one, quota, then):
             when = "" if one is plan else ", which follows this month,"
             text = f"the plan {one.name}{when} has room for {one.quotas[quota]} {quota}, and they are used"
@@ -157,6 +163,26 @@ async def release(db: Db, organization_id: UUID) -> None:
     await db.execute(SQL.release, organization_id)
 
 
-def exceeded(plan: Plan, counts: Mapping[Quota, int]) -> list[Quota]:
-    """The hard quotas of a plan that follows that are too small for what there is by then."""
-    return [quota for quota in plan.quotas if quota not in ANEW and is_beyond(plan, quota, counts[quota])]
+async def fit(db: Db, organization_id: UUID, plan: Plan, before: Plan | None = None) -> None:
+    """``PlanTooSmall`` says what a plan lacks that follows, or takes the place of ``before`` at once."""
+    counts = await used(db, organization_id)
+    if named := exceeded(plan, counts, before):
+        beyond = ", ".join(f"{counts[quota]} {quota} of {plan.quotas[quota]}" for quota in named)
+        raise PlanTooSmall(f"more is used than {plan.name} has room for: {beyond}")
+
+
+def exceeded(plan: Plan, counts: Mapping[Quota, int], before: Plan | None) -> list[Quota]:
+    """The hard quotas of another plan that are too small for what there is when it holds.
+
+    One that takes the place of ``before`` at once is in nobody's way where it has as much room or more, and
+    what begins anew with the month has not begun anew by then. A plan that follows has no ``before``.
+    """
+    beyond = [quota for quota in plan.quotas if is_beyond(plan, quota, counts[quota])]
+    if before is None:
+        return [quota for quota in beyond if quota not in ANEW]
+    return [quota for quota in beyond if is_smaller(plan, before, quota)]
+
+
+def is_smaller(plan: Plan, before: Plan, quota: Quota) -> bool:
+    had = before.quotas.get(quota)
+    return had is None or quota in before.soft or plan.quotas[quota] < had

@@ -65,6 +65,27 @@ FROM used FULL JOIN counted ON counted.publisher_id = used.publisher_id AND coun
 WHERE coalesce(used.calls, 0) <> coalesce(counted.calls, 0) OR coalesce(used.cost, 0) <> coalesce(counted.cost, 0)
 LIMIT $1
 
+-- name: earned
+WITH booked AS (
+    SELECT publisher_id, accounts.asset_id, count(*) FILTER (WHERE transfers.kind = 'charge') AS calls,
+        coalesce(sum(amount) FILTER (WHERE transfers.kind = 'charge'), 0) AS earned,
+        coalesce(-sum(amount) FILTER (WHERE transfers.kind = 'payout'), 0) AS direct
+    FROM usage_events JOIN transfers ON cause_id = call_id AND transfers.kind IN ('charge', 'payout')
+        JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
+    WHERE accounts.kind = 'earnings' AND outcome = 'charged'
+        AND written_in < (SELECT next_in FROM rollup_marks WHERE name = 'earnings')
+    GROUP BY publisher_id, accounts.asset_id
+), told AS (
+    SELECT coalesce(booked.publisher_id, totals.publisher_id) AS publisher_id,
+        concat(coalesce(booked.earned, 0), ' by ', coalesce(booked.calls, 0), ' calls, ', coalesce(booked.direct, 0),
+            ' paid at once') AS expected,
+        concat(coalesce(totals.earned, 0), ' by ', coalesce(totals.calls, 0), ' calls, ', coalesce(totals.direct, 0),
+            ' paid at once') AS found
+    FROM booked FULL JOIN earned_totals AS totals
+        ON totals.publisher_id = booked.publisher_id AND totals.asset_id = booked.asset_id
+)
+SELECT concat('publisher ', publisher_id) AS subject, expected, found FROM told WHERE expected <> found LIMIT $1
+
 -- name: payments
 -- What settled on chain is booked, and what is booked from the chain has settled.
 WITH arrived AS (
@@ -127,6 +148,22 @@ FROM (SELECT call_id, promotional_amount FROM holds WHERE promotional_amount IS 
 WHERE coalesce(drawn.amount, 0) <> coalesce(promotional_amount, 0)
 LIMIT $1
 
+-- name: parts
+-- What charges without a call, and penalties, drew from grants, less what refunds gave back, as it was booked.
+WITH drawn AS (
+    SELECT cause_id, sum(amount) AS amount FROM charge_grants GROUP BY cause_id
+), booked AS (
+    SELECT cause_id, -sum(amount) AS amount
+    FROM transfers JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
+    WHERE accounts.kind = 'promotional' AND (transfers.kind IN ('refund', 'slash')
+        OR transfers.kind = 'charge' AND cause_id IN (SELECT id FROM charges))
+    GROUP BY cause_id
+)
+SELECT concat('charge, penalty or refund ', coalesce(drawn.cause_id, booked.cause_id)) AS subject,
+    coalesce(drawn.amount, 0)::text AS expected, coalesce(booked.amount, 0)::text AS found
+FROM drawn FULL JOIN booked ON booked.cause_id = drawn.cause_id
+WHERE coalesce(drawn.amount, 0) <> coalesce(booked.amount, 0) LIMIT $1
+
 -- name: granted
 -- Each grant, and each expiry in sum, as it was booked.
 WITH booked AS (
@@ -184,6 +221,30 @@ WHERE (coalesce(stated.asked, 0), coalesce(stated.gone, 0), coalesce(stated.back
     <> (coalesce(booked.asked, 0), coalesce(booked.gone, 0), coalesce(booked.back, 0))
 LIMIT $1
 
+-- name: aged
+-- Up to the newest payout for which earnings had to be of an age, no more was asked for than had been earned by then.
+-- What was refunded or taken back is left out: it may have been later.
+WITH newest AS (
+    SELECT DISTINCT ON (organization_id, asset_id) id, organization_id, asset_id, first_id_at(earned_before) AS first_young
+    FROM payouts WHERE earned_before IS NOT NULL AND state NOT IN ('failed', 'returned')
+    ORDER BY organization_id, asset_id, id DESC
+), compared AS (
+    SELECT newest.id, (
+        SELECT coalesce(sum(entries.amount), 0)
+        FROM accounts JOIN entries ON account_id = accounts.id AND transfer_id < first_young
+            JOIN transfers ON transfers.id = transfer_id
+        WHERE owner_id = organization_id AND accounts.asset_id = newest.asset_id AND accounts.kind = 'earnings'
+            AND transfers.kind IN ('charge', 'slash', 'payout', 'deposit')
+    ) AS earned, (
+        SELECT sum(amount) FROM payouts
+        WHERE organization_id = newest.organization_id AND asset_id = newest.asset_id AND payouts.id <= newest.id
+            AND state NOT IN ('failed', 'returned')
+    ) AS asked
+    FROM newest
+)
+SELECT concat('payouts up to ', id) AS subject, concat('at most ', earned) AS expected, asked::text AS found
+FROM compared WHERE asked > earned LIMIT $1
+
 -- name: leaving
 WITH open AS (
     SELECT organization_id, asset_id, sum(amount) AS amount FROM payouts WHERE state IN ('requested', 'submitted')
@@ -231,11 +292,15 @@ FROM used FULL JOIN listed ON listed.id = used.id AND listed.asset_id = used.ass
 WHERE coalesce(used.amount, 0) <> coalesce(listed.amount, 0) LIMIT $1
 
 -- name: invoices
--- What was due was booked once it was paid, by whom the invoice names.
+-- What was due was booked once it was paid, by whom the invoice names. A payment that was taken back stays booked.
 WITH due AS (
-    SELECT invoices.id, total_cents * 10::numeric ^ (decimals - 2) AS amount, CASE paid_source
+    SELECT coalesce(cause_id, invoices.id) AS id, total_cents * 10::numeric ^ (decimals - 2) AS amount, CASE paid_source
         WHEN 'wallet' THEN 'funded' ELSE paid_source END AS payer
     FROM invoices JOIN assets ON assets.id = asset_id WHERE status = 'paid' AND total_cents > 0
+    UNION ALL
+    SELECT past.cause_id, total_cents * 10::numeric ^ (decimals - 2), past.paid_source
+    FROM invoice_reopenings AS past JOIN invoices ON invoices.id = invoice_id JOIN assets ON assets.id = asset_id
+    WHERE withdrawn_at IS NULL
 ), booked AS (
     SELECT cause_id, -amount AS amount, accounts.kind AS payer
     FROM transfers JOIN entries ON transfer_id = transfers.id JOIN accounts ON accounts.id = account_id
@@ -251,7 +316,7 @@ WHERE (coalesce(due.amount, 0), due.payer) IS DISTINCT FROM (coalesce(booked.amo
 -- What was paid by card is a deposit or an invoice, and nothing else came in that way. What was taken back and is
 -- returned comes in once more.
 WITH paid AS (
-    SELECT CASE booked_as WHEN 'invoice' THEN invoice_id ELSE id END AS cause_id, provider, amount
+    SELECT CASE booked_as WHEN 'invoice' THEN coalesce(invoice_cause_id, invoice_id) ELSE id END AS cause_id, provider, amount
     FROM card_payments WHERE state = 'paid'
     UNION ALL
     SELECT id, provider, taken FROM card_reversals WHERE state = 'returned' AND taken > 0

@@ -9,7 +9,7 @@ import structlog
 
 from config.settings import Settings
 from control.processors.port import Processors
-from control.reconciling import books, cards, chain
+from control.reconciling import books, cards, chain, unmade
 from control.reconciling.checks import Report, Result
 from gateway.kit import ids
 from gateway.kit.sql import Pool, Statements
@@ -28,6 +28,7 @@ async def compare(
 ) -> AsyncIterator[Result]:
     async for result in books.compare(pool):
         yield result
+    yield await unmade.compare(pool, settings)
     async for result in chain.compare(pool, settings.networks, lately):
         yield result
     async for result in cards.compare(pool, processors, lately):

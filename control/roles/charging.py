@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from uuid import UUID
 
+from config.card_payments import Polar
 from config.settings import Settings
 from control.processors.jobs import Clerk
 from control.processors.port import Cards, Orders, Processors
@@ -28,14 +29,26 @@ async def charging(settings: Settings) -> AsyncIterator[Processors]:
             stack.push_async_callback(made.close)
             stripe = made
         if settings.polar.access_token is not None:
-            if settings.polar.product_id is None:
-                raise Misconfigured("FAREBOX_POLAR__PRODUCT_ID is not set: Polar sells products only.")
+            if settings.polar.product_id is None and not settings.polar.products:
+                raise Misconfigured(
+                    "Set FAREBOX_POLAR__PRODUCT_ID or FAREBOX_POLAR__PRODUCTS: Polar sells products only."
+                )
             mode = settings.polar.mode
             asset = deposited(settings, "POLAR", mode, settings.polar.asset)
-            made = import_module("control.processors.polar_api").PolarApi(settings.polar, mode, asset)
+            made = import_module("control.processors.polar_api").PolarApi(
+                sold_for(settings), mode, asset, settings.plans
+            )
             stack.push_async_callback(made.close)
             polar = made
         yield Processors(stripe, polar)
+
+
+def sold_for(settings: Settings) -> Polar:
+    """Without products where test money would buy plans that cost live money, or the other way round."""
+    is_live = any(not network.is_test for network in settings.networks)
+    if is_live == (settings.polar.mode == "live"):
+        return settings.polar
+    return settings.polar.model_copy(update={"products": {}})
 
 
 def deposited(settings: Settings, name: str, mode: Mode, chosen: UUID | None) -> Asset:

@@ -8,9 +8,10 @@ from datetime import timedelta
 import structlog
 
 from config.settings import Settings
-from control.invoicing import drafting, monthly
+from control.invoicing import drafting, monthly, reminding
 from control.mail import outbox
 from control.metering import rollups
+from control.postgres import operations
 from control.processors import events as payment_events
 from control.processors import reversals
 from control.quotas import headroom
@@ -20,6 +21,7 @@ from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.charging import clerking
 from control.roles.delivering import delivering
+from control.roles.operating import operating
 from control.roles.patient import patiently
 from control.webhooks import store as webhooks
 from gateway.ledger import grants, holds
@@ -46,9 +48,10 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         await stack.enter_async_context(patiently(base.pool, settings))
         await stack.enter_async_context(clerking(base.pool, settings))
+        await stack.enter_async_context(operating(base))
         on_ready()
         while True:
-            for job in (sweep, promote, reconcile, recheck, pay_out, prune, watch, bill, measure):
+            for job in (sweep, promote, reconcile, recheck, pay_out, prune, watch, bill, remind, measure):
                 try:
                     await job(base)
                 except Exception:
@@ -98,9 +101,14 @@ async def watch(base: Base) -> None:
 async def bill(base: Base) -> None:
     settings = base.settings
     if settings.invoicing.is_automatic:
-        terms = drafting.terms(settings.plans, settings.networks)
+        terms = drafting.terms(settings.plans, settings.networks, settings.invoicing)
         if count := await monthly.bill(base.pool, terms):
             log.info("job.billed", organizations=count)
+
+
+async def remind(base: Base) -> None:
+    if count := await reminding.remind(base.pool, base.settings.invoicing):
+        log.info("job.reminded", invoices=count)
 
 
 async def measure(base: Base) -> None:
@@ -112,8 +120,13 @@ async def measure(base: Base) -> None:
     metrics.PAYMENT_EVENTS_WAITING.set((counted := await payment_events.counts(base.pool))[0])
     metrics.PAYMENT_EVENTS_FAILED.set(counted[1])
     metrics.CARD_DEBTS.set(await reversals.count(base.pool))
+    metrics.INVOICES_FAILING.set(await monthly.count_failures(base.pool))
+    metrics.INVOICES_OVERDUE.set(await reminding.count_overdue(base.pool))
     waiting, failed = await outbox.count(base.pool)
     metrics.MAILS_WAITING.set(waiting)
     metrics.MAILS_FAILED.set(failed)
     metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)
     await runs.measure(base.pool)
+    count, age = await operations.count_open(base.pool)
+    metrics.OPERATIONS_OPEN.set(count)
+    metrics.OPERATIONS_OPEN_SECONDS.set(age)

@@ -79,6 +79,11 @@ async def ensure(db: Db, owner_id: UUID, asset_id: UUID, kind: Kind) -> UUID:
     return account_id
 
 
+async def find(db: Db, owner_id: UUID, asset_id: UUID, kind: Kind) -> UUID | None:
+    found: UUID | None = await db.fetchval(SQL.find, owner_id, asset_id, kind)
+    return found
+
+
 async def available(db: Db, owner_id: UUID, asset_id: UUID) -> int:
     """What the owner can spend on calls now, in atomic units: posted less held."""
     return int(await db.fetchval(SQL.available, owner_id, asset_id) or 0)

@@ -55,7 +55,7 @@ async def give(db: Db, new: NewGrant) -> Record | None:
         new.description, new.amount, new.expires_at,
     )  # fmt: skip
     assert given is not None, "its cause moved money for the first time"
-    await db.execute(SQL.promote, funded_id)
+    await promote(db, funded_id)
     told = {
         "grant_id": str(given["id"]),
         "asset_id": str(new.asset_id),
@@ -66,6 +66,11 @@ async def give(db: Db, new: NewGrant) -> Record | None:
     }
     await events.emit(db, new.organization_id, "wallet.granted", told)
     return given
+
+
+async def promote(db: Db, funded_id: UUID) -> None:
+    """Have calls look for grants beside this account, once it is locked."""
+    await db.execute(SQL.promote, funded_id)
 
 
 async def expire(pool: Pool) -> int:

@@ -40,6 +40,8 @@ class Request:
     key: UUID | None
     digest: bytes
     is_manual: bool = False
+    age: timedelta = timedelta()
+    """For how long earnings are not paid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ class Payout:
 
 async def request(db: Db, one: Request) -> bool:
     """Set the amount aside; False when the publisher has a payout under this key. ``Short`` when the earnings
-    lack it, or would be no more than what the organization owes, or earned with money that was given to
-    the same people.
+    lack it, or would be no more than what is too young, or the organization owes, or earned with money that
+    was given to the same people.
     """
     if await db.fetchval(SQL.insert, *(getattr(one, name) for name in Request.__slots__)) is None:
         return False
@@ -92,15 +94,17 @@ async def request(db: Db, one: Request) -> bool:
     legs = {earnings: -one.amount, aside: one.amount}
     await moves.move(db, "payout_request", one.id, f"Payout: {one.description}", legs)
     # The move has locked the earnings, so nobody adds to either number before this transaction ends.
-    if await db.fetchval(SQL.available, one.organization_id, one.asset_id) < 0:
-        raise Short("what was given, or is owed, is not paid out")
+    if await db.fetchval(SQL.available, one.organization_id, one.asset_id, one.age) < 0:
+        raise Short("what was given, is owed or is too young is not paid out")
     await tell(db, one.organization_id, "payout.requested", told(one))
     return True
 
 
-async def available(db: Db, organization_id: UUID, asset_id: UUID) -> int:
-    """What can be paid out, in atomic units; below zero if more was given to these people, or is owed."""
-    return int(await db.fetchval(SQL.available, organization_id, asset_id) or 0)
+async def available(db: Db, organization_id: UUID, asset_id: UUID, age: timedelta) -> int:
+    """What can be paid out of what was earned so long ago, in atomic units; below zero if more was given to
+    these people, or is owed.
+    """
+    return int(await db.fetchval(SQL.available, organization_id, asset_id, age) or 0)
 
 
 async def find(db: Db, payout_id: UUID) -> Payout | None:

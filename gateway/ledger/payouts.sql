@@ -1,15 +1,20 @@
 -- name: insert
 -- Whoever comes second under a key waits here for the first to commit, and then finds the key taken.
 INSERT INTO payouts (id, publisher_id, organization_id, asset_id, amount, destination, description,
-    idempotency_key, digest, is_manual)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    idempotency_key, digest, is_manual, earned_before)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, CASE WHEN $11::interval > interval '0' THEN now() - $11 END)
 ON CONFLICT (publisher_id, idempotency_key) DO NOTHING
 RETURNING id
 
 -- name: available
 -- What is earned, less what the organization earned with promotional money from itself or from one of the same people:
--- whoever was given it never has it paid out. And less what a bank took back of its deposits after it had spent them.
-WITH own AS (
+-- whoever was given it never has it paid out. And less what a bank took back of its deposits after it had spent them. What
+-- calls and charges earned since the first young id is not payable yet, less what of just these was refunded or paid out
+-- at once; a refund of older ones is the older ones' loss. No id is young where no age is asked for.
+WITH age AS (
+    SELECT CASE WHEN $3::interval > interval '0' THEN first_id_at(now() - $3)
+        ELSE 'ffffffff-ffff-ffff-ffff-ffffffffffff' END AS first_young
+), own AS (
     SELECT $1::uuid AS id
     UNION
     SELECT other.id FROM organizations JOIN organizations AS other ON other.created_by = organizations.created_by
@@ -23,12 +28,18 @@ SELECT earnings.posted - earnings.held + coalesce((
     FROM own JOIN accounts AS promotional ON promotional.owner_id = own.id
         JOIN entries AS given ON given.account_id = promotional.id
         JOIN entries AS got ON got.transfer_id = given.transfer_id AND got.account_id = earnings.id
-    WHERE promotional.asset_id = $2 AND promotional.kind = 'promotional'
+    -- What is too young is taken off once, below.
+    WHERE promotional.asset_id = $2 AND promotional.kind = 'promotional' AND given.transfer_id < first_young
+), 0) - coalesce((
+    SELECT sum(entries.amount) FROM entries JOIN transfers ON transfers.id = transfer_id
+    WHERE account_id = earnings.id AND transfer_id >= first_young AND (transfers.kind IN ('charge', 'slash', 'payout')
+        OR transfers.kind = 'refund' AND EXISTS (
+            SELECT FROM charge_changes WHERE charge_changes.id = cause_id AND charge_id >= first_young))
 ), 0) - coalesce((
     SELECT sum(owed) FROM card_reversals JOIN card_payments ON card_payments.id = payment_id
     WHERE organization_id = $1 AND asset_id = $2 AND booked_as = 'deposit' AND owed > 0
 ), 0)
-FROM accounts AS earnings
+FROM accounts AS earnings CROSS JOIN age
 WHERE earnings.owner_id = $1 AND earnings.asset_id = $2 AND earnings.kind = 'earnings'
 
 -- name: of

@@ -127,6 +127,14 @@ PAYMENT_EVENTS_FAILED = Gauge(
     "farebox_payment_events_failed", "Events of payment processors that somebody has to look at.",
     multiprocess_mode="livemax",
 )  # fmt: skip
+INVOICES_FAILING = Gauge(
+    "farebox_invoices_failing", "Invoices of a month that is over which could not be made.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+INVOICES_OVERDUE = Gauge(
+    "farebox_invoices_overdue", "Invoices that are issued, not paid, and past their date.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
 CARD_DEBTS = Gauge(
     "farebox_card_debts", "Refunds and disputes whose money was spent already and is owed.",
     multiprocess_mode="livemax",
@@ -136,6 +144,14 @@ MAILS_WAITING = Gauge(
 )
 MAILS_FAILED = Gauge(
     "farebox_mails_failed", "Letters of the last week that were given up.", multiprocess_mode="livemax"
+)
+OPERATIONS_OPEN = Gauge(
+    "farebox_operations_open",
+    "Operations on projects' databases that are not done.",
+    multiprocess_mode="livemax",
+)
+OPERATIONS_OPEN_SECONDS = Gauge(
+    "farebox_operations_open_seconds", "The age of the oldest of them.", multiprocess_mode="livemax"
 )
 ROLLUP_SECONDS = Gauge(
     "farebox_usage_rollup_age_seconds", "Since usage was last added up by the hour and the day.",

@@ -68,7 +68,8 @@ async def test_revenue_is_compared_with_the_days_before(client: Client, money: M
         "total_revenue_atomic": 20_600, "total_revenue": "0.0206", "active_agents": 1, "total_queries": 3,
         "avg_query_cost_atomic": 6866, "revenue_change_pct": 4020, "agents_change_pct": -50,
         "queries_change_pct": 50, "period_start": str(TODAY - timedelta(days=9)), "period_end": str(TODAY),
-        "charged_queries": 2, "refunded_atomic": 0, "failed_queries": 1, "failed_pct": 33.33, "offers": 0,
+        "charged_queries": 2, "direct_charges": 0, "direct_charges_atomic": 0, "refunded_atomic": 0,
+        "failed_queries": 1, "failed_pct": 33.33, "offers": 0,
         "conversion_pct": None,
     }  # fmt: skip
 
@@ -132,6 +133,20 @@ async def test_ids_in_paths_are_one_route(client: Client, money: Money) -> None:
     assert [one["failed_queries"] for one in routes] == [1, 0, 0]
 
 
+async def test_charges_without_a_call_are_on_no_route_and_in_the_revenue(
+    client: Client, money: Money
+) -> None:
+    charge = {"method": "CHARGE", "path": "/", "rail": "prepaid"}
+    await record(
+        money, used(money, 30), used(money, 70, **charge), used(money, 5, asset_id=TEST_CENT, **charge)
+    )
+    (route,) = await ask(client, money, "routes")
+    assert (route["method"], route["revenue_atomic"]) == ("GET", 30)
+    found = await ask(client, money, "revenue")
+    assert (found["direct_charges"], found["direct_charges_atomic"]) == (2, 50_070)
+    assert found["total_revenue_atomic"] == route["revenue_atomic"] + found["direct_charges_atomic"]
+
+
 async def test_paths_that_are_made_up_do_not_fill_the_table(
     client: Client, money: Money, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +207,7 @@ async def test_what_is_asked_reads_days_and_not_calls(pool: Pool, client: Client
         name: (money.publisher_id, TODAY, TODAY, "test")
         for name in ("totals", "agents", "by_day", "agents_by_day")
     }
+    scope["direct_charges"] = scope["totals"]
     scope |= {"top_agents": (money.publisher_id, "test", 10), "offers": (money.publisher_id, TODAY, TODAY)}
     for name, args in scope.items():
         async with pool.acquire() as connection:

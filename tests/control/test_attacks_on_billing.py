@@ -155,30 +155,33 @@ async def test_a_key_with_caps_has_nothing_paid_out_and_chooses_no_plan(till: Ti
     assert await till.balances() == (10 * DOLLAR, 0)
 
 
-async def choose(client: Client, plan: Plan) -> None:
-    response = await client.post(CHANGED, json={"plan_id": str(id_of(plan))})
+async def choose(client: Client, pool: Pool, member: Member, plan: Plan) -> None:
+    live = await bearer(pool, member.id, mode="live")
+    response = await client.post(CHANGED, json={"plan_id": str(id_of(plan))}, headers=live)
     assert response.status == 200, await response.text()
 
 
-async def test_what_a_smaller_plan_has_no_room_for_is_not_made_before_it_follows(client: Client) -> None:
-    await choose(client, HUGE)
+async def test_what_a_smaller_plan_has_no_room_for_is_not_made_before_it_follows(
+    client: Client, pool: Pool, member: Member
+) -> None:
+    await choose(client, pool, member, HUGE)
     assert (await client.post("/projects", json=PROJECT)).status == 201
-    await choose(client, FREE)
+    await choose(client, pool, member, FREE)
     refused = await client.post("/projects", json=PROJECT)
     assert await code(refused) == (403, "quota-exceeded")
     # Staying makes room again.
-    await choose(client, HUGE)
+    await choose(client, pool, member, HUGE)
     assert (await client.post("/projects", json=PROJECT)).status == 201
 
 
 async def test_calls_of_this_month_keep_nobody_on_a_plan(client: Client, pool: Pool, member: Member) -> None:
-    await choose(client, HUGE)
+    await choose(client, pool, member, HUGE)
     await pool.execute(
         "INSERT INTO usage_days (day, publisher_id, organization_id, asset_id, rail, outcome, calls, cost)"
         " SELECT (now() AT TIME ZONE 'UTC')::date, $1, $2, NULL, 'free', 'free', 50, 0",
         await seller(pool), member.id.organization_id,
     )  # fmt: skip
-    await choose(client, FREE)
+    await choose(client, pool, member, FREE)
 
 
 def test_a_large_plan_for_the_last_hour_includes_an_hour_of_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from control.metering import rollups
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client, Member, join
+from tests.control.conftest import Client, Member, bearer, join
 from tests.control.test_consumption import metered, project
 from tests.control.test_invoices import operator, seller, used
 
@@ -28,7 +28,9 @@ async def test_usage_of_each_project_by_size(client: Client, pool: Pool, member:
     assert (one["compute_cost_usd"], one["total_cost_usd"]) == ("0.00", "0.00")
     chosen = await client.get("/plans")
     pro = next(plan for plan in (await chosen.json())["data"] if plan["name"] == "pro")
-    assert (await client.post("/organizations/default/plan", json={"plan_id": pro["id"]})).status == 200
+    live, chosen_one = await bearer(pool, member.id, mode="live"), {"plan_id": pro["id"]}
+    response = await client.post("/organizations/default/plan", json=chosen_one, headers=live)
+    assert response.status == 200
     response = await client.get("/billing/usage/default", params=DAYS)
     assert (await response.json())["data"][0]["compute_cost_usd"] == "0.64"
     foreign = (await join(pool)).headers
@@ -77,14 +79,16 @@ async def test_health_compares_sums_with_calls(
     assert (await client.get("/billing/health")).status == 403
 
 
-async def test_v1_shows_the_plan(client: Client, stranger: Client, pool: Pool) -> None:
+async def test_v1_shows_the_plan(client: Client, stranger: Client, pool: Pool, member: Member) -> None:
+    live = await bearer(pool, member.id, mode="live")
     shown = await (await client.get("/v1/billing/subscription")).json()
     assert (shown["tier"], shown["status"], shown["canceledAt"]) == ("free", "free", None)
     listed = (await (await stranger.get("/v1/billing/plans")).json())["plans"]
     assert [one["tier"] for one in listed] == ["pro", "team"]
     for tier in ("team", "pro"):
         product = next(one["productId"] for one in listed if one["tier"] == tier)
-        assert (await client.post("/organizations/default/plan", json={"plan_id": product})).status == 200
+        chosen = await client.post("/organizations/default/plan", json={"plan_id": product}, headers=live)
+        assert chosen.status == 200
         shown = await (await client.get("/v1/billing/subscription")).json()
         assert shown["tier"] == "team"
     assert (shown["status"], shown["canceledAt"] is None) == ("canceled", False)

@@ -1,13 +1,15 @@
 """Money that goes back: taken as far as it is there, owed beyond that, and never a balance below zero."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from control.processors import reversals
+from control.reconciling import cards
 from gateway.kit.sql import Pool
-from tests.control.cards import Till, operating
+from tests.control.cards import Till, operating, seconds_ago
 from tests.control.cards import stripe as stripe
 from tests.control.cards import till as till
 
@@ -151,3 +153,40 @@ async def test_a_crash_between_leaves_nothing_half_done(
     await pool.execute("UPDATE payment_events SET due_at = now()")
     assert await till.work() == 1
     assert await books(till) == (0, spent, spent)
+
+
+async def test_what_was_taken_back_is_compared_with_stripes_own_lists(
+    till: Till, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "SECOND_LOOK_SECONDS", 0)
+
+    async def found() -> list[tuple[str, str, str]]:
+        compared = cards.compare(pool, till.clerk.processors, timedelta(days=3))
+        return [
+            (one.subject.split()[-1], one.expected, one.found)
+            async for result in compared
+            if result.name == "stripe reversals"
+            for one in result.differences
+        ]
+
+    intent_id, other = await till.paid(1000), await till.paid(500)
+    refund = await refunded(till, intent_id, 300)
+    dispute = till.stripe.dispute(other)
+    assert await found() == [(dispute["id"], "taken back", "nothing")]
+    await back(till, "charge.dispute.created", dispute)
+    assert await found() == []
+    # Somebody else's, of the same account at Stripe, and an inquiry, which takes nothing.
+    till.stripe.new("refund", amount=100, charge="ch_1", payment_intent="pi_of_another", status="succeeded")
+    till.stripe.dispute(intent_id, "warning_needs_response")
+    assert await found() == []
+    # Won, and failed, and nobody told us; long ago, both of them.
+    dispute["status"], refund["status"] = "won", "failed"
+    for one in (dispute, refund):
+        one["created"] = seconds_ago(86_400 * 30)
+    assert await found() == sorted((one["id"], "nothing", "taken back") for one in (dispute, refund))
+    till.stripe.is_down = True
+    compared = [one async for one in cards.compare(pool, till.clerk.processors, timedelta(days=3))]
+    assert [(one.name, one.obstacle is not None) for one in compared] == [
+        ("stripe", True),
+        ("stripe reversals", True),
+    ]

@@ -1,4 +1,7 @@
 import asyncio
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
@@ -7,6 +10,7 @@ from control import app
 from control.api.ports import Ports
 from gateway.kit.money import usd
 from gateway.kit.sql import Pool
+from tests.control.balanced import differences
 from tests.control.conftest import Client, Member, bearer, join
 from tests.control.promotions import deposit, fill, get, offering, post, promotional, verify
 
@@ -91,6 +95,20 @@ async def test_two_hundred_claims_at_once_give_one(client: Client, pool: Pool, m
     assert await pool.fetchval("SELECT claims FROM claim_addresses") == 1
 
 
+async def test_claims_race_for_the_last_of_the_budget(client: Client, pool: Pool) -> None:
+    """Each of them may, and there is enough for three."""
+    await fill(pool, 1_600_000)
+    crowd = [await join(pool) for _ in range(12)]
+    for one in crowd:
+        await verify(pool, one)
+    answers = await asyncio.gather(*(post(client, CLAIM, headers=one.headers) for one in crowd))
+    assert sum(status == 200 for status, _ in answers) == 3
+    assert {answer for status, answer in answers if status != 200} == {"promotion-budget-empty"}
+    assert sorted([await promotional(pool, one) for one in crowd]) == [0] * 9 + [500_000] * 3
+    assert await pool.fetchval("SELECT posted FROM accounts WHERE kind = 'promotion_budget'") == 100_000
+    assert await differences(pool) == []
+
+
 async def test_an_empty_budget_is_said(client: Client, pool: Pool, member: Member) -> None:
     await verify(pool, member)
     assert await post(client, CLAIM) == (409, "promotion-budget-empty")
@@ -101,3 +119,41 @@ async def test_a_claim_needs_the_permission_to_deposit(client: Client, pool: Poo
     reader = await bearer(pool, member.id, ["wallet.read"])
     assert (await client.get(ELIGIBILITY, headers=reader)).status == 200
     assert (await client.post(CLAIM, headers=reader)).status == 403
+
+
+async def test_people_of_one_network_address_claim_so_often_together(
+    pool: Pool, ports: Ports, member: Member, aiohttp_client: AiohttpClient
+) -> None:
+    """Behind a load balancer that is trusted the address is the client's own."""
+    await fill(pool)
+    listen = ports.settings.listen.model_copy(update={"trusted_proxies": (ip_network("127.0.0.0/8"),)})
+    limited = offering(ports, daily_claim="0.5", people_claims_per_address_per_day=3)
+    settings = limited.settings.model_copy(update={"listen": listen})
+    client = await aiohttp_client(app.create(pool, replace(limited, settings=settings)))
+    people = [await join(pool) for _ in range(10)]
+    for one in people:
+        await verify(pool, one)
+
+    async def claim(one: Member, address: str) -> tuple[int, Any]:
+        return await post(client, CLAIM, headers={**one.headers, "X-Forwarded-For": address})
+
+    answers = await asyncio.gather(*(claim(one, "192.0.2.7") for one in people[:8]))
+    assert sorted(status for status, _ in answers) == [200] * 3 + [429] * 5
+    assert {code for status, code in answers if status == 429} == {"too-many-claims"}
+    assert (await claim(people[8], "192.0.2.8"))[0] == 200
+    # Agents there have their own.
+    agent = await join(pool)
+    await deposit(pool, agent, 1_000_000)
+    assert (await claim(agent, "192.0.2.7"))[0] == 200
+
+
+async def test_people_are_not_limited_by_address_unless_the_operator_says_so(
+    client: Client, pool: Pool, member: Member
+) -> None:
+    await fill(pool)
+    people = [await join(pool) for _ in range(25)]
+    for one in people:
+        await verify(pool, one)
+    answers = [await post(client, CLAIM, headers=one.headers) for one in people]
+    assert {status for status, _ in answers} == {200}
+    assert await pool.fetchval("SELECT count(*) FROM claim_addresses") == 0

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from config import settings
 from config.settings import AssetSettings, Listen, Metrics, Network, Postgres, Redis, Secrets, Settings
 from control import doctor
-from control.doctor import Check, Finding
+from control.doctor import Check
+from control.finding import Finding
 from control.supervisor import keys, ports
 from gateway.kit import crypto
 
@@ -36,7 +37,7 @@ async def test_a_bare_machine_is_well(fine: Settings) -> None:
     assert [finding for finding in found if finding.remedy] == []
     assert {finding.subject for finding in found} == {
         "python", "compiled modules", "data directory", "embedded postgres", "embedded valkey", "port",
-        "metrics port", "database", "redis", "encryption keys", "networks",
+        "metrics port", "database", "redis", "encryption keys", "networks", "stripe", "polar",
     }  # fmt: skip
     assert not list(fine.data_dir.parent.iterdir()) if fine.data_dir else False
 

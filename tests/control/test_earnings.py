@@ -1,7 +1,10 @@
 """What a publisher earned, and where it is."""
 
+import asyncio
 from uuid import UUID
 
+from control.metering import rollups
+from control.reconciling import books
 from gateway.kit import ids
 from gateway.ledger import accounts, charging, transfers
 from gateway.x402.deposits import link
@@ -18,7 +21,8 @@ async def charge(till: Till, payer: Member, publisher_id: str, amount: int, fee:
         ids.new(), UUID(publisher_id), till.owner, payer.id.organization_id, WALLET, TEST_USDC, amount, fee,
         "a report",
     )  # fmt: skip
-    await charging.charge(till.pool, one)
+    async with till.pool.acquire() as db, db.transaction():
+        await charging.charge(db, one)
     return one
 
 
@@ -85,3 +89,30 @@ async def test_live_earnings_are_a_live_keys_to_see(till: Till, client: Client, 
     listed = (await (await client.get(at, headers=live)).json())["data"]
     assert {one["asset"]["network_id"] for one in listed} <= {"eip155:8453"}
     assert (await till.earnings())["available_atomic"] == 5 * DOLLAR
+
+
+async def test_earnings_are_the_same_whether_they_are_added_up_yet_or_not(till: Till) -> None:
+    """Also while they are being added up: of no call twice, and of none not at all."""
+    payer = await join(till.pool)
+    funded = await accounts.ensure(till.pool, payer.id.organization_id, TEST_USDC, "funded")
+    await arrive(till.pool, funded, TEST_USDC, 20 * DOLLAR, "Deposit")
+    expected = 0
+    for amount in (3, 5, 7):
+        await charge(till, payer, till.publisher_id, amount * DOLLAR, DOLLAR)
+        expected += (amount - 1) * DOLLAR
+        found, _ = await asyncio.gather(
+            asyncio.gather(*(till.earnings() for _ in range(8))), rollups.roll_up(till.pool)
+        )
+        assert {one["total_revenue_atomic"] for one in found} == {expected}
+    await rollups.roll_up(till.pool)
+    row = await till.pool.fetchrow("SELECT calls, earned::bigint FROM earned_totals")
+    assert row is not None
+    assert tuple(row) == (3, 12 * DOLLAR)
+    # As if restored into another cluster, whose transactions have other numbers.
+    await till.pool.execute("UPDATE rollup_marks SET cluster = 1")
+    await rollups.roll_up(till.pool)
+    assert (await till.earnings())["total_revenue_atomic"] == expected
+    assert [one async for one in books.compare(till.pool) if one.name == "earned" and one.differences] == []
+    await till.pool.execute("UPDATE earned_totals SET earned = earned + 1")
+    (wrong,) = [one async for one in books.compare(till.pool) if one.name == "earned"]
+    assert [one.subject for one in wrong.differences] == [f"publisher {till.publisher_id}"]

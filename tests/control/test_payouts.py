@@ -363,19 +363,21 @@ async def test_a_payout_races_a_refund_and_charges(till: Till, pool: Pool, crowd
     funded = await accounts.ensure(pool, payer.id.organization_id, TEST_USDC, "funded")
     await arrive(pool, funded, TEST_USDC, 20 * DOLLAR, "Deposit")
 
-    def charge() -> charging.Charge:
-        return charging.Charge(
+    async def charge() -> charging.Charge:
+        one = charging.Charge(
             ids.new(), UUID(till.publisher_id), till.owner, payer.id.organization_id, WALLET, TEST_USDC,
             DOLLAR, 0, "x",
         )  # fmt: skip
+        async with pool.acquire() as db, db.transaction():
+            await charging.charge(db, one)
+        return one
 
-    made = [charge() for _ in range(5)]
-    for one in made:
-        await charging.charge(pool, one)
+    made = [await charge() for _ in range(5)]
 
     async def refund(one: charging.Charge) -> bool:
         try:
-            await charging.refund(pool, ids.new(), one.id, DOLLAR, "late")
+            async with pool.acquire() as db, db.transaction():
+                await charging.refund(db, ids.new(), one.id, DOLLAR, "late")
         except moves.Short:
             return False
         return True
@@ -383,7 +385,7 @@ async def test_a_payout_races_a_refund_and_charges(till: Till, pool: Pool, crowd
     asked = [till.ask(amount_atomic=DOLLAR) for _ in range(8)]
     refunds, _, responses = await asyncio.gather(
         asyncio.gather(*(refund(one) for one in made)),
-        asyncio.gather(*(charging.charge(pool, charge()) for _ in range(5))),
+        asyncio.gather(*(charge() for _ in range(5))),
         asyncio.gather(*asked),
     )
     paid = sum(response.status == 201 for response in responses)

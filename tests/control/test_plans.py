@@ -18,8 +18,8 @@ from control import app
 from control.api.ports import Ports
 from control.invoicing.lines import Month, Subscription, fees
 from control.metering import rollups
-from control.plans import rules, store
-from control.quotas import headroom
+from control.plans import rules
+from control.quotas import choices, headroom
 from control.quotas.catalogue import id_of
 from gateway.kit import ids
 from gateway.kit.sql import Pool
@@ -29,19 +29,26 @@ from tests.control.conftest import Client, Member, bearer, join
 from tests.control.people import EMAIL, letters, log_in, person, signed_in, token
 from tests.control.test_invoices import seller
 
-SMALL = Plan(id="small", name="Small", quotas={"projects": 3, "api_keys": 4, "publishers": 2, "members": 2})
+SMALL = Plan(
+    id="small", name="Small",
+    quotas={"projects": 3, "api_keys": 4, "publishers": 2, "members": 2, "branches": 2},
+)  # fmt: skip
 MEDIUM = Plan(
     id="medium", name="Medium", price_per_month="10.00", quotas={"projects": 5, "calls_per_month": 10}
 )
 LARGE = Plan(id="large", name="Large", price_per_month="20.50", quotas={"projects": 1}, soft=("projects",))
-PLANS = (SMALL, MEDIUM, LARGE)
+# As dear as the medium one, with less room of one kind and more of another.
+OTHER = Plan(id="other", name="Other", price_per_month="10.00", quotas={"projects": 4, "calls_per_month": 20})
+PLANS = (SMALL, MEDIUM, LARGE, OTHER)
 CHANGED = "/organizations/default/plan"
 PROJECT = {"name": "p", "region": "local"}
 
 
 @pytest.fixture
 def ports(ports: Ports) -> Ports:
-    return replace(ports, settings=ports.settings.model_copy(update={"plans": PLANS}))
+    """On a test network alone, so that plans are paid in test money."""
+    networks = ports.settings.networks[:1]
+    return replace(ports, settings=ports.settings.model_copy(update={"plans": PLANS, "networks": networks}))
 
 
 async def choose(client: Client, plan: Plan, status: int = 200) -> dict[str, Any]:
@@ -65,6 +72,7 @@ async def test_the_catalogue_is_that_of_the_settings(stranger: Client) -> None:
         ("small", "0", 0),
         ("medium", "10.00", 1),
         ("large", "20.50", 2),
+        ("other", "10.00", 3),
     ]
     assert (await (await stranger.get(f"/plans/{listed[1]['id']}")).json())["data"] == listed[1]
     assert (await stranger.get(f"/plans/{uuid4()}")).status == 404
@@ -94,7 +102,7 @@ async def test_when_the_month_is_over_the_next_plan_holds(client: Client, pool: 
     await choose(client, LARGE)
     await choose(client, MEDIUM)
     later = rules.next_month(datetime.now(UTC)) + timedelta(seconds=1)
-    row = await store.current(pool, member.id.organization_id, later)
+    row = await choices.current(pool, member.id.organization_id, later)
     assert row is not None
     assert (row["plan_id"], row["next_plan_id"]) == (id_of(MEDIUM), None)
 
@@ -107,6 +115,38 @@ async def test_a_plan_that_is_too_small_is_refused_and_says_for_what(client: Cli
     assert answer["code"] == "plan-too-small"
     assert "6 projects of 5" in answer["detail"]
     assert (await current(client))[2] is None
+
+
+async def test_as_dear_a_plan_with_less_room_is_refused_like_a_smaller_one(
+    client: Client, pool: Pool, member: Member
+) -> None:
+    await choose(client, MEDIUM)
+    for _ in range(5):
+        assert (await client.post("/projects", json=PROJECT)).status == 201
+    answer = await choose(client, OTHER, 409)
+    assert (answer["code"], "5 projects of 4" in answer["detail"]) == ("plan-too-small", True)
+    assert await current(client) == ("medium", None, None)
+    await pool.execute(
+        "UPDATE projects SET deleted_at = now() WHERE id = (SELECT id FROM projects ORDER BY id LIMIT 1)"
+    )
+    await choose(client, OTHER)
+    # Calls of this month would be refused from now on.
+    await called(pool, member.id.organization_id, 15)
+    answer = await choose(client, MEDIUM, 409)
+    assert "15 calls_per_month of 10" in answer["detail"]
+
+
+async def test_whoever_has_too_much_may_choose_what_has_more_room(
+    client: Client, pool: Pool, member: Member
+) -> None:
+    """More than any plan has: by a plan that left the catalogue, say."""
+    await pool.execute(
+        "INSERT INTO projects (id, organization_id, slug, name, region, created_by)"
+        " SELECT gen_random_uuid(), $1, 'p-' || n, 'p', 'local', $2 FROM generate_series(1, 8) AS n",
+        member.id.organization_id, member.id.user_id,
+    )  # fmt: skip
+    await choose(client, MEDIUM)
+    assert (await current(client))[0] == "medium"
 
 
 async def test_an_unknown_plan_is_404_and_no_plan_400(client: Client, member: Member) -> None:
@@ -168,6 +208,15 @@ async def test_v1_says_it_in_its_own_words(client: Client) -> None:
         assert (await client.post("/v1/projects", json={"name": "p"})).status == 201
     response = await client.post("/v1/projects", json={"name": "p"})
     assert (response.status, (await response.json())["code"]) == (402, "tier_limit_exceeded")
+
+
+async def test_branches_have_a_quota_besides_the_first(client: Client) -> None:
+    project = (await (await client.post("/projects", json=PROJECT)).json())["data"]
+    where = f"/projects/{project['id']}/branches"
+    answers = await asyncio.gather(*(client.post(where, json={"name": f"b{n}"}) for n in range(5)))
+    assert sorted(one.status for one in answers) == [201, 201, 403, 403, 403]
+    used = (await (await client.get("/organizations/default/quota")).json())["data"]
+    assert used["current_branches"] == 2
 
 
 async def test_what_is_deleted_makes_room(client: Client) -> None:

@@ -39,14 +39,15 @@ class Page(BaseModel, extra="allow"):
     """What is asked for of CheckoutCreate of the SDK, whose further names may be there."""
 
     products: Annotated[list[str], Field(min_length=1)]
-    prices: dict[str, Annotated[list[Price], Field(min_length=1)]]
-    currency: str
+    prices: dict[str, Annotated[list[Price], Field(min_length=1)]] | None = None
+    currency: str = "usd"
     allow_discount_codes: bool = True
     metadata: Annotated[
         dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=500)]],
         Field(max_length=50),
     ] = {}
-    success_url: str | None = None
+    success_url: Annotated[str | None, Field(pattern=r"^https?://", max_length=2083)] = None
+    customer_email: Annotated[str | None, Field(pattern=r"^[^@]+@[^@]+$")] = None
 
 
 def now() -> str:
@@ -61,6 +62,10 @@ class FakePolar:
     url: str = ""
     checkouts: dict[str, Json] = field(default_factory=dict)
     orders: dict[str, Json] = field(default_factory=dict)
+    plans: dict[str, int] = field(default_factory=dict)
+    """Products that are subscribed to, and what a month of each costs in cents."""
+    subscriptions: dict[str, Json] = field(default_factory=dict)
+    customers: dict[str, str] = field(default_factory=dict)
     refunds: list[Json] = field(default_factory=list)
     disputes: list[Json] = field(default_factory=list)
     is_down: bool = False
@@ -119,17 +124,27 @@ class FakePolar:
 
     # What its API does.
 
-    def create(self, given: Page) -> Json:
-        if set(given.prices) != set(given.products) or self.product_id not in given.products:
+    def price_of(self, given: Page) -> tuple[str, Price]:
+        product_id = given.products[0]
+        if product_id in self.plans and given.prices is None and len(given.products) == 1:
+            return product_id, Price(amount_type="fixed", price_amount=self.plans[product_id])
+        if set(given.prices or ()) != set(given.products) or self.product_id not in given.products:
             raise Refused(422, [problem(["body", "products"], "Product does not exist.")])
-        price = given.prices[self.product_id][0]
+        assert given.prices is not None, "they are those of the products"
+        return self.product_id, given.prices[self.product_id][0]
+
+    def create(self, given: Page) -> Json:
+        product_id, price = self.price_of(given)
+        if given.customer_email is not None and given.customer_email.endswith(".invalid"):
+            raise Refused(422, [problem(["body", "customer_email"], "The domain name does not exist.")])
         page = dict.fromkeys(NOTHING) | {
             "id": str(uuid4()), "created_at": now(), "payment_processor": "stripe", "status": "open",
             "client_secret": f"polar_c_{uuid4().hex}", "url": f"https://polar.sh/checkout/polar_c_{uuid4().hex}",
             "expires_at": now(), "success_url": given.success_url, "amount": price.price_amount,
             "discount_amount": 0, "net_amount": price.price_amount, "total_amount": price.price_amount,
             "currency": price.price_currency, "organization_id": ORGANIZATION,
-            "product_id": self.product_id, "allow_discount_codes": given.allow_discount_codes,
+            "product_id": product_id, "customer_email": given.customer_email,
+            "allow_discount_codes": given.allow_discount_codes,
             "require_billing_address": False, "is_discount_applicable": False,
             "is_free_product_price": False, "is_payment_required": True, "is_payment_setup_required": False,
             "is_payment_form_required": True, "is_business_customer": False, "payment_processor_metadata": {},
@@ -226,8 +241,13 @@ def application(fake: FakePolar) -> web.Application:
 
 
 @asynccontextmanager
-async def running(fake: FakePolar) -> AsyncIterator[FakePolar]:
-    runner = web.AppRunner(application(fake), access_log=None, shutdown_timeout=1)
+async def running(
+    fake: FakePolar, *more: Callable[[web.Application, "FakePolar"], None]
+) -> AsyncIterator[FakePolar]:
+    app = application(fake)
+    for route in more:
+        route(app, fake)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -210,8 +210,8 @@ class FakeStripe:
     def page(self, kind: str, given: Json) -> Json:
         """The newest first."""
         found = [one for one in reversed(self.objects.values()) if one["object"] == kind]
-        if kind != "payment_intent":
-            found = [one for one in found if one["payment_intent"] == given.get("payment_intent")]
+        if (intent_id := given.get("payment_intent")) is not None:
+            found = [one for one in found if one["payment_intent"] == intent_id]
         since = given.get("created", {}).get("gte", 0)
         found = [one for one in found if one["created"] >= since]
         if (after := given.get("starting_after")) is not None:

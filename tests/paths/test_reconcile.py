@@ -67,7 +67,7 @@ async def tamper(pool: Pool, statement: str) -> None:
         ("UPDATE accounts SET posted = posted + 1 WHERE kind = 'earnings'", {"posted", "sums"}),
         ("UPDATE accounts SET held = held + 1 WHERE kind = 'funded'", {"held"}),
         ("UPDATE usage_events SET cost = cost + 1 WHERE rail = 'prepaid'", {"usage", "days"}),
-        ("DELETE FROM usage_events WHERE rail = 'x402'", {"usage", "days"}),
+        ("DELETE FROM usage_events WHERE rail = 'x402'", {"usage", "days", "earned"}),
         ("UPDATE holds SET spent = spent - 1 WHERE state = 'posted'", {"holds"}),
         ("UPDATE usage_days SET calls = calls + 1", {"days"}),
         ("UPDATE payments SET amount = amount + 1 WHERE purpose = 'call'", {"payments", "chain"}),
@@ -77,7 +77,7 @@ async def tamper(pool: Pool, statement: str) -> None:
         (
             "UPDATE entries SET amount = amount - 1 FROM accounts WHERE accounts.id = account_id"
             " AND kind = 'earnings'",
-            {"transfers", "posted", "usage", "holds"},
+            {"transfers", "posted", "usage", "holds", "earned"},
         ),
     ],
 )

@@ -60,6 +60,7 @@ FOR_ANYONE = {
     "auth.reset_password",
     "handle_stripe_webhook",   # by a signature
     "handle_polar_webhook",
+    "v1_handle_polar_webhook",
     "auth.get_session",        # null says that there is none
 }  # fmt: skip
 

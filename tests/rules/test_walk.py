@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,13 +14,15 @@ from control.api import openapi
 from control.api.permissions import BUILT_IN, CATALOGUE, FOR_EVERYBODY, GRANTS, OPERATE, OWN_ACCOUNT, BuiltIn
 from control.identity import people
 from control.identity.people import Newcomer
+from control.processors.port import Processors
 from control.rooms import ROOMS
 from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from tests.control.cards import api_of, taking
+from tests.control.cards import api_of
 from tests.control.cards import stripe as stripe
 from tests.control.conftest import NETWORKS, Client, bearer, ports_with
+from tests.control.subscribing import selling
 from tests.fakes.stripe import FakeStripe
 
 Operation = tuple[str, str, dict[str, Any]]
@@ -77,8 +80,9 @@ async def project(pool: Pool, owner: Newcomer) -> UUID:
 @pytest.fixture
 async def client(pool: Pool, aiohttp_client: AiohttpClient, stripe: FakeStripe) -> AsyncIterator[Client]:
     ports = ports_with(NETWORKS)
-    async with api_of(stripe, ports) as api:
-        yield await aiohttp_client(app.create(pool, taking(ports, api)))
+    async with api_of(stripe, ports) as api, selling(ports) as polar:
+        processors = Processors(stripe=api, polar=polar.api)
+        yield await aiohttp_client(app.create(pool, replace(ports, processors=processors)))
 
 
 async def ask(
