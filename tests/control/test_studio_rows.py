@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.control.conftest import refused_fields
 from tests.control.postgres.conftest import root as root
-from tests.control.studio import Studio
+from tests.control.studio import Json, Studio
 from tests.control.studio import computes as computes
 from tests.control.studio import studio as studio
 
@@ -173,7 +173,7 @@ async def test_views_and_partitions(studio: Studio) -> None:
     for number in (1, 11):
         await studio.post("/tables/parts/rows", values={"id": number})
     await studio.post("/tables/parts/rows", 400, values={"id": 99})
-    cell = {"primaryKeyColumn": "id", "primaryKeyValue": 1, "column": "id", "value": 12}
+    cell: Json = {"primaryKeyColumn": "id", "primaryKeyValue": 1, "column": "id", "value": 12}
     assert await studio.patch("/tables/parts/rows", **cell) == {"affected": 1}
     assert [row["id"] for row in (await studio.get("/tables/parts_high/rows"))["rows"]] == [11, 12]
     assert [row["id"] for row in (await studio.get("/tables/seen/rows", orderBy="id"))["rows"]] == [11, 12]
