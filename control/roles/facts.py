@@ -23,7 +23,6 @@ REMEMBER_SECONDS = 1.0
 REMEMBERED_MAX = 10_000
 # Whoever guesses names makes us look into a server this often and no more.
 LOOK_SECONDS = 1.0
-SOCKET = ".s.PGSQL.{}"
 
 log = structlog.get_logger(__name__)
 
@@ -131,7 +130,7 @@ class Facts:
             raise NotStarted(str(error)) from None
         except OUTAGES:
             raise NotStarted("the proxy's own database is away; try again in a moment") from None
-        return Address(found.sockets / SOCKET.format(found.port), found.parameters)
+        return Address(found.socket, found.parameters)
 
     def session(self, endpoint: Endpoint) -> AbstractAsyncContextManager[None]:
         return self.entered(str(endpoint.id))

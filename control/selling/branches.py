@@ -40,9 +40,14 @@ class SoldBranches:
                 self.prepared.clear()
             self.prepared[branch.role] = row["timeline_id"], branch
         self.computes.traffic(str(endpoint_id))
-        socket = str(address.sockets / f".s.PGSQL.{address.port}")
         return Dsn(
-            "localhost", address.port, branch.role, branch.password, branch.database, "disable", socket=socket
+            "localhost",
+            address.port,
+            branch.role,
+            branch.password,
+            branch.database,
+            "disable",
+            socket=str(address.socket),
         )
 
     async def prepare(self, endpoint_id: UUID, branch: Branch) -> None:

@@ -12,8 +12,9 @@ import hmac
 import secrets
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from unicodedata import normalize
 
 from gateway.kit.dsn import Dsn, Tls
@@ -27,6 +28,8 @@ MESSAGE_BYTES_MAX = 1 << 18
 # The server chooses how much work a password is.
 ITERATIONS_MAX = 100_000
 CANCEL_SECONDS = 5
+# Of a server of ours, which takes a connection at once unless its queue is full.
+SOCKET_SECONDS = 5
 
 
 class Broken(Exception):
@@ -61,9 +64,18 @@ class Line(asyncio.StreamReaderProtocol):
         self.transport = transport
 
 
+NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
+
+
 class Wire:
-    def __init__(self, dialler: Dialler, dsn: Dsn) -> None:
-        self.dialler, self.dsn = dialler, dsn
+    def __init__(
+        self, dialler: Dialler | None, dsn: Dsn, parameters: Mapping[str, str] = NO_PARAMETERS
+    ) -> None:
+        """``parameters`` are the session's settings, which what is set for the role does not override.
+
+        Nobody is needed to dial where ``dsn`` names a socket.
+        """
+        self.dialler, self.dsn, self.parameters = dialler, dsn, parameters
         self.line = Line()
         self.cancel_key = b""
 
@@ -71,7 +83,7 @@ class Wire:
         """OSError, TimeoutError, ``Broken`` or ``ServerError`` when there is no session."""
         await self.dial()
         dsn = self.dsn
-        said = {"user": dsn.user, "database": dsn.database, "client_encoding": "UTF8"}
+        said = {"user": dsn.user, "database": dsn.database, "client_encoding": "UTF8", **self.parameters}
         options = b"".join(text(part) for pair in said.items() for part in pair) + b"\x00"
         self.write(struct.pack(">ii", len(options) + 8, PROTOCOL) + options)
         await self.authenticate()
@@ -85,9 +97,10 @@ class Wire:
     async def dial(self) -> None:
         dsn = self.dsn
         if dsn.socket is not None:
-            async with asyncio.timeout(self.dialler.timeout_seconds):
+            async with asyncio.timeout(SOCKET_SECONDS):
                 _, self.line = await asyncio.get_running_loop().create_unix_connection(Line, dsn.socket)
             return
+        assert self.dialler is not None, "for a host"
         self.line = await self.dialler.dial(Line, dsn.host, dsn.port, is_tls=False)
         if dsn.tls == "disable":
             return
