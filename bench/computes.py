@@ -14,7 +14,7 @@ from statistics import median
 
 import asyncpg
 
-from control.computes import copying
+from control.computes import copying, keeping
 from control.computes.derive import connect
 from control.computes.local import LocalProvider
 from control.computes.opening import opened
@@ -98,11 +98,11 @@ async def branches(provider: LocalProvider, tenths: int) -> None:
         await provider.start("rw", "main", SPEC)
         connection = await provider.admin("rw")
         await connection.execute(
-            f"CREATE TABLE filler_{tenths} AS SELECT g, repeat(md5(g::text), 29) AS t "
+            f"CREATE TABLE public.filler_{tenths} AS SELECT g, repeat(md5(g::text), 29) AS t "
             f"FROM generate_series(1, {tenths * 100_000}) g"
         )
         await connection.close()
-        await provider.upkeep()
+        await keeping.upkeep(provider)
         await provider.stop("rw")
     size = (await provider.stat("main")).bytes
     data = provider.store.place("main").data

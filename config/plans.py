@@ -10,6 +10,7 @@ Quota: TypeAlias = Literal[
     "members",
     "api_keys",
     "publishers",
+    "branches",
     "calls_per_month",
     "compute_seconds",
     "storage_bytes",

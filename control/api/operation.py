@@ -29,7 +29,7 @@ from control.api.permissions import CATALOGUE
 from control.api.ports import NOBODY, Ports, Visitor
 from gateway.buckets import TooManyCalls
 from gateway.kit.problem import Invalid, NotFound, Refusal, Unauthorized, Unavailable
-from gateway.kit.sql import Db
+from gateway.kit.sql import Db, Pool
 
 Handler: TypeAlias = Callable[..., Awaitable[Any]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -66,14 +66,19 @@ class Call:
     entry: Entry | None = None
     """The audit log's row to be, for an operation that changes something."""
 
+    @property
+    def pool(self) -> Pool:
+        """For an operation that is not one transaction."""
+        assert isinstance(self.db, AnyPool), "this operation is a transaction already"
+        return self.db
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Db]:
         """For an operation that is not one itself, because it asks somebody outside before or after.
 
         The first one has the audit log's row, too: what follows may fail, and this was done.
         """
-        assert isinstance(self.db, AnyPool), "this operation is a transaction already"
-        async with self.db.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, connection.transaction():
             if self.claim is not None:
                 await self.claim.take(connection)
             yield connection

@@ -11,6 +11,7 @@ from control import migrate as migrations
 from control.api import openapi as document
 from control.embedded.processes import StartFailed
 from control.finding import Finding
+from control.postgres import roles
 from control.providers import jobs as providers
 from control.publishers import jobs as publishers
 from control.rooms import ROOMS
@@ -63,7 +64,7 @@ def rotate(data_dir: Path | None, config: Path | None) -> None:
 async def reseal(dsn: str, keyring: crypto.Keyring) -> int:
     await migrations.check(dsn)
     async with sql.create_pool(dsn, size_max=2) as pool:
-        kinds = (publishers.reseal, webhooks.reseal, providers.reseal, connections.reseal)
+        kinds = (publishers.reseal, webhooks.reseal, providers.reseal, connections.reseal, roles.reseal)
         return sum([await one(pool, keyring) for one in kinds])
 
 

@@ -100,9 +100,9 @@ def computes(
     Needs no database beforehand. Ctrl-C or SIGTERM stops them, unless FAREBOX_COMPUTES__STAY is true; on
     SIGHUP it ends and they stay for the next one.
     """
-    from control.cli import serving
+    from control.cli import hosting
 
-    serving.serve_computes(config, data_dir, listen)
+    hosting.serve(config, data_dir, listen)
 
 
 def worker(config: Config = None) -> None:

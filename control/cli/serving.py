@@ -1,26 +1,19 @@
 """What the commands that run servers do."""
 
 import asyncio
-import signal
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from config import logging, settings
-from config.computes import Computes
 from config.settings import Settings
 from control import bootstrap
 from control.embedded.processes import StartFailed
-from control.roles.hosting import host
 from control.supervisor import up
 from control.supervisor.up import CONTROL, EVERYTHING, GATEWAY, WORKER, Plan, Start
 from gateway.kit.sql import Pool
 
-__all__ = ["CONTROL", "EVERYTHING", "GATEWAY", "WORKER", "Listen", "serve", "serve_computes"]
+__all__ = ["CONTROL", "EVERYTHING", "GATEWAY", "WORKER", "Listen", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +39,6 @@ def serve(plan: Plan, listen: Listen, config: Path | None, data_dir: Path | None
 
     start = Start(chosen, plan, ensure_operator, say, config)
     asyncio.run(up.run(start))
-
-
-def serve_computes(config: Path | None, data_dir: Path | None, listen: str | None) -> None:
-    chosen = settings.load(config)
-    if listen is not None:
-        given = chosen.computes.model_dump() | {"listen": listen}
-        try:
-            chosen = chosen.model_copy(update={"computes": Computes.model_validate(given)})
-        except ValidationError as error:
-            raise StartFailed(f"--listen {listen}: {error.errors()[0]['msg']}.") from None
-    if data_dir is not None:
-        chosen = chosen.model_copy(update={"data_dir": data_dir})
-    logging.configure(chosen.log_format, chosen.log_level)
-    work = host(chosen, on_ready=lambda path: say(f"farebox ready: databases at unix:{path}"))
-    asyncio.run(until_stopped(work))
-
-
-async def until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
-        await work
 
 
 def made(key: str | None, email: str | None) -> Sequence[str]:

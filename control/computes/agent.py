@@ -47,6 +47,8 @@ class Agent:
             web.post(f"{timeline}/unarchive", self.unarchive),
             web.post(f"{timeline}/retention", self.set_retention),
             web.post(f"{timeline}/resolve", self.resolve),
+            web.get(f"{timeline}/slots", self.slots),
+            web.put(f"/projects/{{project:{NAME}}}/disk-limit", self.limit_disk),
             web.get(endpoint, self.status),
             web.get(f"{endpoint}/address", self.address),
             web.get(f"{endpoint}/session", self.session),
@@ -104,6 +106,14 @@ class Agent:
         at = wire.read(At, await request.read())
         return told(await (await self.find()).resolve(request.match_info["timeline"], at))
 
+    async def slots(self, request: web.Request) -> web.Response:
+        return told(wire.Slots(await (await self.find()).slots(request.match_info["timeline"])))
+
+    async def limit_disk(self, request: web.Request) -> web.Response:
+        asked = wire.read(wire.DiskLimit, await request.read())
+        await (await self.find()).limit_disk(request.match_info["project"], asked.size)
+        return web.Response(status=204)
+
     async def status(self, request: web.Request) -> web.Response:
         return told(await (await self.find()).status(request.match_info["endpoint"]))
 
@@ -136,8 +146,8 @@ class Agent:
 
     async def traffic(self, request: web.Request) -> web.Response:
         provider = await self.find()
-        for endpoint in wire.read(wire.Traffic, await request.read()).endpoints:
-            provider.traffic(endpoint)
+        for endpoint, moved in wire.read(wire.Traffic, await request.read()).moved.items():
+            provider.traffic(endpoint, *moved)
         return web.Response(status=204)
 
     async def events(self, request: web.Request) -> web.StreamResponse:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from control.computes import copying, programs
-from control.computes.files import Place
+from control.computes.files import Place, Record
 from control.computes.programs import lsn_number
 from control.computes.provider import At, OutsideWindow
 from gateway.kit.sql import Connection, Statements
@@ -49,9 +49,26 @@ def newest_before(place: Place, at: At) -> Base | None:
 
 
 def is_before(base: Base, at: At) -> bool:
-    if at.lsn is not None:
-        return lsn_number(base.lsn) <= lsn_number(at.lsn)
-    return at.timestamp is None or base.at <= at.timestamp
+    assert at.timestamp is None, "it was resolved"
+    return at.lsn is None or lsn_number(base.lsn) <= lsn_number(at.lsn)
+
+
+def parent_with(place: Place, record: Record, point: int | datetime) -> tuple[Place, int] | None:
+    """Whose history has what is before the oldest base, and up to where; None where it is not kept.
+
+    Before its own beginning a timeline's history is its parent's, up to where it left it. What it wrote
+    itself and has forgotten is not to be looked for there.
+    """
+    if record.parent is None or record.parent_lsn is None:
+        return None
+    limit = lsn_number(record.parent_lsn)
+    is_all_kept = all_of(place)[0].lsn == record.begins
+    if isinstance(point, int):
+        is_before = point <= limit
+    else:
+        is_before = point < datetime.fromisoformat(record.created_at)
+    parent = Place(place.root.with_name(record.parent))
+    return (parent, limit) if (is_all_kept or is_before) and parent.root.is_dir() else None
 
 
 def take_cold(place: Place, bin_dir: Path) -> bool:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 
-from control.computes import archives, idle, postmaster, programs
+from control.computes import archives, cgroups, files, idle, postmaster, programs, slots
 from control.computes.files import Place, Store
 from control.computes.postmaster import Postmaster
 from control.computes.provider import (
@@ -17,9 +16,12 @@ from control.computes.provider import (
     ComputeEvent,
     ComputeSpec,
     ComputeUnavailable,
+    Kind,
+    SlotsLeft,
     State,
     StopMode,
 )
+from control.computes.units import limits
 from control.embedded.processes import StartFailed
 from gateway.kit.sql import OUTAGES
 
@@ -32,7 +34,6 @@ PAUSE_SECONDS_MAX = 30.0
 HEALTHY_SECONDS = 10.0
 
 Tell = Callable[[ComputeEvent], None]
-Kind = Literal["ready", "suspended", "stopped", "exited", "failed"]
 
 
 @dataclass(slots=True)
@@ -48,16 +49,25 @@ class Compute:
     sessions: set[object] = field(default_factory=set)
     used_at: float = 0.0
     """By the event loop's clock."""
+    moved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Bytes to and from clients, by endpoint, since the server was ready."""
+    is_full: bool = False
+    """Whether sessions are to write nothing, when it starts."""
 
     def become(self, state: State) -> None:
         self.state, self.since = state, programs.utc_now()
 
+    def other_specs(self, endpoint: str) -> list[ComputeSpec]:
+        return [spec for name, spec in self.endpoints.items() if name != endpoint]
+
     def event(self, kind: Kind) -> ComputeEvent:
-        return ComputeEvent(kind, self.timeline, frozenset(self.endpoints), programs.utc_now())
+        return ComputeEvent(
+            kind, self.timeline, frozenset(self.endpoints), programs.utc_now(), dict(self.moved)
+        )
 
 
 async def start(
-    store: Store, compute: Compute, files: asyncio.Lock, endpoint: str, spec: ComputeSpec
+    store: Store, compute: Compute, history: asyncio.Lock, endpoint: str, spec: ComputeSpec
 ) -> Address:
     """Under the compute's lock."""
     place = store.place(compute.timeline)
@@ -66,7 +76,7 @@ async def start(
         compute.become(State.STARTING)
         try:
             if place.is_archived:
-                async with files:
+                async with history:
                     await asyncio.to_thread(archives.unarchive, place)
             await launch(store, compute, place)
         except BaseException:
@@ -81,16 +91,23 @@ async def start(
 
 
 async def launch(store: Store, compute: Compute, place: Place) -> None:
+    largest = max(compute.endpoints.values(), key=lambda spec: (spec.is_logical, spec.units))
+    if not largest.is_logical and (left := await asyncio.to_thread(slots.logical, place)):
+        raise SlotsLeft(left)
     # Before the process: one that nobody knows of could not be taken over.
     await asyncio.to_thread(write_endpoints, place, compute.endpoints)
     record = place.record()
-    largest = max(compute.endpoints.values(), key=lambda spec: (spec.is_logical, spec.units))
+    compute.moved = {}
     try:
-        compute.server = await postmaster.launch(store, place, record.uid, largest)
+        compute.server = await postmaster.launch(store, place, record.uid, largest, is_full=compute.is_full)
     except (StartFailed, OSError) as error:
         log.error("%s", error)
         raise ComputeUnavailable("the database did not start; the log says why") from None
     compute.become(State.ACTIVE)
+    # Once it is ready: recovering and waking take what they need.
+    await asyncio.to_thread(
+        cgroups.hold, store.groups, compute.timeline, compute.server.pid, limits(largest.units)
+    )
 
 
 def address(compute: Compute, endpoint: str) -> Address:
@@ -108,10 +125,11 @@ async def stop(store: Store, compute: Compute, mode: StopMode) -> None:
     # First, so that the news of its end does not look like a crash.
     compute.server = None
     await server.stop(mode)
-    await asyncio.to_thread(postmaster.remove_sockets, server)
+    await asyncio.to_thread(postmaster.clear_up, store, compute.timeline, server)
     (store.place(compute.timeline).root / "compute.json").unlink(missing_ok=True)
     compute.endpoints = {}
     compute.sessions = set()
+    compute.moved = {}
     compute.become(State.IDLE)
 
 
@@ -191,7 +209,7 @@ def adopt(store: Store, timeline: str) -> Compute | None:
         return None
     rows = json.loads(path.read_text())
     endpoints = {name: ComputeSpec(**{**row, "units": Decimal(row["units"])}) for name, row in rows.items()}
-    compute = Compute(timeline, endpoints=endpoints, server=server)
+    compute = Compute(timeline, endpoints=endpoints, server=server, is_full=files.is_full(place))
     compute.become(State.ACTIVE)
     compute.used_at = asyncio.get_running_loop().time()
     return compute

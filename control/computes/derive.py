@@ -5,7 +5,6 @@ import logging
 import shutil
 import signal
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import asyncpg
@@ -13,7 +12,7 @@ import asyncpg
 from control.computes import bases, copying, programs, settings
 from control.computes.bases import Base
 from control.computes.files import Place, Record, Store, write_rules
-from control.computes.programs import lsn_number
+from control.computes.programs import lsn_number, lsn_text
 from control.computes.provider import HEAD, At, ComputeUnavailable
 from control.embedded import binaries, directory, postgres, processes
 from control.embedded.postgres import Cluster
@@ -28,35 +27,31 @@ STOPS = ((signal.SIGINT, 300.0), (signal.SIGQUIT, 5.0))
 PAST_THE_END = "recovery ended before configured recovery target was reached"
 
 
+# Of a superuser's sessions where a tenant can make functions: one in a schema of theirs that fits better than
+# the server's own would be called in its place.
+OWN_SESSIONS = {
+    "application_name": "farebox",
+    "search_path": "pg_catalog, pg_temp",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+}
+
+
 class PastTheEnd(Exception):
     """Nothing was written after the point that was asked for: it is the head."""
 
 
 def locate(store: Store, timeline: str, at: At) -> tuple[Place, Base, At]:
-    """Whose history has the point, and where replaying begins.
-
-    Before its own beginning a timeline's history is its parent's, up to where it left it.
-    """
+    """Whose history has the point, and where replaying begins."""
     place = store.place(timeline)
     while (base := bases.newest_before(place, at)) is None:
-        record = place.record()
-        if record.parent is None or record.parent_lsn is None or not store.place(record.parent).root.is_dir():
+        assert at.lsn is not None, "every timeline has a base, and its head is behind it"
+        parent = bases.parent_with(place, place.record(), lsn_number(at.lsn))
+        if parent is None:
             raise bases.refuse_before(place)
-        at = in_parent(place, record, at)
-        place = store.place(record.parent)
+        place, limit = parent
+        at = at if lsn_number(at.lsn) < limit else At(lsn=lsn_text(limit))
     return place, base, at
-
-
-def in_parent(place: Place, record: Record, at: At) -> At:
-    assert record.parent_lsn is not None
-    if at.lsn is not None:
-        return at if lsn_number(at.lsn) < lsn_number(record.parent_lsn) else At(lsn=record.parent_lsn)
-    # At which moment of the parent's a branch of an LSN left it is written nowhere.
-    if record.parent_at is None:
-        raise bases.refuse_before(place)
-    assert at.timestamp is not None
-    left_at = datetime.fromisoformat(record.parent_at)
-    return at if at.timestamp < left_at else At(lsn=record.parent_lsn)
 
 
 def copy(store: Store, source: Place, base: Base, partial: Place, uid: int | None) -> None:
@@ -110,8 +105,6 @@ def command(cluster: Cluster, place: Place, at: At) -> Command:
     options = settings.REPLAYING | rules_of(data) | {"unix_socket_directories": str(cluster.sockets)}
     if at.lsn is not None:
         options |= {"recovery_target_lsn": at.lsn, "recovery_target_inclusive": "off"}
-    elif at.timestamp is not None:
-        options |= {"recovery_target_time": at.timestamp.isoformat()}
     argv = (str(cluster.programs / "postgres"), "-D", data, *settings.arguments(options))
     return Command("postgres", argv, binaries.ENVIRONMENT, place.data, cluster.uid, signal.SIGKILL, STOPS)
 
@@ -141,7 +134,8 @@ async def drop_subscriptions(sockets: Path) -> None:
 async def connect(sockets: Path, database: str = "postgres") -> asyncpg.Connection:
     return await asyncpg.connect(
         host=str(sockets), port=settings.PORT, user=settings.ADMIN, database=database, timeout=20,
-        statement_cache_size=0, server_settings={"application_name": "farebox"},
+        statement_cache_size=0,
+        server_settings=OWN_SESSIONS,
     )  # fmt: skip
 
 
@@ -168,7 +162,7 @@ def lay_out(partial: Place, uid: int | None) -> None:
 def complete(store: Store, partial: Place, record: Record) -> None:
     if not bases.take_cold(partial, store.programs):
         raise StartFailed(f"{partial.root.name} is not in order after it was stopped")
-    partial.write(record)
+    partial.write(replace(record, begins=bases.all_of(partial)[0].lsn))
     store.publish(partial, record.id)
 
 

@@ -2,15 +2,9 @@
 
 from datetime import datetime
 
-from control.computes import bases, programs
+from control.computes import bases
 from control.computes.files import Store
-from control.computes.provider import At, TimelineInfo
-
-
-def parent_at(source: tuple[str, At] | None) -> str | None:
-    if source is None or source[1].lsn is not None:
-        return None
-    return (source[1].timestamp or programs.utc_now()).isoformat()
+from control.computes.provider import TimelineInfo
 
 
 def describe(store: Store, timeline: str, head: str | None) -> TimelineInfo:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from control.computes import copying, programs, settings
+from control.computes.cgroups import Groups
 from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
@@ -31,10 +32,10 @@ class Record:
     uid: int | None
     parent: str | None
     parent_lsn: str | None
-    parent_at: str | None
-    """Until when its history is the parent's, where that is known: not for a branch of an LSN."""
     created_at: str
     retention_seconds: int
+    begins: str | None = None
+    """The LSN of its first base: while that is kept, what is before it is the parent's history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Store:
     sockets: Path
     programs: Path
     template: Path
+    extensions: Path
+    groups: Groups
     shares_blocks: bool
 
     def place(self, timeline: str) -> Place:
@@ -177,6 +180,11 @@ def socket_root(root: Path) -> Path:
     return short
 
 
+def agent_socket(root: Path) -> Path:
+    """Where the agent of a directory listens, which must be there."""
+    return socket_root(root) / "agent.sock"
+
+
 async def sweep(timelines: Path) -> None:
     """Remove what an earlier run did not complete, and the servers that still work in it."""
     for path in await asyncio.to_thread(lambda: list(timelines.iterdir())):
@@ -213,7 +221,15 @@ def tidy(place: Place) -> None:
         shutil.rmtree(place.tail, ignore_errors=True)
 
 
-def write_rules(place: Place) -> None:
+def is_full(place: Place) -> bool:
+    """Whether its server was last told to write nothing."""
+    path = place.root / settings.CHANGING
+    return path.exists() and path.read_text() == settings.changing(is_full=True)
+
+
+def write_rules(place: Place, *, is_full: bool = False) -> None:
+    """Beside the data, where its server reads them and cannot write."""
     settings.write_access_rules(place.root, operator())
-    for name in ("pg_hba.conf", "pg_ident.conf"):
+    settings.write_changing(place.root, is_full=is_full)
+    for name in ("pg_hba.conf", "pg_ident.conf", settings.CHANGING):
         (place.root / name).chmod(0o644)

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 
-from control.computes import archives, bases, compute, derive, describing, programs
+from control.computes import archives, bases, commits, compute, derive, describing, disks, programs, slots
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
+from control.computes.disks import Fill, Usage
 from control.computes.files import Place, Record, Store
 from control.computes.provider import (
     HEAD,
@@ -21,13 +21,15 @@ from control.computes.provider import (
     ComputeSpec,
     ComputeState,
     ComputeUnavailable,
+    DiskFull,
+    Resolved,
+    SlotsLeft,
     State,
     StopMode,
     TimelineBusy,
     TimelineInfo,
     TimelineSpec,
     TimelineUnknown,
-    Unsupported,
 )  # fmt: skip
 from gateway.kit import tasks
 from gateway.kit.sql import Connection
@@ -43,11 +45,13 @@ class LocalProvider:
     """By project: a branch reads its parent's history, which must stay as it is meanwhile."""
     crew: tasks.Crew = field(default_factory=tasks.Crew)
     bulletin: Bulletin = field(default_factory=Bulletin)
+    usages: dict[str, Usage] = field(default_factory=dict)
+    """How full the projects are that have a limit, as of the last look."""
 
     async def capabilities(self) -> Capabilities:
         return Capabilities(
             past_lsn=True, past_timestamp=True, instant_copy=self.store.shares_blocks, suspend=True,
-            archive=True, logical=True, ro_replicas=False, autoscale=False, resolve=False,
+            archive=True, logical=True, ro_replicas=False, autoscale=False, resolve=True,
         )  # fmt: skip
 
     async def create_timeline(
@@ -63,9 +67,11 @@ class LocalProvider:
         async with self.computes.setdefault(timeline, Compute(timeline)).lock:
             if place.root.is_dir():
                 return
+            if disks.fill_of(self.usages, spec.project):
+                raise DiskFull("no branch is made of a project at the limit of its disk")
             record = Record(
                 timeline, spec.project, self.store.uid_of(spec.project), source[0] if source else None, None,
-                describing.parent_at(source), programs.utc_now().isoformat(), spec.retention_seconds,
+                programs.utc_now().isoformat(), spec.retention_seconds,
             )  # fmt: skip
             try:
                 await (self.derive(record, *source) if source else self.create_empty(record))
@@ -85,6 +91,11 @@ class LocalProvider:
     async def derive(self, record: Record, source: str, at: At) -> None:
         if at == HEAD:
             await self.flush(source)
+        elif at.timestamp is not None:
+            found = await self.resolve(source, at)
+            if found.kind == "past":
+                raise bases.refuse_before(self.store.place(source))
+            at = At(lsn=found.lsn)
         async with self.file_lock(self.store.place(source).record().project):
             await derive.derive(
                 self.store, record, *await asyncio.to_thread(derive.locate, self.store, source, at)
@@ -132,8 +143,20 @@ class LocalProvider:
         async with self.file_lock(place.record().project):
             await asyncio.to_thread(place.remember, retention_seconds=seconds)
 
-    async def resolve(self, timeline: str, at: At) -> At:
-        raise Unsupported("resolve")
+    async def resolve(self, timeline: str, at: At) -> Resolved:
+        head = (await self.stat(timeline)).head_lsn
+        if at.timestamp is not None:
+            return await commits.at_time(self.store, timeline, at.timestamp, head)
+        return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
+
+    async def slots(self, timeline: str) -> tuple[str, ...]:
+        place = self.store.place(timeline)
+        place.record()
+        return await asyncio.to_thread(slots.logical, place)
+
+    async def limit_disk(self, project: str, size: int | None) -> None:
+        # Here and not in a thread: one file has the limits of all projects.
+        disks.limit(self.store, project, size)
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         record = self.store.place(timeline).record()
@@ -147,7 +170,11 @@ class LocalProvider:
         async with one.lock:
             if self.computes.get(timeline) is not one:
                 raise TimelineUnknown(f"there is no timeline {timeline}")
-            before = one.server
+            before, fill = one.server, disks.fill_of(self.usages, project)
+            if before is None and fill is Fill.OVER:
+                raise DiskFull("the project takes more of the disk than it may: its limit has to be raised")
+            if before is None:
+                one.is_full = bool(fill)
             address = await compute.start(self.store, one, self.file_lock(project), endpoint, spec)
             if one.server is not before:
                 self.attend(one)
@@ -174,6 +201,10 @@ class LocalProvider:
         one = self.serving(endpoint)
         if one is None:
             raise ComputeUnavailable("the endpoint is not running")
+        is_logical = any(each.is_logical for each in (spec, *one.other_specs(endpoint)))
+        # Before it is stopped: with slots left it would not start again.
+        if not is_logical and (left := await self.slots(one.timeline)):
+            raise SlotsLeft(left)
         others = {name: other for name, other in one.endpoints.items() if name != endpoint}
         for name in others:
             await self.stop(name)
@@ -188,7 +219,12 @@ class LocalProvider:
         if one is None:
             return ComputeState(State.IDLE)
         return ComputeState(
-            one.state, one.timeline, one.since, await compute.why_active(one), len(one.sessions)
+            one.state,
+            one.timeline,
+            one.since,
+            await compute.why_active(one),
+            len(one.sessions),
+            *one.moved.get(endpoint, (0, 0)),
         )
 
     @asynccontextmanager
@@ -202,10 +238,12 @@ class LocalProvider:
         finally:
             one.sessions.discard(token)
 
-    def traffic(self, endpoint: str) -> None:
+    def traffic(self, endpoint: str, sent: int = 0, received: int = 0) -> None:
         one = self.serving(endpoint)
         if one is not None:
             one.used_at = asyncio.get_running_loop().time()
+            before = one.moved.get(endpoint, (0, 0))
+            one.moved[endpoint] = before[0] + sent, before[1] + received
 
     def events(self, after: str | None = None) -> AsyncIterator[ComputeEvent]:
         return self.bulletin.follow(after)
@@ -238,42 +276,6 @@ class LocalProvider:
 
     def attend(self, one: Compute) -> None:
         self.crew.start(compute.watch(self.store, one, one.server, self.bulletin.tell))
-
-    async def suspend_idle(self) -> None:
-        """Stop what nobody uses."""
-        for one in list(self.computes.values()):
-            if one.state is State.ACTIVE and not await compute.why_active(one):
-                await tasks.finish(self.suspend(one))
-
-    async def suspend(self, one: Compute) -> None:
-        async with one.lock:
-            # Somebody may have come while we looked and waited.
-            if one.server is not None and not await compute.why_active(one):
-                event = one.event("suspended")
-                await compute.stop(self.store, one, "fast")
-                self.bulletin.tell(event)
-
-    async def upkeep(self) -> None:
-        """Keep the way back short and no longer than the window."""
-        for timeline in await asyncio.to_thread(self.store.timelines):
-            with suppress(TimelineUnknown, TimelineBusy):
-                await tasks.finish(self.keep_history(timeline))
-
-    async def keep_history(self, timeline: str) -> None:
-        place = self.store.place(timeline)
-        record = place.record()
-        one = self.computes.setdefault(timeline, Compute(timeline))
-        async with one.lock, self.file_lock(record.project):
-            if not place.is_archived and await asyncio.to_thread(bases.is_due, place):
-                if one.server is None:
-                    await asyncio.to_thread(bases.take_cold, place, self.store.programs)
-                else:
-                    connection = await derive.connect(one.server.sockets)
-                    try:
-                        await bases.take_hot(place, connection)
-                    finally:
-                        await connection.close()
-            await asyncio.to_thread(bases.trim, place, timedelta(seconds=record.retention_seconds))
 
     async def stop_all(self) -> None:
         async def stop_one(one: Compute) -> None:

@@ -10,6 +10,7 @@ from control.computes.provider import (
     ComputeEvent,
     ComputeSpec,
     ComputeState,
+    Resolved,
     StopMode,
     TimelineInfo,
     TimelineSpec,
@@ -48,7 +49,7 @@ class NoProvider:
     async def set_retention(self, timeline: str, seconds: int) -> None:
         raise refused()
 
-    async def resolve(self, timeline: str, at: At) -> At:
+    async def resolve(self, timeline: str, at: At) -> Resolved:
         raise refused()
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
@@ -68,7 +69,13 @@ class NoProvider:
         raise refused()
         yield
 
-    def traffic(self, endpoint: str) -> None:
+    async def slots(self, timeline: str) -> tuple[str, ...]:
+        raise refused()
+
+    async def limit_disk(self, project: str, size: int | None) -> None:
+        raise refused()
+
+    def traffic(self, endpoint: str, sent: int = 0, received: int = 0) -> None:
         raise refused()
 
     async def events(self, after: str | None = None) -> AsyncIterator[ComputeEvent]:

@@ -1,23 +1,17 @@
 """Taking a directory of projects' data into use: one process at a time, and what an earlier one left."""
 
-import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
-import asyncpg
-
-from control.computes import compute, copying, files, settings
+from control.computes import cgroups, compute, copying, extensions, files, keeping, settings
 from control.computes.files import Store
 from control.computes.local import LocalProvider
 from control.embedded import directory, postgres
 from control.embedded.postgres import Cluster
 from control.embedded.processes import StartFailed
-from gateway.kit.problem import Refusal
-from gateway.kit.sql import OUTAGES
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +48,7 @@ async def taken_over(
         if one is not None:
             provider.computes[timeline] = one
             provider.attend(one)
-    provider.crew.start(keep(provider, look_seconds))
+    provider.crew.start(keeping.keep(provider, look_seconds))
     try:
         yield provider
     finally:
@@ -71,19 +65,6 @@ def has_data(root: Path) -> bool:
     return timelines.is_dir() and any(timelines.iterdir())
 
 
-async def keep(provider: LocalProvider, look_seconds: float) -> None:
-    """Put to sleep what nobody uses, and look after what is kept of the past."""
-    for number in count(1):
-        await asyncio.sleep(look_seconds)
-        try:
-            await provider.suspend_idle()
-            if number % LOOKS_PER_UPKEEP == 0:
-                await provider.upkeep()
-        except (Refusal, StartFailed, asyncpg.PostgresError, *OUTAGES) as error:
-            # A full disk, say, or a server that ended just now: the next look is soon.
-            log.warning("looking after projects' data failed: %s", error)
-
-
 async def prepare(root: Path, chosen: Path | None) -> Store:
     sockets = files.socket_root(root)
     bin_dir, version = await postgres.runnable(root, sockets, chosen)
@@ -97,7 +78,10 @@ async def prepare(root: Path, chosen: Path | None) -> Store:
         copying.flush(root)
     postgres.refuse_other_version(cluster, version)
     await files.sweep(timelines)
-    return Store(root, sockets, bin_dir, template, copying.can_share_blocks(root))
+    trusted = extensions.lay_out(root, bin_dir, version)
+    groups = cgroups.find(root)
+    cgroups.sweep(groups)
+    return Store(root, sockets, bin_dir, template, trusted, groups, copying.can_share_blocks(root))
 
 
 def release(provider: LocalProvider) -> None:

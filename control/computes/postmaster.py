@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from control.computes import settings
+from control.computes import cgroups, settings
 from control.computes.derive import rules_of
 from control.computes.files import Place, Store, write_rules
 from control.computes.provider import ComputeSpec, StopMode
@@ -73,12 +73,15 @@ class Postmaster:
                     await self.exited.wait()
 
 
-async def launch(store: Store, place: Place, uid: int | None, spec: ComputeSpec) -> Postmaster:
+async def launch(
+    store: Store, place: Place, uid: int | None, spec: ComputeSpec, *, is_full: bool
+) -> Postmaster:
     """Start the server; returns when it accepts connections."""
     if (place.data / "postmaster.pid").exists():
         # It was not stopped in good order: what is left of it must be gone before another one begins.
         await orphans.outlive(place.data)
     sockets = store.socket_directory(place.root.name, uid)
+    write_rules(place, is_full=is_full)
     server = Postmaster(spawn(store, place, uid, spec, sockets), sockets)
     try:
         await wait_until_ready(place, server)
@@ -89,9 +92,12 @@ async def launch(store: Store, place: Place, uid: int | None, spec: ComputeSpec)
 
 
 def spawn(store: Store, place: Place, uid: int | None, spec: ComputeSpec, sockets: Path) -> int:
-    write_rules(place)
     data = directory.address_of(place.data, uid)
     options = dict(settings.serving(spec.units, str(sockets), is_logical=spec.is_logical)) | rules_of(data)
+    options["config_file"] = f"{data}/../{settings.CHANGING}"
+    # By the way that its user can go, who may be kept out of the directories above.
+    trusted = f"{data}/../../../{store.extensions.name}"
+    options["extension_control_path"] = f"{trusted}:$system"
     argv = confined(spec, (str(store.programs / "postgres"), "-D", data, *settings.arguments(options)))
     with open_log(place.root / "log") as log:
         process = subprocess.Popen(  # noqa: S603 - the program is ours, and there is no shell
@@ -153,5 +159,7 @@ def adopt(place: Place) -> Postmaster | None:
     return None
 
 
-def remove_sockets(server: Postmaster) -> None:
+def clear_up(store: Store, timeline: str, server: Postmaster) -> None:
+    """What it had besides its data."""
     shutil.rmtree(server.sockets, ignore_errors=True)
+    cgroups.let_go(store.groups, timeline)

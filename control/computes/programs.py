@@ -18,6 +18,10 @@ def lsn_number(lsn: str) -> int:
     return int(high, 16) << 32 | int(low, 16)
 
 
+def lsn_text(number: int) -> str:
+    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
+
+
 def control_data(programs: Path, data: Path) -> tuple[str, str, str]:
     """The last checkpoint's LSN, the first segment that replaying from it reads, and the state, as text."""
     argv = (str(programs / "pg_controldata"), "-D", str(data))

@@ -1,14 +1,14 @@
 """What any engine that runs projects' databases offers, and the values it exchanges."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Connection
@@ -53,6 +53,20 @@ class TimelineBusy(Refusal):
     status, slug, title = 409, "timeline-busy", "In use by a running endpoint"
 
 
+class SlotsLeft(Refusal):
+    """A server whose log is not written for decoding does not start while somebody means to decode it."""
+
+    status, slug, title = 409, "replication-slots-left", "Replication slots are left"
+
+    def __init__(self, slots: Sequence[str]) -> None:
+        super().__init__(f"drop these replication slots before logical replication ends: {', '.join(slots)}")
+        self.slots = tuple(slots)
+
+
+class DiskFull(Refusal):
+    status, slug, title = 507, "disk-limit-reached", "The project takes more of the disk than it may"
+
+
 class ComputeUnavailable(Refusal):
     """The text is for the operator's log as well: it names no path."""
 
@@ -60,7 +74,15 @@ class ComputeUnavailable(Refusal):
     headers: Mapping[str, str] = {"Retry-After": "2"}
 
 
-REFUSALS = (Unsupported, OutsideWindow, TimelineUnknown, TimelineBusy, ComputeUnavailable)
+REFUSALS = (
+    Unsupported,
+    SlotsLeft,
+    DiskFull,
+    OutsideWindow,
+    TimelineUnknown,
+    TimelineBusy,
+    ComputeUnavailable,
+)
 """All that a provider refuses with, so that they find their way back from another process."""
 
 
@@ -78,6 +100,16 @@ class At:
 
 
 HEAD = At()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A point of a history, by LSN and by time."""
+
+    kind: Literal["present", "future", "past", "nodata"]
+    """After the last commit is the future, before the window the past; without a commit there is no data."""
+    lsn: str | None
+    timestamp: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +171,23 @@ class ComputeState:
     """Sentences, empty when it may fall asleep."""
     sessions: int = 0
     """Who is connected through a proxy, over all endpoints that share the server."""
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    """What proxies moved for this endpoint since ``since``: to its clients, and from them."""
+
+
+Kind: TypeAlias = Literal["ready", "suspended", "stopped", "exited", "failed", "full", "roomy"]
+"""The last two are about the disk: its limit was reached, or there is room again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeEvent:
-    kind: Literal["ready", "suspended", "stopped", "exited", "failed"]
+    kind: Kind
     timeline: str
     endpoints: frozenset[str]
     at: datetime
+    moved: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Bytes to and from clients, by endpoint, since it was ready."""
     id: str = ""
     """Whoever read so far goes on from here."""
 
@@ -175,8 +216,9 @@ class ComputeProvider(Protocol):
 
     async def set_retention(self, timeline: str, seconds: int) -> None: ...
 
-    async def resolve(self, timeline: str, at: At) -> At:
-        """The LSN and the time of a point."""
+    async def resolve(self, timeline: str, at: At) -> Resolved:
+        """Of a time, the LSN where the first commit after it begins; of an LSN, when the last one before it
+        was committed. Wakes nothing."""
         ...
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
@@ -191,7 +233,19 @@ class ComputeProvider(Protocol):
         """While it is entered somebody is connected through a proxy."""
         ...
 
-    def traffic(self, endpoint: str) -> None:
+    async def slots(self, timeline: str) -> tuple[str, ...]:
+        """The logical replication slots there are. Wakes nothing."""
+        ...
+
+    async def limit_disk(self, project: str, size: int | None) -> None:
+        """How many bytes its timelines may take together, with all of their history; None is as many as fit.
+
+        Looked at twice a minute. At the limit sessions only read unless they say otherwise and nothing is
+        branched; a quarter beyond it servers are stopped and do not start.
+        """
+        ...
+
+    def traffic(self, endpoint: str, sent: int = 0, received: int = 0) -> None:
         """A proxy moved bytes for the endpoint just now. It is cheap: say so as often as you like."""
         ...
 
@@ -200,5 +254,9 @@ class ComputeProvider(Protocol):
         ...
 
     async def admin(self, endpoint: str, database: str = "postgres") -> Connection:
-        """A superuser's connection: roles, databases and publications are SQL above this line."""
+        """A superuser's connection: roles, databases and publications are SQL above this line.
+
+        It finds the server's own names only. Whatever else is named needs its schema, and a tenant's views,
+        functions and tables are not for it: what they call would run as superuser.
+        """
         ...

@@ -22,6 +22,7 @@ from control.computes.provider import (
     ComputeSpec,
     ComputeState,
     ComputeUnavailable,
+    Resolved,
     StopMode,
     TimelineInfo,
     TimelineSpec,
@@ -61,7 +62,7 @@ class RemoteProvider:
         connector = aiohttp.UnixConnector(path, limit=0) if is_socket else aiohttp.TCPConnector(limit=0)
         self.http = aiohttp.ClientSession(connector=connector, headers=headers)
         self.crew = Crew()
-        self.moved: set[str] = set()
+        self.moved: dict[str, tuple[int, int]] = {}
         self.tunnels = None if is_socket else Tunnels(self.http, self.base)
 
     async def close(self) -> None:
@@ -97,8 +98,8 @@ class RemoteProvider:
         asked = wire.Retention(seconds)
         await self.ask("POST", f"/timelines/{timeline}/retention", asked, LONG_SECONDS)
 
-    async def resolve(self, timeline: str, at: At) -> At:
-        return wire.read(At, await self.ask("POST", f"/timelines/{timeline}/resolve", at, LONG_SECONDS))
+    async def resolve(self, timeline: str, at: At) -> Resolved:
+        return wire.read(Resolved, await self.ask("POST", f"/timelines/{timeline}/resolve", at, LONG_SECONDS))
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         asked = wire.Start(timeline, spec)
@@ -142,19 +143,27 @@ class RemoteProvider:
                 # The server was stopped, and who was connected to it with it.
                 return
 
-    def traffic(self, endpoint: str) -> None:
+    async def slots(self, timeline: str) -> tuple[str, ...]:
+        return wire.read(wire.Slots, await self.ask("GET", f"/timelines/{timeline}/slots")).names
+
+    async def limit_disk(self, project: str, size: int | None) -> None:
+        asked = wire.DiskLimit(size)
+        await self.ask("PUT", f"/projects/{project}/disk-limit", asked, LONG_SECONDS)
+
+    def traffic(self, endpoint: str, sent: int = 0, received: int = 0) -> None:
         if not self.moved:
             self.crew.start(self.tell_traffic())
-        self.moved.add(endpoint)
+        before = self.moved.get(endpoint, (0, 0))
+        self.moved[endpoint] = before[0] + sent, before[1] + received
 
     async def tell_traffic(self) -> None:
         """Once for all that moves in a while."""
         await asyncio.sleep(TRAFFIC_SECONDS)
-        told, self.moved = wire.Traffic(tuple(self.moved)), set()
+        told, self.moved = wire.Traffic(self.moved), {}
         try:
             await self.ask("POST", "/traffic", told)
         except Refusal:
-            # Whoever moves more says so again.
+            # Not told again: it may have been heard, and nobody is to pay for the same bytes twice.
             return
 
     async def events(self, after: str | None = None) -> AsyncIterator[ComputeEvent]:

@@ -53,6 +53,12 @@ SERVING = COMMON | {
     "log_min_error_statement": "panic",
 }
 
+CHANGING = "server.conf"
+# As initdb would have written them.
+CHANGING_EVER = {"datestyle": "iso, mdy", "default_text_search_config": "pg_catalog.english"}
+# For sessions that do not say otherwise: one that wants to delete something can.
+CHANGING_FULL = CHANGING_EVER | {"default_transaction_read_only": "on"}
+
 # A server that replays history into a copy, which is thrown away if anything goes wrong.
 REPLAYING = COMMON | {
     "shared_buffers": "64MB",
@@ -79,6 +85,19 @@ def arguments(settings: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 
+def write_changing(directory: Path, *, is_full: bool) -> None:
+    """What may change while it runs, and so cannot be on the command line. It is all of the server's file."""
+    partial = directory / f"{CHANGING}.new"
+    partial.write_text(changing(is_full=is_full))
+    partial.chmod(0o644)
+    partial.rename(directory / CHANGING)
+
+
+def changing(*, is_full: bool) -> str:
+    chosen = CHANGING_FULL if is_full else CHANGING_EVER
+    return "".join(f"{name} = '{value}'\n" for name, value in chosen.items())
+
+
 def write_access_rules(data: Path, operator: str | None) -> None:
     """Who may connect, and how.
 
@@ -89,9 +108,8 @@ def write_access_rules(data: Path, operator: str | None) -> None:
     superuser = "trust" if operator is None else "peer map=operator"
     rules = f"""\
 local all {ADMIN} {superuser}
-local replication {ADMIN} reject
 local all all scram-sha-256
-local replication all scram-sha-256
+local replication all reject
 """
     (data / "pg_hba.conf").write_text(rules)
     (data / "pg_ident.conf").write_text("" if operator is None else f"operator {operator} {ADMIN}\n")

@@ -14,6 +14,10 @@ MEBIBYTE = 1 << 20
 class Limits:
     address_space_bytes: int
     """Of each process: one that wants more gets ``out of memory`` as an error, and the others live on."""
+    memory_bytes: int
+    """Of all of them together, where groups can be made."""
+    cpu_shares: int
+    """Of a machine that is busy: 1024 is what a process without any has."""
     files: int
     settings: Mapping[str, str]
 
@@ -26,6 +30,8 @@ def limits(units: Decimal) -> Limits:
     return Limits(
         # A quarter is what was measured to let psql's ordinary work through; buffers are mapped on top.
         address_space_bytes=(434 * quarters + buffers) * MEBIBYTE,
+        memory_bytes=quarters * 1024 * MEBIBYTE,
+        cpu_shares=quarters * 256,
         files=2048,
         settings={
             "shared_buffers": f"{buffers}MB",

@@ -1,22 +1,19 @@
 """What an agent and its clients write to each other: the interface's own values as JSON, and its refusals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from control.computes.provider import (
     HEAD,
     REFUSALS,
-    Address,
     At,
-    Capabilities,
-    ComputeEvent,
     ComputeSpec,
-    ComputeState,
     ComputeUnavailable,
+    SlotsLeft,
     StopMode,
-    TimelineInfo,
     TimelineSpec,
     Unsupported,
 )
@@ -57,32 +54,47 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLimit:
+    size: Annotated[int, Field(ge=0)] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
-    endpoints: tuple[str, ...]
+    moved: Mapping[str, tuple[int, int]]
+    """Bytes to and from clients, by endpoint."""
 
 
-# Compiled once: an adapter takes longer to make than to use.
-ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {
-    kind: TypeAdapter(kind)
-    for kind in (
-        Address, At, Capabilities, ComputeEvent, ComputeState, Creation, Restart, Retention, Start, Stop,
-        TimelineInfo, Traffic,
-    )
-}  # fmt: skip
+ADAPTERS: Final[dict[type, TypeAdapter[Any]]] = {}
+
+
+def adapter(kind: type) -> TypeAdapter[Any]:
+    """Made when it is needed: that takes longer than to use it, and most processes ask little."""
+    if kind not in ADAPTERS:
+        ADAPTERS[kind] = TypeAdapter(kind)
+    return ADAPTERS[kind]
 
 
 def written(value: object) -> bytes:
-    return ADAPTERS[type(value)].dump_json(value)
+    return adapter(type(value)).dump_json(value)
 
 
 def read(kind: type[T], text: bytes) -> T:
-    found: T = ADAPTERS[kind].validate_json(text)
+    found: T = adapter(kind).validate_json(text)
     return found
 
 
 def problem_of(refusal: Refusal) -> dict[str, Any]:
     told = refusal.problem().model_dump(exclude_none=True)
-    return told | {"capability": refusal.capability} if isinstance(refusal, Unsupported) else told
+    if isinstance(refusal, Unsupported):
+        told["capability"] = refusal.capability
+    elif isinstance(refusal, SlotsLeft):
+        told["slots"] = refusal.slots
+    return told
 
 
 def refusal_of(status: int, text: bytes) -> Refusal:
@@ -93,6 +105,8 @@ def refusal_of(status: int, text: bytes) -> Refusal:
         return ComputeUnavailable(f"the agent of the databases answered {status}")
     if told.get("code") == Unsupported.slug:
         return Unsupported(str(told.get("capability")))
+    if told.get("code") == SlotsLeft.slug:
+        return SlotsLeft([str(name) for name in told.get("slots", ())])
     for kind in REFUSALS:
         if kind.slug == told.get("code"):
             return kind(str(told.get("detail")))

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,9 +165,14 @@ Ended = Callable[[str, int], None]
 
 @asynccontextmanager
 async def kept(
-    starts: Mapping[str, Start], on_end: Ended, on_replaced: Ended = lambda name, pid: None
+    starts: Mapping[str, Start],
+    on_end: Ended,
+    on_replaced: Ended = lambda name, pid: None,
+    *,
+    unawaited: Collection[str] = (),
 ) -> AsyncIterator["list[Keeper]"]:
     """Enter with all of them ready; whichever ends is started again, and when the block is left all stop.
+    Those that are ``unawaited`` may still be starting.
 
     A start yields a process that is ready. ``StartFailed`` comes out of here only at the first start; later
     ones are retried for ever, because what a process needs may be starting again too. ``on_end`` hears the
@@ -177,7 +182,8 @@ async def kept(
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(keeper.keep()) for keeper in keepers]
         for keeper in keepers:
-            await keeper.ready.wait()
+            if keeper.name not in unawaited:
+                await keeper.ready.wait()
         yield keepers
         for task in tasks:
             task.cancel()

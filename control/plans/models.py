@@ -102,7 +102,7 @@ class QuotaUsage(BaseModel):
     plan: PlanDetails
     quotas: list[QuotaState]
     current_projects: int
-    current_branches: Annotated[int, Field(description="None yet: branches come with databases.")] = 0
+    current_branches: Annotated[int, Field(description="Besides the one that each project comes with.")]
     current_compute_hours: float
     current_serendb_compute_hours: float
     current_cloud_compute_hours: float = 0

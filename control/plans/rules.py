@@ -57,6 +57,7 @@ def usage(
         plan=details(plans, plan),
         quotas=list(states.values()),
         current_projects=counts["projects"],
+        current_branches=counts["branches"],
         current_compute_hours=hours,
         current_serendb_compute_hours=hours,
         current_storage_gb=counts["storage_bytes"] / GIGABYTE,

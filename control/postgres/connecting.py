@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import TypeGuard
 from uuid import UUID
@@ -11,7 +12,7 @@ import asyncpg
 from asyncpg import Record
 
 from control.computes.provider import Address, ComputeProvider, ComputeSpec, ComputeUnavailable, TimelineBusy
-from control.postgres import endpoints, inventory, passwords
+from control.postgres import branches, endpoints, inventory, passwords
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import NotFound, Refusal
 from gateway.kit.sql import Connection, Pool, Statements
@@ -52,6 +53,8 @@ async def wake(pool: Pool, computes: ComputeProvider, endpoint_id: UUID) -> Addr
             if after is not None and leads(after) == leads(row):
                 if after["status"] != "active":
                     await endpoints.become(pool, endpoint_id, "active")
+                if after["timeline_state"] == "archived":
+                    await branches.unpacked(pool, after["branch_id"])
                 return address
             await computes.stop(str(endpoint_id))
         if loop.time() > deadline:
@@ -125,7 +128,9 @@ async def admin(
         if row["state"] != "ready":
             raise ComputeUnavailable("the branch is being made, or given other data")
         name = f"visit-{branch_id}"
-        await visit_branch(computes, name, str(row["timeline_id"]))
+        # With a slot that needs it a server does not start without.
+        spec = replace(VISIT, is_logical=row["is_logical"])
+        await visit_branch(computes, name, str(row["timeline_id"]), spec)
     else:
         await wake(pool, computes, endpoint_id)
         name = str(endpoint_id)
@@ -136,12 +141,12 @@ async def admin(
         await connection.close()
 
 
-async def visit_branch(computes: ComputeProvider, name: str, timeline: str) -> None:
+async def visit_branch(computes: ComputeProvider, name: str, timeline: str, spec: ComputeSpec) -> None:
     try:
-        await computes.start(name, timeline, VISIT)
+        await computes.start(name, timeline, spec)
     except TimelineBusy:
         await computes.stop(name)
-        await computes.start(name, timeline, VISIT)
+        await computes.start(name, timeline, spec)
 
 
 @asynccontextmanager

@@ -2,11 +2,14 @@
 
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
+
+from asyncpg import Record
 
 from control.metering import meters
 from gateway.kit import ids
@@ -19,19 +22,21 @@ LABEL_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 LABEL_LENGTH = 12
 
 Status: TypeAlias = Literal["idle", "starting", "active", "stopping", "failed"]
+Kind: TypeAlias = Literal["read_write", "read_only"]
+PoolerMode: TypeAlias = Literal["transaction", "session"]
 
 
 @dataclass(frozen=True, slots=True)
 class NewEndpoint:
     name: str = ""
     """Its label, if there is none."""
-    endpoint_type: Literal["read_write", "read_only"] = "read_write"
-    compute_unit: Decimal = Decimal("0.25")
+    endpoint_type: Kind = "read_write"
+    compute_unit: str = "0.25"
     autoscaling_min: int = 1
     autoscaling_max: int = 1
     suspend_timeout_seconds: int = 300
     pooler_enabled: bool = True
-    pooler_mode: Literal["transaction", "session"] = "transaction"
+    pooler_mode: PoolerMode = "transaction"
     primary_endpoint_id: UUID | None = None
 
 
@@ -39,7 +44,7 @@ async def insert(db: Db, project_id: UUID, branch_id: UUID, new: NewEndpoint, cr
     endpoint_id, label = ids.new(), new_label()
     await db.execute(
         SQL.insert, endpoint_id, project_id, branch_id, label, new.name or label, new.endpoint_type,
-        new.primary_endpoint_id, str(new.compute_unit), new.autoscaling_min, new.autoscaling_max,
+        new.primary_endpoint_id, new.compute_unit, new.autoscaling_min, new.autoscaling_max,
         new.suspend_timeout_seconds, new.pooler_enabled, new.pooler_mode, created_by,
     )  # fmt: skip
     return endpoint_id
@@ -49,8 +54,24 @@ def new_label() -> str:
     return "ep-" + "".join(secrets.choice(LABEL_ALPHABET) for _ in range(LABEL_LENGTH))
 
 
+async def shown(
+    db: Db, project_id: UUID, branch_id: UUID | None = None, endpoint_id: UUID | None = None
+) -> list[Record]:
+    """Those of a project, of one of its branches, or one of them."""
+    return await db.fetch(SQL.shown, project_id, branch_id, endpoint_id)
+
+
+async def serving(db: Db, endpoint_id: UUID) -> Record | None:
+    return await db.fetchrow(SQL.serving, endpoint_id)
+
+
 async def of_branch(db: Db, branch_id: UUID) -> list[UUID]:
     return [row["id"] for row in await db.fetch(SQL.of_branch, branch_id)]
+
+
+async def ever_of_branch(db: Db, branch_id: UUID) -> list[tuple[UUID, Status]]:
+    """Deleted ones, too: their servers may still run."""
+    return [(row["id"], row["status"]) for row in await db.fetch(SQL.ever_of_branch, branch_id)]
 
 
 async def primary_of(db: Db, branch_id: UUID) -> UUID | None:
@@ -76,3 +97,41 @@ async def become(pool: Pool, endpoint_id: UUID, status: Status, at: datetime | N
 def metered(compute_unit: str) -> int:
     """Whole units are counted, so a part of one counts as one."""
     return math.ceil(Decimal(compute_unit))
+
+
+async def project_of(db: Db, endpoint_id: UUID) -> UUID | None:
+    found: UUID | None = await db.fetchval(SQL.project_of, endpoint_id)
+    return found
+
+
+async def connected(db: Db, endpoint_id: UUID, count: int) -> None:
+    await db.execute(SQL.connected, endpoint_id, count)
+
+
+async def asked(
+    db: Db, endpoint_id: UUID, status: Literal["starting", "stopping"], *, is_disabled: bool | None = None
+) -> None:
+    await db.execute(SQL.asked, endpoint_id, status, is_disabled)
+
+
+async def change(db: Db, endpoint_id: UUID, after: Mapping[str, Any]) -> None:
+    await db.execute(
+        SQL.change, endpoint_id, after["compute_unit"], after["autoscaling_min"], after["autoscaling_max"],
+        after["suspend_timeout_seconds"], after["pooler_enabled"], after["pooler_mode"],
+    )  # fmt: skip
+
+
+async def broken(db: Db, endpoint_id: UUID) -> None:
+    await db.execute(SQL.broken, endpoint_id)
+
+
+async def delete(db: Db, endpoint_id: UUID) -> None:
+    await db.execute(SQL.delete, endpoint_id)
+
+
+async def delete_of_branch(db: Db, branch_id: UUID) -> None:
+    await db.execute(SQL.delete_of_branch, branch_id)
+
+
+async def delete_of_project(db: Db, project_id: UUID) -> None:
+    await db.execute(SQL.delete_of_project, project_id)

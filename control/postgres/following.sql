@@ -1,4 +1,5 @@
 -- name: running
--- Not what was started just now, of which the provider may not know yet.
-SELECT id FROM endpoints WHERE status IN ('active', 'starting', 'stopping') AND status_at < now() - interval '30 seconds'
+-- Of what was started just now the provider may not know yet.
+SELECT id, status_at < now() - interval '30 seconds' AS is_settled FROM endpoints
+WHERE status IN ('active', 'starting', 'stopping')
 ORDER BY id

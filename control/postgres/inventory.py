@@ -34,10 +34,25 @@ class Inventory:
 
 async def look(admin: Connection) -> Inventory:
     """What is there by now. ``admin`` is a superuser's connection to the branch's server."""
-    roles = [Role(**dict(row)) for row in await admin.fetch(SQL.roles_inside)]
-    return Inventory(
-        roles, [(row["name"], row["owner_name"]) for row in await admin.fetch(SQL.databases_inside)]
-    )
+    roles = [
+        Role(name, row["verifier"], row["can_login"])
+        for row in await admin.fetch(SQL.roles_inside)
+        if (name := text(row["name"])) is not None
+    ]
+    databases = [
+        (name, owner)
+        for row in await admin.fetch(SQL.databases_inside)
+        if (name := text(row["name"])) is not None and (owner := text(row["owner_name"])) is not None
+    ]
+    return Inventory(roles, databases)
+
+
+def text(name: bytes) -> str | None:
+    """None for one that was made in a database of another encoding, and that no client of ours can spell."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 async def renew_passwords(admin: Connection, found: Inventory) -> dict[str, str]:
@@ -51,16 +66,16 @@ async def renew_passwords(admin: Connection, found: Inventory) -> dict[str, str]
 
 async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
     """Bring the rows of a branch up to what was found in its server."""
-    for role in found.roles:
-        await db.execute(SQL.put_role, ids.new(), branch_id, role.name, role.verifier)
-    await db.execute(SQL.drop_roles, branch_id, [role.name for role in found.roles])
+    names, verifiers = [role.name for role in found.roles], [role.verifier for role in found.roles]
+    await db.execute(SQL.put_roles, branch_id, [ids.new() for _ in names], names, verifiers)
+    await db.execute(SQL.drop_roles, branch_id, names)
     await write_databases(db, branch_id, found)
 
 
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
-    for name, owner_name in found.databases:
-        await db.execute(SQL.put_database, ids.new(), branch_id, name, owner_name)
-    await db.execute(SQL.drop_databases, branch_id, [name for name, _ in found.databases])
+    names, owners = [name for name, _ in found.databases], [owner for _, owner in found.databases]
+    await db.execute(SQL.put_databases, branch_id, [ids.new() for _ in names], names, owners)
+    await db.execute(SQL.drop_databases, branch_id, names)
 
 
 async def rewrite(
@@ -74,10 +89,13 @@ async def rewrite(
 ) -> None:
     """All rows anew, for a branch that points to other data than before.
 
-    ``inherited`` are the rows of the branch that the data is of: a password that is known there is the same
-    here as long as the verifier is. ``renewed`` are passwords that were made for this one.
+    ``inherited`` are the rows of the branches that the data may be of: a password that is known there is the
+    same here as long as the verifier is. ``renewed`` are passwords that were made for this one.
     """
     await db.execute(SQL.clear_roles, branch_id)
+    # A copy of data loses its slots; its publications are found by the first look.
+    await db.execute(SQL.clear_slots, branch_id)
+    await db.execute(SQL.clear_publications, branch_id)
     known = {row["name"]: row for row in inherited}
     for role in found.roles:
         role_id, before = ids.new(), known.get(role.name)
@@ -88,6 +106,14 @@ async def rewrite(
         is_protected = before is not None and before["is_protected"]
         await insert_role(db, role_id, branch_id, role.name, role.verifier, sealed, is_protected=is_protected)
     await write_databases(db, branch_id, found)
+
+
+async def copy(db: Db, keyring: Keyring, project_id: UUID, branch_id: UUID, to: UUID) -> None:
+    """For a branch that is given the data of another one, with everything in it."""
+    rows = await rows_of_roles(db, branch_id)
+    roles = [Role(row["name"], row["verifier"]) for row in rows]
+    found = Inventory(roles, await rows_of_databases(db, branch_id))
+    await rewrite(db, keyring, project_id, to, found, rows, {})
 
 
 async def rows_of_roles(db: Db, branch_id: UUID) -> list[Record]:

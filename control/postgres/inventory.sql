@@ -8,11 +8,12 @@ INSERT INTO databases (id, branch_id, name, owner_name) VALUES ($1, $2, $3, $4)
 SELECT id, name, verifier, password, is_protected FROM database_roles WHERE branch_id = $1 ORDER BY id
 
 -- name: rows_of_databases
-SELECT name, owner_name FROM databases WHERE branch_id = $1 ORDER BY id
+SELECT name, owner_name FROM databases WHERE branch_id = $1 ORDER BY number
 
--- name: put_role
+-- name: put_roles
 -- A password that we know is that of the verifier beside it, or it is forgotten.
-INSERT INTO database_roles (id, branch_id, name, verifier) VALUES ($1, $2, $3, $4)
+INSERT INTO database_roles (id, branch_id, name, verifier)
+SELECT id, $1, name, verifier FROM unnest($2::uuid[], $3::text[], $4::text[]) AS found (id, name, verifier)
 ON CONFLICT (branch_id, name) DO UPDATE SET verifier = EXCLUDED.verifier,
     password = CASE WHEN database_roles.verifier = EXCLUDED.verifier THEN database_roles.password END, updated_at = now()
 WHERE database_roles.verifier IS DISTINCT FROM EXCLUDED.verifier
@@ -23,8 +24,17 @@ DELETE FROM database_roles WHERE branch_id = $1 AND name <> ALL ($2)
 -- name: clear_roles
 DELETE FROM database_roles WHERE branch_id = $1
 
--- name: put_database
-INSERT INTO databases (id, branch_id, name, owner_name) VALUES ($1, $2, $3, $4)
+-- name: clear_slots
+DELETE FROM replication_slots WHERE branch_id = $1
+
+-- name: clear_publications
+DELETE FROM publications WHERE branch_id = $1
+
+-- name: put_databases
+INSERT INTO databases (id, branch_id, name, owner_name)
+SELECT id, $1, name, owner_name
+FROM unnest($2::uuid[], $3::text[], $4::text[]) WITH ORDINALITY AS found (id, name, owner_name, place)
+ORDER BY place
 ON CONFLICT (branch_id, name) DO UPDATE SET owner_name = EXCLUDED.owner_name, updated_at = now()
 WHERE databases.owner_name IS DISTINCT FROM EXCLUDED.owner_name
 
@@ -32,15 +42,16 @@ WHERE databases.owner_name IS DISTINCT FROM EXCLUDED.owner_name
 DELETE FROM databases WHERE branch_id = $1 AND name <> ALL ($2)
 
 -- name: roles_inside
--- In the server of a branch, as its superuser.
-SELECT rolname AS name, rolpassword AS verifier, rolcanlogin AS can_login FROM pg_authid
+-- In the server of a branch, as its superuser. As many as we keep, the oldest of them; names as bytes, since one that
+-- was made in a database of another encoding is no text here.
+SELECT namesend(rolname) AS name, rolpassword AS verifier, rolcanlogin AS can_login FROM pg_authid
 WHERE rolname !~ '^pg_' AND rolname <> current_user
-ORDER BY oid
+ORDER BY oid LIMIT 1000
 
 -- name: databases_inside
-SELECT datname AS name, pg_get_userbyid(datdba) AS owner_name FROM pg_database
+SELECT namesend(datname) AS name, namesend(pg_get_userbyid(datdba)) AS owner_name FROM pg_database
 WHERE NOT datistemplate AND datname <> 'postgres' AND datallowconn
-ORDER BY oid
+ORDER BY oid LIMIT 1000
 
 -- name: alter_password
 SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)

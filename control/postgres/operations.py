@@ -21,13 +21,22 @@ from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=15)
 
 Action: TypeAlias = Literal[
     "create_timeline",
     "create_branch",
+    "reset_branch",
+    "restore_branch",
+    "delete_branch",
+    "archive_branch",
+    "unarchive_branch",
     "start_compute",
     "suspend_compute",
+    "restart_compute",
+    "delete_endpoint",
+    "delete_project",
+    "set_retention",
 ]
 
 
@@ -67,6 +76,9 @@ class Job:
     def endpoint_id(self) -> UUID:
         assert self.operation.endpoint_id is not None, "an operation for an endpoint names it"
         return self.operation.endpoint_id
+
+    def argument(self, name: str) -> UUID:
+        return UUID(self.operation.arguments[name])
 
     @asynccontextmanager
     async def finishing(self) -> AsyncIterator[Db]:
@@ -127,6 +139,13 @@ async def page(db: Db, project_id: UUID, limit: int, offset: int) -> tuple[int, 
 
 async def show(db: Db, project_id: UUID, operation_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.show, project_id, operation_id)
+
+
+async def count_open(db: Db) -> tuple[int, float]:
+    """How many are not done, and the age of the oldest in seconds."""
+    row = await db.fetchrow(SQL.open)
+    assert row is not None, "it is a row of sums"
+    return row["count"], row["age_seconds"]
 
 
 async def is_open(db: Db, branch_id: UUID, actions: Sequence[Action]) -> bool:

@@ -60,5 +60,9 @@ SELECT id, project_id, branch_id, endpoint_id, action, status, failures_count, e
     updated_at
 FROM operations WHERE project_id = $1 AND id = $2
 
+-- name: open
+SELECT count(*) AS count, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS age_seconds
+FROM operations WHERE status IN ('scheduling', 'running')
+
 -- name: is_open
 SELECT EXISTS (SELECT FROM operations WHERE branch_id = $1 AND action = ANY ($2) AND status IN ('scheduling', 'running'))

@@ -8,18 +8,21 @@ from datetime import timedelta
 import asyncpg
 import structlog
 
-from control.computes.provider import ComputeProvider, ComputeUnavailable
+from control.computes.provider import ComputeProvider, TimelineBusy
+from control.computes.remote import AgentAway
 from control.postgres import operations
 from control.postgres.operations import Action, Job, LeaseLost, Operation
 from gateway.kit import tasks
 from gateway.kit.crypto import Keyring
-from gateway.kit.problem import Refusal
+from gateway.kit.problem import Refusal, Unavailable
 from gateway.kit.sql import OUTAGES, Db, Pool
 
 AT_ONCE = 8
 POLL_SECONDS = 0.25
 RENEW_SECONDS = operations.LEASE.total_seconds() / 3
 FAILURES_MAX = 8
+AWAY = (AgentAway, Unavailable)
+AWAY_PAUSE = timedelta(seconds=2)
 PAUSE_MAX = timedelta(seconds=60)
 
 log = structlog.get_logger(__name__)
@@ -120,6 +123,11 @@ class Runner:
         told = {"operation_id": str(operation.id), "action": operation.action}
         if not isinstance(error, Refusal | asyncpg.PostgresError | OSError | TimeoutError):
             log.error("operation.failed", exc_info=error, **told)
+        if isinstance(error, AWAY):
+            # Nothing is wrong with what was asked; it waits until somebody is there to do it.
+            log.warning("operation.waits", error=repr(error), **told)
+            await operations.postpone(self.pool, operation, AWAY_PAUSE, is_failure=False, error=str(error))
+            return
         text = str(error) if isinstance(error, Refusal) else "an error of ours; the log says which"
         if is_final(error) or operation.failures_count + 1 >= FAILURES_MAX:
             log.error("operation.given_up", error=repr(error), **told)
@@ -135,7 +143,7 @@ class Runner:
 
 def is_final(error: Exception) -> bool:
     """Whether trying again would end the same way."""
-    return isinstance(error, Refusal) and error.status < 500 and not isinstance(error, ComputeUnavailable)
+    return isinstance(error, Refusal) and error.status < 500 and not isinstance(error, TimelineBusy)
 
 
 def pause(failures_count: int) -> timedelta:

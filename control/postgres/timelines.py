@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from asyncpg import Record
+
 from control.computes.provider import HEAD, At, ComputeProvider, TimelineInfo, TimelineSpec
 from control.postgres.running import NotYet
 from gateway.kit import ids
@@ -33,26 +35,30 @@ async def insert(db: Db, project_id: UUID, source: Source | None) -> UUID:
     return timeline_id
 
 
+async def wanted(pool: Pool, timeline_id: UUID) -> tuple[TimelineSpec, tuple[str, At] | None]:
+    """What it is to be made of, once that is there."""
+    row = await pool.fetchrow(SQL.source, timeline_id)
+    assert row is not None, "timelines stay as rows"
+    spec = TimelineSpec(str(row["project_id"]), row["history_retention_seconds"])
+    if row["parent_timeline_id"] is None:
+        return spec, None
+    if row["parent_state"] == "creating":
+        raise NotYet("the branch that it is made of is being made")
+    if row["parent_state"] in ("failed", "deleted"):
+        raise SourceGone(f"the branch that it was to be made of is {row['parent_state']}")
+    at = At(lsn=row["parent_lsn"]) if row["parent_lsn"] else At(timestamp=row["parent_at"])
+    return spec, (str(row["parent_timeline_id"]), at)
+
+
 async def make(pool: Pool, computes: ComputeProvider, timeline_id: UUID) -> TimelineInfo:
     """Have the provider make it, once however often it is asked. The row says that it is ready later, when
     what it is for is.
     """
-    row = await pool.fetchrow(SQL.source, timeline_id)
-    assert row is not None, "timelines stay as rows"
-    source = None
-    if row["parent_timeline_id"] is not None:
-        if row["parent_state"] == "creating":
-            raise NotYet("the branch that it is made of is being made")
-        if row["parent_state"] in ("failed", "deleted"):
-            raise SourceGone(f"the branch that it was to be made of is {row['parent_state']}")
-        at = At(lsn=row["parent_lsn"]) if row["parent_lsn"] else At(timestamp=row["parent_at"])
-        source = str(row["parent_timeline_id"]), at
-    spec = TimelineSpec(str(row["project_id"]), row["history_retention_seconds"])
-    return await computes.create_timeline(str(timeline_id), spec, source)
+    return await computes.create_timeline(str(timeline_id), *await wanted(pool, timeline_id))
 
 
-async def ready(db: Db, info: TimelineInfo, *, is_archived: bool = False) -> None:
-    await db.execute(SQL.ready, UUID(info.id), info.parent_lsn, is_archived)
+async def ready(db: Db, info: TimelineInfo, *, is_archived: bool = False, version: str | None = None) -> None:
+    await db.execute(SQL.ready, UUID(info.id), info.parent_lsn, is_archived, version)
     await measured(db, info)
 
 
@@ -60,7 +66,41 @@ async def failed(db: Db, timeline_id: UUID) -> None:
     await db.execute(SQL.failed, timeline_id)
 
 
-async def measured(db: Db, info: TimelineInfo) -> None:
-    """As of now, so that no look at it asks the provider."""
+async def measured(db: Db, info: TimelineInfo) -> int:
+    """As of now, so that no look at it asks the provider. Returns the bytes written since the last time."""
     sizes = info.head_lsn, info.bytes, info.history_bytes, info.horizon_lsn, info.horizon_at
-    await db.execute(SQL.measured, UUID(info.id), *sizes)
+    return int(await db.fetchval(SQL.measured, UUID(info.id), *sizes) or 0)
+
+
+async def orphans(db: Db, project_id: UUID | None = None) -> list[UUID]:
+    return [row["id"] for row in await db.fetch(SQL.orphans, project_id)]
+
+
+async def discard(pool: Pool, computes: ComputeProvider, timeline_id: UUID) -> None:
+    """The data first: a row that is left is found again, data that is left is not."""
+    await computes.delete_timeline(str(timeline_id))
+    await pool.execute(SQL.deleted, timeline_id)
+
+
+async def deleted_branch(db: Db, branch_id: UUID) -> Record:
+    row = await db.fetchrow(SQL.deleted_branch, branch_id)
+    assert row is not None, "branches stay as rows"
+    return row
+
+
+async def branches_ever(db: Db, project_id: UUID) -> list[UUID]:
+    return [row["id"] for row in await db.fetch(SQL.branches_ever, project_id)]
+
+
+async def due(db: Db, count: int) -> list[UUID]:
+    return [row["id"] for row in await db.fetch(SQL.due, count)]
+
+
+async def stored(db: Db) -> list[Record]:
+    return await db.fetch(SQL.stored)
+
+
+async def retention(db: Db, project_id: UUID) -> tuple[int, list[UUID]]:
+    """For how many seconds history is to be kept, and of what."""
+    rows = await db.fetch(SQL.retention, project_id)
+    return (rows[0]["history_retention_seconds"] if rows else 0), [row["id"] for row in rows]

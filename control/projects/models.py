@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -32,7 +32,9 @@ class ProjectSettings(BaseModel, extra="forbid"):
     block_vpc_connections: bool | None = None
     hipaa: bool | None = None
     protected_branches_only: bool | None = None
-    enable_logical_replication: Annotated[bool | None, Field(description="Once it is on it stays on.")] = None
+    enable_logical_replication: Annotated[
+        bool | None, Field(description="Turned off by `PATCH /projects/{project_id}/replication` alone.")
+    ] = None
     compute_unit_min: ComputeUnits | None = None
     compute_unit_max: ComputeUnits | None = None
 
@@ -67,6 +69,34 @@ class Project(BaseModel):
     compute_unit_max: int
     history_retention_seconds: int
     is_service_project: Annotated[bool, Field(description="False: there are none.")] = False
+    default_branch_id: UUID | None
+    branch_count: int
+    storage_bytes: Annotated[int, Field(description="With what is kept to go back to, as measured last.")]
+    postgres_version: Annotated[str | None, Field(description="Null until its first branch has data.")]
+    default_compute_size_min: Annotated[float, Field(description="What an endpoint has, unless told.")] = 0.25
+    default_compute_size_max: Annotated[float, Field(description="The same: sizes stay as they are.")] = 0.25
+    active_time_seconds: Annotated[float, Field(description="How long its endpoints have run, in all.")]
+    compute_last_active_at: datetime | None
+
+
+class ConnectionUri(BaseModel):
+    uri: str
+
+
+class ProjectSize(BaseModel):
+    project_id: UUID
+    size_bytes: int
+
+
+class ReplicationChange(BaseModel):
+    enabled: bool
+
+
+class Replication(BaseModel):
+    project_id: UUID
+    enabled: bool
+    publications_count: Annotated[int, Field(description="On all its branches, as they were last seen.")]
+    slots_count: Annotated[int, Field(description="On all its branches, as they were last seen.")]
 
 
 class DeletedProject(BaseModel):
@@ -123,3 +153,9 @@ class V1Info(Camel):
     api_key_id: KeyId | None
     user_id: PersonId
     role: Annotated[V1Role, Field(description="The greatest of the four that covers what you may do here.")]
+
+
+def sent(
+    body: NewProject | ProjectChange | V1ProjectChange, exclude: set[str] | None = None
+) -> dict[str, Any]:
+    return {name: value for name, value in body.model_dump(exclude=exclude).items() if value is not None}

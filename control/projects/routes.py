@@ -1,44 +1,53 @@
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
-from control.api import access, permissions, wire_ids
+from control.api import access, permissions
 from control.api.answers import Created
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
 from control.api.wire_ids import ProjectId, RootOrganizationId, RootProjectId
-from control.identity import keys, organizations
+from control.identity import keys
 from control.invoicing import reminding
 from control.invoicing.reminding import InvoiceOverdue
-from control.postgres import founding
-from control.projects import store
+from control.postgres import branches, describing, strings
+from control.postgres.refusals import BranchNeeded, BranchProtected
+from control.postgres.slots import SlotsLeft
+from control.projects import replicating, store
+from control.projects.changing import (
+    ProjectSlugTaken,
+    TierLimitExceeded,
+    apply,
+    deleted,
+    elsewhere,
+    insert,
+    require_organization,
+    require_room,
+    tell,
+)
 from control.projects.models import (
+    ConnectionUri,
     DeletedProject,
     NewProject,
     Project,
     ProjectChange,
+    ProjectSize,
+    Replication,
+    ReplicationChange,
     V1Info,
     V1Move,
     V1NewProject,
     V1ProjectChange,
     V1Projects,
     V1ProjectShown,
+    sent,
 )
-from control.projects.store import SlugTaken
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
-from gateway.kit.problem import NotFound, Refusal, invalid
-from gateway.ledger import events
-from gateway.ledger.event_types import EventType
+from gateway.kit.problem import NotFound
 
 room = Room("projects", "/projects")
 V1 = "/v1/projects"
 V1_ONE = "/v1/projects/{project_id}"
-
-
-class ProjectSlugTaken(Refusal):
-    status, slug, title = 409, "project-slug-taken", "Project slug already exists"
 
 
 @room.get(access="projects.read", fails=[NotFound], id="list_projects")
@@ -60,10 +69,6 @@ async def index(
         where = there.organization_id
     total, rows = await store.page(call.db, where, limit, offset)
     return page([store.as_root(row) for row in rows], total, limit, offset)
-
-
-class TierLimitExceeded(Refusal):
-    status, slug, title = 402, "tier-limit-exceeded", "The plan has no room for it"
 
 
 @room.post(access="projects.write", fails=[QuotaExceeded, InvoiceOverdue], id="create_project")
@@ -92,10 +97,72 @@ async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) 
     return Data(data=store.as_root(await store.show(call.db, project_id)))
 
 
-@room.delete("/{project_id}", access="projects.delete", id="delete_project")
+@room.delete(
+    "/{project_id}", access="projects.delete", fails=[BranchNeeded, BranchProtected], id="delete_project"
+)
 async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
-    """Delete a project. Its keys are refused from then on, and its slug is free."""
+    """Delete a project and its data. Its keys are refused from then on, and its slug is free.
+
+    Branches other than the default one are to be deleted first.
+    """
     return Data(data=await deleted(call, project_id))
+
+
+@room.get("/{project_id}/replication", access="projects.read", id="get_replication_settings")
+async def replication(call: Call, project_id: RootProjectId) -> Data[Replication]:
+    """Show whether a project's log has what logical replication needs. Wakes nothing."""
+    return Data(data=await replicating.show(call.db, project_id))
+
+
+@room.patch(
+    "/{project_id}/replication",
+    access="projects.write",
+    fails=[SlotsLeft],
+    is_transaction=False,
+    id="update_replication_settings",
+)
+async def change_replication(
+    call: Call, project_id: RootProjectId, *, body: ReplicationChange
+) -> Data[Replication]:
+    """Turn logical replication on or off. Endpoints that run are restarted for it, one after the other.
+
+    It is not turned off while a logical replication slot is left on any branch: its Postgres would not start.
+    """
+    return Data(data=await replicating.turn(call, project_id, is_on=body.enabled))
+
+
+@room.get(
+    "/{project_id}/connection_uri", access="projects.write", fails=[NotFound], id="get_project_connection_uri"
+)
+async def connection_uri(
+    call: Call,
+    project_id: RootProjectId,
+    *,
+    branch_id: UUID | None = None,
+    endpoint_id: UUID | None = None,
+    database_name: str | None = None,
+    role_name: str | None = None,
+    pooled: bool = False,
+) -> ConnectionUri:
+    """Say how to connect to a project, with the password if it is known here.
+
+    To its default branch, as its owner and to the oldest database, unless others are named.
+    """
+    where = branch_id or await branches.default_of(call.db, project_id)
+    if where is None:
+        raise NotFound("the project has no branch yet: it gets one in a moment")
+    uri = await strings.uri(
+        call.db, call.ports.keyring, describing.reach(call.ports), project_id, where, endpoint_id=endpoint_id,
+        role=role_name, database=database_name, is_pooled=pooled,
+    )  # fmt: skip
+    return ConnectionUri(uri=uri)
+
+
+@room.get("/{project_id}/size", access="projects.read", id="get_project_size")
+async def size(call: Call, project_id: RootProjectId) -> Data[ProjectSize]:
+    """Show how much a project stores, with what is kept to go back to. As measured last; nobody is woken."""
+    stored = await store.size(call.db, project_id)
+    return Data(data=ProjectSize(project_id=project_id, size_bytes=stored))
 
 
 @room.get(at=V1, access="projects.read", id="v1_list_projects")
@@ -143,9 +210,11 @@ async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange)
     return await shown(call, project_id)
 
 
-@room.delete(at=V1_ONE, access="projects.delete", id="v1_delete_project")
+@room.delete(
+    at=V1_ONE, access="projects.delete", fails=[BranchNeeded, BranchProtected], id="v1_delete_project"
+)
 async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
-    """Delete a project. Its keys are refused from then on, and its slug is free."""
+    """Delete a project and its data. Its keys are refused from then on, and its slug is free."""
     await deleted(call, project_id)
     return await shown(call, project_id)
 
@@ -189,73 +258,6 @@ async def info(call: Call, project_id: ProjectId) -> V1Info:
         user_id=call.actor.user_id,
         role=permissions.TO_V1[covered],
     )
-
-
-async def elsewhere(call: Call, organization_id: UUID) -> access.Actor:
-    """Named in a body of ``/v1``, and told in the same spelling if there is none."""
-    named = wire_ids.spell(wire_ids.ORGANIZATION, organization_id)
-    return await access.elsewhere(call.db, call.actor, organization_id, "projects.write", named)
-
-
-async def insert(call: Call, organization_id: UUID, name: str, slug: str | None, region: str) -> UUID:
-    await require_organization(call, organization_id)
-    try:
-        made = await store.insert(call.db, organization_id, name, slug, region, call.actor.user_id)
-    except SlugTaken:
-        raise ProjectSlugTaken(f"the slug {slug} is taken") from None
-    project_id: UUID = made["id"]
-    await founding.found(call.db, call.ports.keyring, project_id, call.actor.user_id)
-    await tell(call, organization_id, "project.created", project_id, name=name, slug=made["slug"])
-    return project_id
-
-
-async def require_room(call: Call, organization_id: UUID) -> None:
-    """As clients of ``/v1`` know it."""
-    settings = call.ports.settings
-    await reminding.require_paid(call.db, settings.invoicing, organization_id)
-    try:
-        await headroom.require(call.db, settings.plans, organization_id, "projects")
-    except QuotaExceeded as error:
-        raise TierLimitExceeded(str(error)) from None
-
-
-async def tell(call: Call, organization_id: UUID, type: EventType, project_id: UUID, **more: str) -> None:
-    await events.emit(call.db, organization_id, type, more, project_id)
-
-
-async def require_organization(call: Call, organization_id: UUID) -> None:
-    """It stays until this transaction ends: nobody deletes an organization under a new project."""
-    if not await organizations.lock(call.db, organization_id):
-        raise NotFound("this organization was deleted just now")
-
-
-def sent(
-    body: NewProject | ProjectChange | V1ProjectChange, exclude: set[str] | None = None
-) -> dict[str, Any]:
-    return {name: value for name, value in body.model_dump(exclude=exclude).items() if value is not None}
-
-
-async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> None:
-    before = await store.lock(call.db, project_id)
-    if before is None:
-        raise NotFound(f"no project {project_id}")
-    after = {**before, **changes}
-    if before["enable_logical_replication"] and not after["enable_logical_replication"]:
-        raise invalid("body/enable_logical_replication", "stays on once it is on")
-    if after["compute_unit_min"] > after["compute_unit_max"]:
-        raise invalid("body/compute_unit_min", "is more than compute_unit_max")
-    try:
-        await store.update(call.db, project_id, after)
-    except SlugTaken:
-        raise ProjectSlugTaken(f"the slug {after['slug']} is taken") from None
-
-
-async def deleted(call: Call, project_id: UUID) -> DeletedProject:
-    gone = await store.delete(call.db, project_id, call.actor.user_id)
-    if gone is None:
-        raise NotFound(f"no project {project_id}")
-    await tell(call, call.actor.organization_id, "project.deleted", project_id)
-    return gone
 
 
 async def shown(call: Call, project_id: UUID) -> V1ProjectShown:

@@ -1,3 +1,17 @@
+-- part: facts
+(SELECT id FROM branches WHERE project_id = projects.id AND is_default AND deleted_at IS NULL) AS default_branch_id,
+    (SELECT count(*)::int FROM branches WHERE project_id = projects.id AND deleted_at IS NULL) AS branch_count,
+    (
+        SELECT coalesce(sum(logical_bytes + history_bytes), 0)::bigint FROM timelines
+        WHERE project_id = projects.id AND state IN ('ready', 'archived')
+    ) AS storage_bytes,
+    (SELECT max(postgres_version) FROM timelines WHERE project_id = projects.id AND state = 'ready') AS postgres_version,
+    (
+        SELECT coalesce(sum(active_milliseconds + coalesce(extract(epoch FROM now() - active_since) * 1000, 0)), 0)::float8 / 1000
+        FROM endpoints WHERE project_id = projects.id
+    ) AS active_time_seconds,
+    (SELECT max(last_active_at) FROM endpoints WHERE project_id = projects.id) AS compute_last_active_at,
+
 -- name: insert
 INSERT INTO projects (id, organization_id, name, slug, region, created_by)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -8,6 +22,7 @@ RETURNING id, slug
 SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
     projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
     protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+    {facts}
     organizations.name AS org_name, organizations.is_personal AS org_personal,
     (
         SELECT tier FROM organization_plans AS chosen
@@ -21,6 +36,7 @@ WHERE projects.id = $1
 SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
     projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
     protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+    {facts}
     organizations.name AS org_name, organizations.is_personal AS org_personal,
     (
         SELECT tier FROM organization_plans AS chosen
@@ -75,3 +91,11 @@ WHERE id = $1
 UPDATE projects SET deleted_at = now(), deleted_by = $2, updated_at = now()
 WHERE id = $1 AND deleted_at IS NULL
 RETURNING id, deleted_at
+
+-- name: size
+SELECT coalesce(sum(logical_bytes + history_bytes), 0)::bigint FROM timelines
+WHERE project_id = $1 AND state IN ('ready', 'archived')
+
+-- name: has_branches
+-- Others than the default one.
+SELECT EXISTS (SELECT FROM branches WHERE project_id = $1 AND NOT is_default AND deleted_at IS NULL)

@@ -21,6 +21,11 @@ SELECT (SELECT count(*) FROM projects WHERE organization_id = $1 AND deleted_at 
         WHERE organization_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
     ) AS api_keys,
     (SELECT count(*) FROM publishers WHERE organization_id = $1 AND deleted_at IS NULL) AS publishers,
+    -- Besides the one that each project comes with.
+    (
+        SELECT count(*) FROM branches JOIN projects ON projects.id = branches.project_id
+        WHERE organization_id = $1 AND projects.deleted_at IS NULL AND branches.deleted_at IS NULL AND NOT is_default
+    ) AS branches,
     (
         SELECT coalesce(sum(calls), 0)::bigint FROM usage_days, days
         WHERE organization_id = $1 AND day >= first AND outcome IN ('charged', 'free')

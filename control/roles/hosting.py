@@ -23,19 +23,12 @@ from gateway.kit import tasks
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAME = "agent.sock"
-
 # For what is being asked when we are told to end. A branch that is not made by then is made when asked again.
 DRAIN_SECONDS = 2.0
 
 
 def directory_of(settings: Settings) -> Path:
     return (settings.data_dir or data_home()) / "computes"
-
-
-def socket_of(root: Path) -> Path:
-    """Where the agent of a directory listens, which must be there."""
-    return files.socket_root(root) / SOCKET_NAME
 
 
 async def host(settings: Settings, *, on_ready: Callable[[Path], None]) -> None:
@@ -53,7 +46,7 @@ async def host(settings: Settings, *, on_ready: Callable[[Path], None]) -> None:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, leave)
     with opening.claimed(directory_of(settings)) as root:
-        path = socket_of(root)
+        path = files.agent_socket(root)
         async with AsyncExitStack() as stack:
             opened = Opened(root, settings.postgres.bin_dir)
             stack.push_async_callback(opened.close)

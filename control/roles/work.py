@@ -11,6 +11,7 @@ from config.settings import Settings
 from control.invoicing import drafting, monthly, reminding
 from control.mail import outbox
 from control.metering import rollups
+from control.postgres import operations
 from control.processors import events as payment_events
 from control.processors import reversals
 from control.quotas import headroom
@@ -20,6 +21,7 @@ from control.roles import pruning
 from control.roles.base import Base, based
 from control.roles.charging import clerking
 from control.roles.delivering import delivering
+from control.roles.operating import operating
 from control.roles.patient import patiently
 from control.webhooks import store as webhooks
 from gateway.ledger import grants, holds
@@ -46,6 +48,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
         await stack.enter_async_context(delivering(base.pool, settings))
         await stack.enter_async_context(patiently(base.pool, settings))
         await stack.enter_async_context(clerking(base.pool, settings))
+        await stack.enter_async_context(operating(base))
         on_ready()
         while True:
             for job in (sweep, promote, reconcile, recheck, pay_out, prune, watch, bill, remind, measure):
@@ -124,3 +127,6 @@ async def measure(base: Base) -> None:
     metrics.MAILS_FAILED.set(failed)
     metrics.ROLLUP_SECONDS.set(await rollups.age_seconds(base.pool) or 0)
     await runs.measure(base.pool)
+    count, age = await operations.count_open(base.pool)
+    metrics.OPERATIONS_OPEN.set(count)
+    metrics.OPERATIONS_OPEN_SECONDS.set(age)

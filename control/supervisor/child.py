@@ -4,6 +4,7 @@ import argparse
 import resource
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import uvloop
@@ -14,7 +15,6 @@ from control.embedded.directory import DirectoryUnusable
 from control.embedded.processes import StartFailed
 from control.migrate import SchemaError
 from control.roles.base import Misconfigured
-from control.roles.hosting import host
 from control.roles.serve import serve
 from control.roles.work import work
 from control.supervisor import ports
@@ -42,7 +42,8 @@ async def work_of(names: list[str], mine: Settings) -> None:
         await work(mine, on_ready=tell_ready)
         return
     if names == ["computes"]:
-        await host(mine, on_ready=lambda path: tell_ready())
+        # What it imports, no other process needs.
+        await import_module("control.roles.hosting").host(mine, on_ready=lambda path: tell_ready())
         return
     inherited = mine.listen.descriptor
     with (

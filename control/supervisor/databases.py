@@ -1,6 +1,6 @@
 """The agent that runs projects' databases, as a process of ``farebox up``.
 
-It ends last, with the servers: whoever asks it has ended by then. Two may not have one directory, so that it
+It ends last: whoever asks it has ended by then. Two may not have one directory, so that it
 goes before its successor comes; the databases stay meanwhile.
 """
 
@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from config.settings import Settings
+from control.computes import files
 from control.embedded import directory, processes
-from control.roles import hosting
 from control.supervisor import workers
 
 # After the others' time. A database that it has told to stop by then stops without it.
-STOP_SECONDS = 6.0
+STOP_SECONDS = 5.0
 
 
 def is_ours(settings: Settings) -> bool:
@@ -29,7 +29,7 @@ def url(data: Path) -> str:
     """Where the agent of this data directory is to listen."""
     root = data / "computes"
     root.mkdir(mode=directory.MODE, exist_ok=True)
-    return f"unix:{hosting.socket_of(root)}"
+    return f"unix:{files.agent_socket(root)}"
 
 
 def start(

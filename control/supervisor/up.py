@@ -194,7 +194,10 @@ async def foundations(
             url = instance.url
         else:
             url = settings.redis.url.get_secret_value()
-        keepers = await stack.enter_async_context(processes.kept(starts, metrics.count_end, metrics.forget))
+        keepers = await stack.enter_async_context(
+            # Whoever needs the agent waits for it then; a start of everything does not.
+            processes.kept(starts, metrics.count_end, metrics.forget, unawaited={"computes"})
+        )
         yield dsn, url, [keeper for keeper in keepers if keeper.name in {"nursery", "computes"}]
 
 

@@ -8,6 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 EventType: TypeAlias = Literal[
+    "branch.created",
+    "branch.deleted",
+    "branch.failed",
+    "branch.reset",
+    "branch.restored",
+    "database.created",
+    "database.deleted",
+    "database_role.created",
+    "database_role.deleted",
+    "database_role.password_changed",
     "invoice.issued",
     "invoice.paid",
     "invoice.reminder",
@@ -65,6 +75,9 @@ CAP = {"key_id": ID, "cap": "per_day", "limit_millionths": "10000000"}
 PUBLISHER = {"publisher_id": ID, "slug": "weather", "name": "Weather"}
 MEMBER = {"user_id": ID, "role": "editor"}
 ORGANIZATION = {"organization_id": ID, "name": "Weather Ltd", "slug": "weather-ltd"}
+BRANCH = {"branch_id": ID, "name": "dev"}
+DATABASE = {"branch_id": ID, "database_id": ID, "name": "shop"}
+DATABASE_ROLE = {"branch_id": ID, "role_id": ID, "name": "reader"}
 PROJECT = {"project_id": ID, "name": "forecasts", "slug": "a1b2c3d4e5f6"}
 GRANT = {"grant_id": ID, "asset_id": ID, "amount_atomic": "500000", "description": "Daily claim"}
 MONEY = {"payment_id": ID, "asset_id": ID, "amount_atomic": "250000", "fee_atomic": "25000"}
@@ -81,6 +94,24 @@ PAYOUT = {
 }  # fmt: skip
 
 CATALOGUE: Mapping[EventType, Described] = {
+    "branch.created": Described("A branch of a project is there, with its data.", BRANCH),
+    "branch.deleted": Described("A branch was deleted, by somebody or because it expired.", BRANCH),
+    "branch.failed": Described(
+        "Something that was asked of a branch cannot be done. Its operations say the same.",
+        {**BRANCH, "action": "reset_branch", "reason": "history is kept from 2026-11-01"},
+    ),
+    "branch.reset": Described("A branch has the data of its parent.", BRANCH),
+    "branch.restored": Described(
+        "A branch has the data of an earlier moment, or of another branch; a new one has what it had.",
+        {**BRANCH, "backup_branch_id": ID},
+    ),
+    "database.created": Described("A database was created on a branch, by the API.", DATABASE),
+    "database.deleted": Described("A database of a branch was dropped, by the API.", DATABASE),
+    "database_role.created": Described("A Postgres role was created on a branch, by the API.", DATABASE_ROLE),
+    "database_role.deleted": Described("A Postgres role of a branch was dropped, by the API.", DATABASE_ROLE),
+    "database_role.password_changed": Described(
+        "A Postgres role of a branch has another password, by the API.", DATABASE_ROLE
+    ),
     "invoice.issued": Described(
         "An invoice of a month was issued. One with nothing due is paid at once.", INVOICE
     ),

@@ -145,6 +145,14 @@ MAILS_WAITING = Gauge(
 MAILS_FAILED = Gauge(
     "farebox_mails_failed", "Letters of the last week that were given up.", multiprocess_mode="livemax"
 )
+OPERATIONS_OPEN = Gauge(
+    "farebox_operations_open",
+    "Operations on projects' databases that are not done.",
+    multiprocess_mode="livemax",
+)
+OPERATIONS_OPEN_SECONDS = Gauge(
+    "farebox_operations_open_seconds", "The age of the oldest of them.", multiprocess_mode="livemax"
+)
 ROLLUP_SECONDS = Gauge(
     "farebox_usage_rollup_age_seconds", "Since usage was last added up by the hour and the day.",
     multiprocess_mode="livemin",

@@ -72,7 +72,7 @@ def dsn(server: str, database: str) -> str:
 
 
 async def test_any_order_agrees_with_the_model(pool: Pool, dsn: str) -> None:
-    await run(pool, dsn, examples=16, steps=50)
+    await run(pool, dsn, examples=12, steps=50)
 
 
 @pytest.mark.soak

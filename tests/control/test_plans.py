@@ -29,7 +29,10 @@ from tests.control.conftest import Client, Member, bearer, join
 from tests.control.people import EMAIL, letters, log_in, person, signed_in, token
 from tests.control.test_invoices import seller
 
-SMALL = Plan(id="small", name="Small", quotas={"projects": 3, "api_keys": 4, "publishers": 2, "members": 2})
+SMALL = Plan(
+    id="small", name="Small",
+    quotas={"projects": 3, "api_keys": 4, "publishers": 2, "members": 2, "branches": 2},
+)  # fmt: skip
 MEDIUM = Plan(
     id="medium", name="Medium", price_per_month="10.00", quotas={"projects": 5, "calls_per_month": 10}
 )
@@ -205,6 +208,15 @@ async def test_v1_says_it_in_its_own_words(client: Client) -> None:
         assert (await client.post("/v1/projects", json={"name": "p"})).status == 201
     response = await client.post("/v1/projects", json={"name": "p"})
     assert (response.status, (await response.json())["code"]) == (402, "tier_limit_exceeded")
+
+
+async def test_branches_have_a_quota_besides_the_first(client: Client) -> None:
+    project = (await (await client.post("/projects", json=PROJECT)).json())["data"]
+    where = f"/projects/{project['id']}/branches"
+    answers = await asyncio.gather(*(client.post(where, json={"name": f"b{n}"}) for n in range(5)))
+    assert sorted(one.status for one in answers) == [201, 201, 403, 403, 403]
+    used = (await (await client.get("/organizations/default/quota")).json())["data"]
+    assert used["current_branches"] == 2
 
 
 async def test_what_is_deleted_makes_room(client: Client) -> None:

@@ -17,6 +17,7 @@ async def session(
     """A connection to the endpoint ``on-TIMELINE``, started if need be and left running."""
     await provider.start(f"on-{timeline}", timeline, spec)
     connection = await provider.admin(f"on-{timeline}")
+    await connection.execute("SET search_path = public")
     try:
         yield connection
     finally:

@@ -18,8 +18,10 @@ from config.settings import environment
 from control.computes.nowhere import NoProvider
 from control.computes.provider import (
     HEAD,
+    At,
     ComputeSpec,
     ComputeUnavailable,
+    SlotsLeft,
     State,
     TimelineBusy,
     TimelineSpec,
@@ -102,7 +104,7 @@ async def test_all_of_the_interface_goes_through(root: Path) -> None:
         address = await provider.start("rw", "main", SPEC)
         assert address == await provider.start("rw", "main", SPEC)
         connection = await provider.admin("rw")
-        await connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+        await connection.execute("CREATE TABLE public.kept AS SELECT 1 AS n")
         child = await provider.create_timeline("child", PROJECT, ("main", HEAD))
         assert child.parent == "main"
         assert (await provider.status("rw")).state is State.ACTIVE
@@ -118,6 +120,28 @@ async def test_all_of_the_interface_goes_through(root: Path) -> None:
         await provider.delete_timeline("child")
         with pytest.raises(TimelineUnknown, match="no timeline child"):
             await provider.stat("child")
+
+
+async def test_what_proxies_and_replication_need_goes_through(root: Path) -> None:
+    async with agent(root) as running, client(running.url) as provider:
+        made = await provider.create_timeline("main", PROJECT)
+        await provider.start("rw", "main", SPEC)
+        assert (await provider.resolve("main", At(lsn=made.head_lsn))).kind == "present"
+        await provider.limit_disk("shop", 1 << 40)
+        provider.traffic("rw", 3, 4)
+        provider.traffic("rw", 5)
+        async with asyncio.timeout(20):
+            while not (status := await provider.status("rw")).sent_bytes:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.02)
+        assert (status.sent_bytes, status.received_bytes) == (8, 4)
+        await provider.restart("rw", ComputeSpec(is_logical=True))
+        connection = await provider.admin("rw")
+        await connection.fetch("SELECT pg_create_logical_replication_slot('kept', 'pgoutput')")
+        await connection.close()
+        assert await provider.slots("main") == ("kept",)
+        with pytest.raises(SlotsLeft) as refused:
+            await provider.restart("rw", SPEC)
+        assert refused.value.slots == ("kept",)
 
 
 async def test_refusals_come_back_as_themselves(root: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from control.computes import keeping
 from control.computes.local import LocalProvider
 from control.computes.opening import opened
 from control.computes.provider import (
@@ -17,7 +18,6 @@ from control.computes.provider import (
     State,
     TimelineBusy,
     TimelineSpec,
-    Unsupported,
 )
 from control.embedded import postgres
 from control.embedded.directory import DirectoryUnusable
@@ -49,7 +49,7 @@ def drained(provider: LocalProvider) -> list[ComputeEvent]:
 async def until_asleep(provider: LocalProvider, endpoint: str) -> None:
     async with asyncio.timeout(20):
         while (await provider.status(endpoint)).state is not State.IDLE:
-            await provider.suspend_idle()
+            await keeping.suspend_idle(provider)
             await asyncio.sleep(0.1)
 
 
@@ -71,7 +71,7 @@ async def test_it_sleeps_when_nobody_uses_it_and_says_why_it_does_not(
     )
     await connection.execute("BEGIN")
     await asyncio.sleep(1.1)
-    await provider.suspend_idle()
+    await keeping.suspend_idle(provider)
     (in_transaction,) = (await provider.status("rw")).why_active
     assert in_transaction == f"session {connection.get_server_pid()} is idle in transaction"
     await connection.execute("COMMIT")
@@ -87,7 +87,7 @@ async def test_traffic_keeps_it_awake(provider: LocalProvider, main: str) -> Non
     for _ in range(6):
         await asyncio.sleep(0.3)
         provider.traffic("rw")
-        await provider.suspend_idle()
+        await keeping.suspend_idle(provider)
     assert (await provider.status("rw")).state is State.ACTIVE
 
 
@@ -142,7 +142,7 @@ async def test_a_killed_server_is_started_again_if_somebody_was_connected(
 ) -> None:
     await provider.start("rw", main, SPEC)
     connection = await provider.admin("rw")
-    await connection.execute("INSERT INTO kept VALUES (2)")
+    await connection.execute("INSERT INTO public.kept VALUES (2)")
     drained(provider)
     async with provider.session("rw"):
         killed = pid_of(provider, main)
@@ -208,12 +208,6 @@ async def test_a_directory_with_a_long_name_will_do(root: Path) -> None:
         await connection.close()
         await provider.stop_all()
     assert not address.sockets.parent.exists()
-
-
-async def test_what_it_cannot_do_is_refused_by_name(provider: LocalProvider, main: str) -> None:
-    with pytest.raises(Unsupported, match="does not offer resolve") as refused:
-        await provider.resolve(main, At())
-    assert refused.value.status == 501
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives each project a user")

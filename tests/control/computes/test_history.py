@@ -1,7 +1,7 @@
 import asyncpg
 import pytest
 
-from control.computes import bases, copying
+from control.computes import bases, copying, keeping
 from control.computes.local import LocalProvider
 from control.computes.provider import At, ComputeUnavailable, OutsideWindow, TimelineSpec
 from tests.control.computes.rows import SPEC, lsn, numbers, session
@@ -25,7 +25,7 @@ async def test_the_window_moves_on_and_what_is_in_it_stays_exact(
     monkeypatch.setattr(bases, "WAL_BYTES_MAX", 1 << 20)
     monkeypatch.setattr(bases, "WAL_SHARE_MAX", 1 << 20)
     was = await provider.stat("main")
-    await provider.upkeep()
+    await keeping.upkeep(provider)
     async with session(provider, "main") as connection:
         await connection.execute("INSERT INTO kept VALUES (2)")
         middle = await lsn(connection)

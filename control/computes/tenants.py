@@ -1,4 +1,8 @@
-"""The first role and database of a new project, made in its server. Each step can be repeated."""
+"""What a tenant may be in a server of its own, on a superuser's connection. Each can be repeated.
+
+An owner has every right over what is theirs and none over the server: never superuser, and never
+pg_read_all_data, by which verifiers can be read. ``test_attacks.py`` has what they try.
+"""
 
 from gateway.kit.sql import Connection, Statements
 
@@ -6,6 +10,8 @@ SQL = Statements(__file__)
 
 
 async def prepare(admin: Connection, owner: str, verifier: str) -> None:
+    """A role that owns databases and makes further roles; its password is never in the server's hands."""
+    assert verifier.startswith("SCRAM-SHA-256$"), "anything else would be taken for a password"
     if not await admin.fetchval(SQL.has_role, owner):
         await admin.execute(await admin.fetchval(SQL.create_role, owner))
     await admin.execute(await admin.fetchval(SQL.grant_role, owner, verifier))

@@ -7,7 +7,6 @@ SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)
 SELECT format('CREATE ROLE %I', $1::text)
 
 -- name: grant_role
--- Never superuser, and never pg_read_all_data, with which verifiers can be read.
 SELECT format('ALTER ROLE %I LOGIN CREATEDB CREATEROLE REPLICATION BYPASSRLS PASSWORD %L', $1::text, $2::text)
 
 -- name: has_database

@@ -1,0 +1,2 @@
+-- name: units
+SELECT compute_unit_min, compute_unit_max FROM projects WHERE id = $1
