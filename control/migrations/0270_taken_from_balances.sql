@@ -1,6 +1,9 @@
 -- A payment for an invoice, disputed, and won when the invoice was paid by something else, is in its payer's balance by then.
 -- What a bank takes back of it after that is taken from there, and not from what the other payment brought.
 ALTER TABLE card_reversals ADD COLUMN is_of_balance boolean NOT NULL DEFAULT false;
+-- One that took a part of either has a row for each.
+ALTER TABLE card_reversals DROP CONSTRAINT card_reversals_provider_provider_id_key;
+ALTER TABLE card_reversals ADD UNIQUE (provider, provider_id, is_of_balance);
 
 -- As before, but that such a debt counts too.
 CREATE OR REPLACE FUNCTION deposited_millionths(depositor uuid, wanted_mode text) RETURNS numeric LANGUAGE sql STABLE AS $$

@@ -48,11 +48,13 @@ async def apply(db: Db, payment: Payment, found: list[Reversal]) -> int:
     """
     changed, is_any_returned = 0, False
     for one in found:
-        known = await db.fetchrow(SQL.known, payment.provider, one.id)
-        if known is None:
-            await insert(db, payment, one)
-        elif known["state"] == "standing" and not one.is_standing:
-            await give_back(db, payment, known)
+        known = await db.fetch(SQL.known, payment.provider, one.id)
+        if not known:
+            await insert(db, payment, one, one.amount_cents)
+        elif known[0]["state"] == "standing" and not one.is_standing:
+            await db.execute(SQL.returned, payment.provider, one.id)
+            for row in known:
+                await give_back(db, payment, row)
             is_any_returned = True
         else:
             continue
@@ -63,9 +65,9 @@ async def apply(db: Db, payment: Payment, found: list[Reversal]) -> int:
     return changed
 
 
-async def insert(db: Db, payment: Payment, one: Reversal) -> None:
+async def insert(db: Db, payment: Payment, one: Reversal, wanted_cents: int) -> None:
     # A bank that disputes what was refunded already does not get it twice from us.
-    cents = max(0, min(one.amount_cents, await left_of(db, payment)))
+    cents = max(0, min(wanted_cents, await left_of(db, payment)))
     amount = payment.amount * cents // payment.amount_cents
     reversal_id, taken = ids.new(), 0
     is_of_balance = await is_for_other(db, payment)
@@ -85,18 +87,23 @@ async def insert(db: Db, payment: Payment, one: Reversal) -> None:
 
 async def take_rest(db: Db, payment: Payment, one: Reversal) -> None:
     """Of two that want the same money one had it. It gave it back, so the other one has it now."""
-    known = await db.fetchrow(SQL.known, payment.provider, one.id)
-    assert known is not None, "it was written before"
-    cents = min(one.amount_cents - known["amount_cents"], await left_of(db, payment))
-    if known["state"] != "standing" or cents <= 0:
+    known = await db.fetch(SQL.known, payment.provider, one.id)
+    wanted = one.amount_cents - sum(row["amount_cents"] for row in known)
+    cents = min(wanted, await left_of(db, payment))
+    if known[0]["state"] != "standing" or cents <= 0:
+        return
+    is_of_balance = await is_for_other(db, payment)
+    row = next((row for row in known if row["is_of_balance"] == is_of_balance), None)
+    if row is None:
+        await insert(db, payment, one, cents)
         return
     amount = payment.amount * cents // payment.amount_cents
-    account, clearing = await sides(db, payment, is_of_balance=known["is_of_balance"])
+    account, clearing = await sides(db, payment, is_of_balance=is_of_balance)
     text = f"Payment {payment.id} by card {WORDS[one.kind]}"
     taken = await ledger.take_back(db, ids.new(), text, account, clearing, amount)
-    await db.execute(SQL.take_rest, known["id"], cents, amount, taken)
-    await tell(db, payment, known["id"], one.kind, taken, amount - taken)
-    await reopen(db, payment, known["id"])
+    await db.execute(SQL.take_rest, row["id"], cents, amount, taken)
+    await tell(db, payment, row["id"], one.kind, taken, amount - taken)
+    await reopen(db, payment, row["id"])
 
 
 async def left_of(db: Db, payment: Payment) -> int:
@@ -112,7 +119,6 @@ async def reopen(db: Db, payment: Payment, reversal_id: UUID) -> None:
 
 async def give_back(db: Db, payment: Payment, row: Record) -> None:
     """A dispute was won, or a refund did not arrive: what was taken for it is theirs again."""
-    await db.execute(SQL.returned, row["id"])
     paid, is_of_balance = invoice_of(payment), row["is_of_balance"]
     if paid and not is_of_balance and not await is_disputed(db, payment):
         # If it is paid by something else by now, this is theirs to spend.

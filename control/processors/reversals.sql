@@ -1,5 +1,6 @@
 -- name: known
-SELECT * FROM card_reversals WHERE provider = $1 AND provider_id = $2 FOR NO KEY UPDATE
+-- One that took a part of what paid an invoice and a part of a balance has a row for each.
+SELECT * FROM card_reversals WHERE provider = $1 AND provider_id = $2 ORDER BY is_of_balance FOR NO KEY UPDATE
 
 -- name: standing_of
 SELECT coalesce(sum(amount_cents), 0) FROM card_reversals WHERE payment_id = $1 AND state = 'standing'
@@ -18,7 +19,8 @@ UPDATE card_reversals SET amount_cents = amount_cents + $2, amount = amount + $3
 WHERE id = $1
 
 -- name: returned
-UPDATE card_reversals SET state = 'returned', owed = 0, returned_at = now() WHERE id = $1
+UPDATE card_reversals SET state = 'returned', owed = 0, returned_at = now()
+WHERE provider = $1 AND provider_id = $2
 
 -- name: collected
 UPDATE card_reversals SET taken = taken + $2, owed = owed - $2 WHERE id = $1
