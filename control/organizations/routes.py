@@ -118,9 +118,9 @@ async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     """Delete a team. Its keys are refused from then on.
 
     One that still has projects, publishers, money (on its way out, too) or unpaid invoices is kept, and so is
-    a personal one. So is one that owes for a card payment that was taken back, or that opened a page to pay on
-    in the last day. So is one that owes for this month: choose the plan that costs nothing, which holds when
-    the month is over, and pay its last invoice.
+    a personal one. So is one that owes for a card payment that was taken back, or opened a page to pay on in
+    the last day. So is one that owes for this month: choose the plan that costs nothing, which holds when the
+    month is over, and pay its last invoice.
     """
     settings = call.ports.settings
     await headroom.lock(call.db, organization_id)

@@ -77,7 +77,7 @@ class Chance:
 
     def asked(self, intent_id: str) -> int:
         """What Stripe has given back of a payment: never more than the payment."""
-        return min(DUE, sum(one["amount"] for one in self.backs if one["payment_intent"] == intent_id))
+        return min(DUE, sum(int(one["amount"]) for one in self.backs if one["payment_intent"] == intent_id))
 
     async def agrees(self) -> None:
         await agreed(self.till.pool)
