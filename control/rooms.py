@@ -41,6 +41,7 @@ from control.referral.routes import room as referral
 from control.replication_slots.routes import room as replication_slots
 from control.sessions.routes import room as sessions
 from control.settlements.routes import room as settlements
+from control.studio.routes import room as studio
 from control.transactions.routes import room as transactions
 from control.vpc_endpoints.routes import room as vpc_endpoints
 from control.wallet.routes import room as wallet
@@ -88,6 +89,7 @@ ROOMS = (
     replication_slots,
     sessions,
     settlements,
+    studio,
     transactions,
     vpc_endpoints,
     wallet,

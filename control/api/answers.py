@@ -19,6 +19,20 @@ class Headed(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Written(Generic[T]):
+    """JSON that is written already, in the shape of the model: rows of somebody's database, say."""
+
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text in UTF-8."""
+
+    content: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Blob:
     """An image."""
 

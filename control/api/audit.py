@@ -53,6 +53,8 @@ class Entry:
     organization_id: UUID | None = None
     resource_id: UUID | None = None
     fields: list[str] = field(default_factory=list)
+    noted: dict[str, str] = field(default_factory=dict)
+    """What the operation itself adds."""
     is_written: bool = False
 
     def admitted(self, actor: Actor) -> None:
@@ -89,7 +91,8 @@ class Entry:
         known = {"method": self.method, "path": self.path, "permission": self.permission}
         if self.actor is not None:
             known[f"{'api_key' if self.actor.kind == 'key' else 'session'}_id"] = str(self.actor.key_id)
-        return {**{name: value for name, value in known.items() if value is not None}, "fields": self.fields}
+        told = {name: value for name, value in known.items() if value is not None}
+        return {**self.noted, **told, "fields": self.fields}
 
 
 def begin(

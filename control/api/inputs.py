@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from multidict import MultiMapping
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
@@ -35,6 +36,21 @@ def parse(item: Input, raw: str | None, problems: list[FieldProblem]) -> Any:
         except ValidationError as error:
             problems.extend(field_problems(error, pointer))
     return None
+
+
+def rest_of(
+    inputs: Iterable[Input], query: MultiMapping[str], problems: list[FieldProblem]
+) -> dict[str, list[tuple[str, str]]]:
+    """All of a query that nothing else reads, for the parameter that wants it. Names may come repeatedly."""
+    wanting = next((one.parameter for one in inputs if one.place == "rest"), None)
+    if wanting is None:
+        return {}
+    known = {one.name for one in inputs if one.place == "query"}
+    found = [(name, value) for name, value in query.items() if name not in known]
+    for name, value in found:
+        if flaw := unstorable(name) or unstorable(value):
+            problems.append(FieldProblem(pointer="query", detail=f"a parameter {flaw}"))
+    return {wanting: found}
 
 
 def parse_body(

@@ -55,6 +55,7 @@ SECTIONS: Mapping[str, str] = {
     "endpoints": "Where clients connect to a branch, and whether a server runs there.",
     "operations": "What was asked of branches and endpoints, and what became of it.",
     "branch_protection": "What is not to happen to a branch.",
+    "studio": "What is in a project's database: tables, rows, and statements of your own.",
     "webhooks": "What you want to be told, and what became of telling you.",
     "oauth": "Accounts of yours elsewhere, that publishers act in for you.",
     "providers": "Where callers of your publishers connect such accounts.",
@@ -146,6 +147,12 @@ def describe(operation: Operation, schemas: Mapping[Slot, Json]) -> Json:
 def parameters(operation: Operation, schemas: Mapping[Slot, Json]) -> Iterator[Json]:
     for item in operation.inputs:
         schema = dict(schemas[f"{operation.id}/{item.name}", "validation"])
+        if item.place == "rest":
+            # As RFC 6570 expands an object: each of its members is a parameter.
+            free = {"type": "object", "additionalProperties": {"type": "string"}}
+            told = {"in": "query", "required": False, "style": "form", "explode": True, "schema": free}
+            yield {"name": item.name, "description": schema["description"], **told}
+            continue
         if not item.is_required and item.default is not None:
             schema["default"] = item.default
         out: Json = {"name": item.name, "in": item.place, "required": item.is_required, "schema": schema}

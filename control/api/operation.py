@@ -3,7 +3,8 @@
 A handler's signature is its contract. Positional parameters come from the path, keyword-only ones from the
 query string, except ``body`` and ``Header``s. It returns the response: a model is 200, ``Headed[Model]`` 200
 with headers, ``Created[Model]`` 201, ``Found`` 302, ``None`` 204, ``Done`` 200 without a body,
-``Blob | Found`` an image here or elsewhere, ``Csv`` a file, ``Model | Html`` what ``Accept`` prefers.
+``Blob | Found`` an image here or elsewhere, ``Csv`` a file, ``Model | Html`` what ``Accept`` prefers,
+``Written[Model]`` JSON that is written already, ``Text`` plain text.
 """
 
 import inspect
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter
 
 from control.api import idempotency
 from control.api.access import Actor, Forbidden, Suspended
-from control.api.answers import Blob, Created, Csv, Done, Found, Headed, Html
+from control.api.answers import Blob, Created, Csv, Done, Found, Headed, Html, Text, Written
 from control.api.audit import Entry
 from control.api.credentials import ForeignOrigin
 from control.api.idempotency import Claim
@@ -51,6 +52,11 @@ class Query:
     """A keyword-only parameter that clients spell as no Python name is spelled."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A keyword-only parameter that is all of the query that no other parameter is: names and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,11 @@ class Call:
         if self.entry is not None:
             self.entry.resource_id = resource_id
             self.entry.organization_id = organization_id or self.entry.organization_id
+
+    def note(self, **facts: str) -> None:
+        """Tell the audit log more than the path and the names of fields, none of it a secret."""
+        if self.entry is not None:
+            self.entry.noted |= facts
 
     def by(self, user_id: UUID) -> None:
         """Tell the audit log who it was, in an operation for anyone."""
@@ -136,7 +147,9 @@ class Operation:
     def media_type(self) -> str | None:
         """Of an answer that is no JSON."""
         hint = typing.get_type_hints(self.handler)["return"]
-        return "text/csv" if hint is Csv else "image/*" if hint == Blob | Found else None
+        if hint == Blob | Found:
+            return "image/*"
+        return {Csv: "text/csv", Text: "text/plain"}.get(hint)
 
     @property
     def is_printable(self) -> bool:
@@ -225,25 +238,27 @@ def read_signature(handler: Handler, path: str) -> Signature:
 
 
 def input_of(parameter: inspect.Parameter, hint: Any) -> Input:
-    named = next((one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Header | Query)), None)
+    marks = (one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Header | Query | Rest))
+    mark = next(marks, None)
     place = "query" if parameter.kind is parameter.KEYWORD_ONLY else "path"
-    place = "header" if isinstance(named, Header) else place
-    return Input(
-        named.name if named else parameter.name, parameter.name, place, TypeAdapter(hint), parameter.default
-    )
+    place = "header" if isinstance(mark, Header) else "rest" if isinstance(mark, Rest) else place
+    name = mark.name if isinstance(mark, Header | Query) else parameter.name
+    return Input(name, parameter.name, place, TypeAdapter(hint), parameter.default)
 
 
 def response_of(annotation: Any) -> tuple[int, TypeAdapter[Any] | None]:
     bodiless = {type(None): 204, Done: 200, Found: 302}
     if annotation in bodiless:
         return bodiless[annotation], None
-    if annotation == Blob | Found or annotation is Csv:
+    if annotation == Blob | Found or annotation in (Csv, Text):
         return 200, None
     if Html in typing.get_args(annotation):
         return 200, TypeAdapter(typing.get_args(annotation)[0])
     origin = typing.get_origin(annotation)
-    if origin in (Created, Headed):
-        return 201 if origin is Created else 200, TypeAdapter(typing.get_args(annotation)[0])
+    if origin in (Created, Headed, Written):
+        (inner,) = typing.get_args(annotation)
+        model = typing.get_args(inner)[0] if typing.get_origin(inner) is Written else inner
+        return 201 if origin is Created else 200, TypeAdapter(model)
     return 200, TypeAdapter(annotation)
 
 

@@ -42,6 +42,7 @@ CATALOGUE: Mapping[str, str] = {
     "publishers.write": "Publish APIs, change them and their prices, and take them down.",
     "roles.read": "List roles and what they grant.",
     "roles.write": "Create, change and delete custom roles.",
+    "studio.use": "See and change what is in a project's database, by statements of one's own, too.",
     "wallet.deposit": "Put money into the wallet.",
     "wallet.read": "See balances, transactions and what calls cost.",
     "wallet.spend": "Pay for calls. No operation of the management API spends.",
@@ -80,6 +81,7 @@ ADMIN = EDITOR | {
     "payouts.write",
     "projects.delete",
     "roles.write",
+    "studio.use",
     "webhooks.write",
 }
 OWNER = ADMIN | {"organizations.delete"}
@@ -106,6 +108,7 @@ OF_A_PROJECT = frozenset(
         "projects.delete",
         "projects.read",
         "projects.write",
+        "studio.use",
     }
 )
 

@@ -9,10 +9,10 @@ from typing import Any
 from aiohttp import web
 
 from control.api import access, audit, credentials, idempotency
-from control.api.answers import Blob, Created, Csv, Found, Headed, Html
+from control.api.answers import Blob, Created, Csv, Found, Headed, Html, Text, Written
 from control.api.audit import Entry
 from control.api.idempotency import Claim, Taken
-from control.api.inputs import SURROGATE, is_raw, parse, parse_body
+from control.api.inputs import SURROGATE, is_raw, parse, parse_body, rest_of
 from control.api.operation import Call, Operation, Room
 from control.api.ports import Ports, Visitor
 from gateway.answers.again import REPLAYED
@@ -51,10 +51,15 @@ def route(path: str, paths: Iterable[str]) -> str:
     """
     start, _, last = path.rpartition("/")
     if not last.startswith("{"):
-        return path
+        return anything(path)
     beside = [other.rpartition("/")[2] for other in paths if other.rpartition("/")[0] == start]
     names = "|".join(sorted(re.escape(one) for one in beside if not one.startswith("{")))
-    return f"{start}/{{{last[1:-1]}:(?!(?:{names})$)[^{{}}/]+}}" if names else path
+    return f"{anything(start)}/{{{last[1:-1]}:(?!(?:{names})$)[^/]+}}" if names else anything(path)
+
+
+def anything(path: str) -> str:
+    """Its parameters are whatever has no slash: the name of somebody's table may have braces in it."""
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 def name_of(operation: Operation) -> str:
@@ -209,6 +214,8 @@ async def read(
     if operation.access is not None and "organization_id" in path:
         path["organization_id"] = str(actor.organization_id)
     sources: dict[str, Mapping[str, str]] = {"path": path, "query": request.query, "header": request.headers}
+    sources["rest"] = {}
+    keywords |= rest_of(operation.inputs, request.query, problems)
     for item in operation.inputs:
         source = sources[item.place]
         if item.name not in source and not item.is_required:
@@ -237,11 +244,13 @@ def answer(operation: Operation, result: Any) -> web.Response:
     if isinstance(result, Csv):
         saved = {"Content-Disposition": f'attachment; filename="{result.filename}"'}
         return web.Response(body=result.content, headers=saved, content_type="text/csv", charset="utf-8")
+    if isinstance(result, Text):
+        return web.Response(text=result.content, content_type="text/plain", charset="utf-8")
     if operation.returns is None:
         return web.Response(status=operation.status)
     value = result.value if isinstance(result, Created | Headed) else result
     headers = dict(result.headers) if isinstance(result, Headed) else {}
     if operation.is_printable:
         headers["Vary"] = "Accept"
-    body = operation.returns.dump_json(value)
+    body = value.content if isinstance(value, Written) else operation.returns.dump_json(value)
     return web.Response(body=body, status=operation.status, headers=headers, content_type="application/json")

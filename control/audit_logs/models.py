@@ -31,7 +31,10 @@ class AuditLog(BaseModel):
     request_id: Annotated[str | None, Field(description="The `X-Request-Id` of the answer.")]
     metadata: Annotated[
         dict[str, Any],
-        Field(description="Method, path, permission, key, and the names of the fields that were sent."),
+        Field(
+            description="Method, path, permission, key, and the names of the fields that were sent; of the "
+            "studio the table, or the beginning of the statement."
+        ),
     ]
 
 

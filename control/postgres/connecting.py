@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeGuard
 from uuid import UUID
@@ -35,6 +35,13 @@ class BranchUnusable(Refusal):
 
 class PasswordUnknown(Refusal):
     status, slug, title = 409, "password-unknown", "The role's password was changed by SQL"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    name: str
+    password: str = field(repr=False)
+    address: Address
 
 
 async def wake(pool: Pool, computes: ComputeProvider, endpoint_id: UUID) -> Address:
@@ -154,6 +161,25 @@ async def as_owner(
     pool: Pool, computes: ComputeProvider, keyring: Keyring, branch_id: UUID, database: str
 ) -> AsyncIterator[Connection]:
     """A connection as the role that owns the branch, with its password: whatever it runs may do no more."""
+    owner = await owner_of(pool, computes, keyring, branch_id)
+    address = owner.address
+    try:
+        connection = await asyncpg.connect(
+            host=str(address.sockets), port=address.port, user=owner.name, password=owner.password,
+            database=database, timeout=20, statement_cache_size=0, server_settings=dict(address.parameters),
+        )  # fmt: skip
+    except asyncpg.InvalidPasswordError:
+        raise PasswordUnknown(f"the password of {owner.name} was changed by SQL: reset it") from None
+    except asyncpg.InvalidCatalogNameError:
+        raise NotFound(f"no database {database}") from None
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def owner_of(pool: Pool, computes: ComputeProvider, keyring: Keyring, branch_id: UUID) -> Owner:
+    """What it takes to connect as the role that owns the branch, whose server is woken."""
     endpoint_id = await endpoints.primary_of(pool, branch_id)
     if endpoint_id is None:
         raise EndpointStopped("the branch has no endpoint that runs: make one, or start it")
@@ -165,16 +191,4 @@ async def as_owner(
     if password is None:
         raise PasswordUnknown(f"the password of {row['name']} is not known here: reset it")
     address = await wake(pool, computes, endpoint_id)
-    try:
-        connection = await asyncpg.connect(
-            host=str(address.sockets), port=address.port, user=row["name"], password=password,
-            database=database, timeout=20, statement_cache_size=0, server_settings=dict(address.parameters),
-        )  # fmt: skip
-    except asyncpg.InvalidPasswordError:
-        raise PasswordUnknown(f"the password of {row['name']} was changed by SQL: reset it") from None
-    except asyncpg.InvalidCatalogNameError:
-        raise NotFound(f"no database {database}") from None
-    try:
-        yield connection
-    finally:
-        await connection.close()
+    return Owner(row["name"], password, address)

@@ -48,9 +48,9 @@ async def delete_branch(job: Job) -> None:
 
 
 async def delete_project(job: Job) -> None:
+    """Its servers stop. Its data is kept for a while, and the sweep's then."""
     for branch_id in await timelines.branches_ever(job.pool, job.operation.project_id):
         await stop_all(job, branch_id)
-    await delete_orphans(job)
     async with job.finishing():
         pass
 

@@ -1,7 +1,7 @@
 """Timelines as rows, and the step that every operation which makes one begins with."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from asyncpg import Record
@@ -13,6 +13,9 @@ from gateway.kit.problem import Refusal
 from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
+
+# As in the reference: whoever deletes a project by mistake has a month to say so to the operator.
+KEPT = timedelta(days=30)
 
 
 class SourceGone(Refusal):
@@ -73,7 +76,7 @@ async def measured(db: Db, info: TimelineInfo) -> int:
 
 
 async def orphans(db: Db, project_id: UUID | None = None) -> list[UUID]:
-    return [row["id"] for row in await db.fetch(SQL.orphans, project_id)]
+    return [row["id"] for row in await db.fetch(SQL.orphans, project_id, KEPT)]
 
 
 async def discard(pool: Pool, computes: ComputeProvider, timeline_id: UUID) -> None:

@@ -101,7 +101,7 @@ async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) 
     "/{project_id}", access="projects.delete", fails=[BranchNeeded, BranchProtected], id="delete_project"
 )
 async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
-    """Delete a project and its data. Its keys are refused from then on, and its slug is free.
+    """Delete a project. Its keys are refused from then on, and its slug is free; its data goes after 30 days.
 
     Branches other than the default one are to be deleted first.
     """
@@ -214,7 +214,10 @@ async def update_v1(call: Call, project_id: ProjectId, *, body: V1ProjectChange)
     at=V1_ONE, access="projects.delete", fails=[BranchNeeded, BranchProtected], id="v1_delete_project"
 )
 async def delete_v1(call: Call, project_id: ProjectId) -> V1ProjectShown:
-    """Delete a project and its data. Its keys are refused from then on, and its slug is free."""
+    """Delete a project. Its keys are refused from then on, and its slug is free.
+
+    Its data goes after 30 days.
+    """
     await deleted(call, project_id)
     return await shown(call, project_id)
 

@@ -15,7 +15,7 @@ from control import app
 from control.api.ports import Ports
 from control.computes.local import LocalProvider
 from control.computes.provider import ComputeSpec
-from control.postgres import connecting
+from control.postgres import connecting, sweeping
 from gateway.kit.sql import Pool
 from tests.control.conftest import Client, Member, join, refused_fields
 from tests.control.databases import Json, asked, created, run
@@ -46,6 +46,8 @@ async def test_a_project_is_used_from_its_creation_on(
     assert main["id"] == project["default_branch_id"]
     early = await branch(client, project, "early")
     assert early["state"] == "init"
+    # How to connect is known at once, and stays.
+    at_once = await asked(client, "GET", of(project, "branches", early["id"], "connection-string"))
     await run(pool, ports, computes)
     await pool.execute("UPDATE operations SET due_at = now()")
     await run(pool, ports, computes)
@@ -62,6 +64,7 @@ async def test_a_project_is_used_from_its_creation_on(
     assert states == {"create_timeline": "finished", "create_branch": "finished"}
     # The password in the string is the server's.
     string = await asked(client, "GET", of(project, "branches", early["id"], "connection-string"))
+    assert string == at_once
     password = string["connection_string"].partition("app:")[2].partition("@")[0]
     address = await computes.start("test", shown["timeline_id"], ComputeSpec())
     connection = await asyncpg.connect(
@@ -154,7 +157,7 @@ async def test_what_others_need_is_not_deleted(client: Client, project: Json, po
     assert await pool.fetchval("SELECT count(*) FROM branches WHERE deleted_at IS NULL") == 0
 
 
-async def test_a_deleted_project_has_no_data(
+async def test_a_deleted_project_sleeps_and_has_no_data_after_a_month(
     client: Client, project: Json, pool: Pool, ports: Ports, computes: LocalProvider
 ) -> None:
     await run(pool, ports, computes)
@@ -165,9 +168,15 @@ async def test_a_deleted_project_has_no_data(
     await asked(client, "DELETE", of(project))
     await run(pool, ports, computes)
     assert await pool.fetchval("SELECT count(*) FROM operations WHERE status <> 'finished'") == 0
+    assert (await computes.status(endpoint["id"])).state == "idle"
     timeline = await pool.fetchval("SELECT timeline_id FROM branches")
-    assert str(timeline) not in computes.store.timelines()
-    assert await pool.fetchval("SELECT state FROM timelines") == "deleted"
+    long_ago = "UPDATE timelines SET created_at = now() - interval '1 year'"
+    await pool.execute(long_ago)
+    for days, state, count in ((29, "ready", 0), (31, "deleted", 1)):
+        await pool.execute("UPDATE projects SET deleted_at = now() - make_interval(days => $1)", days)
+        assert await sweeping.discard(pool, computes) == count
+        assert (str(timeline) in computes.store.timelines()) == (state == "ready")
+        assert await pool.fetchval("SELECT state FROM timelines") == state
     assert await pool.fetchval("SELECT count(*) FROM compute_runs") == 0
 
 

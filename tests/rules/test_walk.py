@@ -50,6 +50,10 @@ def operations() -> list[Operation]:
     )
 
 
+# There is no server here, which these ask as soon as they know who asks.
+NEEDS_A_SERVER = {"studio"}
+
+
 # They succeed and take away what others are asked about.
 LAST = ("delete_project", "v1_delete_project", "v1_delete_org", "leave_organization")
 
@@ -113,6 +117,10 @@ async def test_a_stranger_finds_nothing_of_others(
             assert (status < 500 and status not in (401, 403)) or is_excepted(one, status), (one[:2], status)
 
 
+def is_without_a_server(one: Operation, status: int) -> bool:
+    return status == 503 and not NEEDS_A_SERVER.isdisjoint(one[2]["tags"])
+
+
 def is_excepted(one: Operation, status: int) -> bool:
     return status == 403 and one[2]["operationId"] in REFUSED_ALTHOUGH_PERMITTED
 
@@ -146,7 +154,7 @@ async def test_a_role_may_what_the_catalogue_says(
             continue
         assert (status == 403) == (one[2]["x-permission"] not in granted), (one[:2], status)
         assert status != 401, one[:2]
-        assert status < 500, one[:2]
+        assert status < 500 or is_without_a_server(one, status), (one[:2], status)
 
 
 @pytest.mark.parametrize("permission", sorted(CATALOGUE))

@@ -1,0 +1,91 @@
+"""Who gets in, and what it takes to be there."""
+
+import asyncio
+from dataclasses import replace
+
+from control.computes.local import LocalProvider
+from gateway.kit.sql import Pool
+from tests.control.conftest import Client, Member, join
+from tests.control.postgres.conftest import root as root
+from tests.control.studio import Studio
+from tests.control.studio import computes as computes
+from tests.control.studio import studio as studio
+
+
+async def test_only_who_administers_the_project_gets_in(studio: Studio, pool: Pool, member: Member) -> None:
+    stranger = await join(pool)
+    response = await studio.client.get(f"{studio.at}/tables", headers=stranger.headers)
+    assert response.status == 404
+    project = studio.project["id"]
+    for role, status in (("developer", 403), ("admin", 200)):
+        body = {"name": "k", "role": role}
+        issued = await (await studio.client.post(f"/v1/projects/{project}/api-keys", json=body)).json()
+        headers = {"Authorization": f"Bearer {issued['plaintext']}"}
+        response = await studio.client.get(f"{studio.at}/tables", headers=headers)
+        assert response.status == status, (role, await response.text())
+
+
+async def test_a_sleeping_database_is_woken_once_by_many(
+    studio: Studio, computes: LocalProvider, pool: Pool
+) -> None:
+    endpoint = str(await pool.fetchval("SELECT id FROM endpoints"))
+    await studio.table()
+    await computes.stop(endpoint)
+    assert (await computes.status(endpoint)).state == "idle"
+    asked = "SELECT pg_postmaster_start_time()::text AS at FROM notes RIGHT JOIN (SELECT 1) AS one ON true"
+    answers = await asyncio.gather(*(studio.sql(asked) for _ in range(10)))
+    assert len({one["rows"][0]["at"] for one in answers}) == 1
+
+
+async def test_a_project_from_before_gets_its_database_on_first_use(studio: Studio, pool: Pool) -> None:
+    other = await (await studio.client.post("/v1/projects", json={"name": "Old"})).json()
+    await pool.execute("DELETE FROM operations WHERE status = 'scheduling'")
+    old = await pool.fetchval("SELECT id FROM projects WHERE name = 'Old'")
+    for table in ("endpoints", "databases", "database_roles", "branches", "timelines"):
+        where = (
+            "project_id = $1"
+            if table in ("endpoints", "branches", "timelines")
+            else ("branch_id IN (SELECT id FROM branches WHERE project_id = $1)")
+        )
+        await pool.execute(f"DELETE FROM {table} WHERE {where}", old)
+    found = replace(studio, project=other["project"])
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(studio.runner.run())
+        assert await asyncio.gather(*(found.get("/tables") for _ in range(3))) == [{"tables": []}] * 3
+        running.cancel()
+    assert await pool.fetchval("SELECT count(*) FROM branches WHERE project_id = $1", old) == 1
+
+
+async def test_where_nobody_runs_databases_nothing_waits(pool: Pool, client: Client) -> None:
+    project = (await (await client.post("/v1/projects", json={"name": "Notes"})).json())["project"]
+    response = await client.get(f"/v1/projects/{project['id']}/studio/tables")
+    assert response.status in (503,), await response.text()
+
+
+async def test_what_a_tenant_sets_for_the_role_changes_nothing_here(studio: Studio) -> None:
+    await studio.table("notes", {"name": "at", "type": "timestamptz"})
+    for setting in (
+        "search_path = elsewhere", "statement_timeout = 1", "datestyle = 'SQL, DMY'",
+        "timezone = 'Asia/Tokyo'",
+        "client_encoding = 'LATIN1'", "bytea_output = 'escape'",
+        "standard_conforming_strings = off", "row_security = off", "enable_indexscan = off",
+    ):  # fmt: skip
+        await studio.sql(f"ALTER ROLE app SET {setting}")
+    await studio.post("/tables/notes/rows", values={"id": 1, "at": "2026-01-31T12:00:00Z"})
+    (row,) = (await studio.get("/tables/notes/rows"))["rows"]
+    assert row == {"id": "1", "at": "2026-01-31T12:00:00Z"}
+    assert [one["name"] for one in (await studio.get("/tables"))["tables"]] == ["notes"]
+
+
+async def test_a_role_that_may_not_log_in_any_more_is_told(
+    studio: Studio, pool: Pool, computes: LocalProvider
+) -> None:
+    assert await studio.get("/tables") == {"tables": []}
+    admin = await computes.admin(str(await pool.fetchval("SELECT id FROM endpoints")))
+    await admin.execute("ALTER ROLE app NOLOGIN")
+    assert (await studio.ask("GET", "/tables", 409))["code"] == "session_refused"
+    await admin.execute("ALTER ROLE app LOGIN CONNECTION LIMIT 0")
+    assert (await studio.ask("GET", "/tables", 503))["code"] == "compute_unavailable"
+    await admin.close()
+    await pool.execute("UPDATE endpoints SET is_disabled = true")
+    assert (await studio.ask("GET", "/tables", 409))["code"] == "endpoint_stopped"
