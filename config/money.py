@@ -26,3 +26,10 @@ class Wallet(BaseModel, frozen=True, extra="forbid"):
 
 class Reconcile(BaseModel, frozen=True, extra="forbid"):
     hour: Annotated[int, Field(ge=0, le=23)] = 3
+
+
+class Facilitation(BaseModel, frozen=True, extra="forbid"):
+    """What settling for others may cost, in gas units; 0 settles for nobody."""
+
+    gas_per_organization_per_day: Annotated[int, Field(ge=0)] = 0
+    gas_per_day: Annotated[int, Field(ge=0)] = 0

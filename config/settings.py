@@ -33,11 +33,13 @@ from pydantic_settings import (
 from config.card_payments import CardPayments, Polar, Stripe
 from config.computes import Computes
 from config.lists import parse_json
+from config.money import Facilitation as Facilitation
 from config.money import Fees, Payouts, Reconcile, Wallet
 from config.networks import AssetSettings as AssetSettings
 from config.networks import Depth as Depth
 from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
+from config.pgproxy import PgProxy
 from config.plans import FREE, Invoicing, Plans
 from config.promotions import Promotions
 from config.proxies import TrustedProxies
@@ -158,13 +160,6 @@ class Bootstrap(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-class Facilitation(BaseModel, frozen=True, extra="forbid"):
-    """What settling for others may cost, in gas units; 0 settles for nobody."""
-
-    gas_per_organization_per_day: Annotated[int, Field(ge=0)] = 0
-    gas_per_day: Annotated[int, Field(ge=0)] = 0
-
-
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="FAREBOX_", env_nested_delimiter="__", frozen=True, extra="forbid"
@@ -197,6 +192,7 @@ class Settings(BaseSettings):
     polar: Polar = Polar()
     card_payments: CardPayments = CardPayments()
     computes: Computes = Computes()
+    pgproxy: PgProxy = PgProxy()
     oauth: OAuth = OAuth()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()

@@ -16,7 +16,7 @@ from control import migrate
 from control.embedded import binaries, directory, postgres, valkey
 from control.embedded.processes import StartFailed
 from control.finding import Finding
-from control.supervisor import keys, ports
+from control.supervisor import keys, ports, wires
 from gateway.kit import crypto
 
 PYTHON_MIN = (3, 11)
@@ -117,7 +117,23 @@ async def addresses(settings: Settings) -> AsyncIterator[Finding]:
                 variable = "FAREBOX_LISTEN__PORT" if name == "port" else "FAREBOX_METRICS__PORT"
                 yield Finding(name, str(error), f"Set {variable}, or end what uses it.")
         else:
-            yield Finding(name, f"{port} on {host} is free" if port else f"any free one on {host}")
+            yield free(name, host, port)
+    chosen = settings.pgproxy
+    try:
+        ports.listen_alone(chosen.host, chosen.port).close()
+    except ports.PortTaken as error:
+        if await wires.speaks_postgres(chosen.host, chosen.port):
+            yield Finding(
+                "postgres port", f"{chosen.port} on {chosen.host} is served, by a farebox if one runs"
+            )
+        else:
+            yield Finding("postgres port", str(error), "Set FAREBOX_PGPROXY__PORT, or end what uses it.")
+        return
+    yield free("postgres port", chosen.host, chosen.port)
+
+
+def free(name: str, host: str, port: int) -> Finding:
+    return Finding(name, f"{port} on {host} is free" if port else f"any free one on {host}")
 
 
 async def answers(url: str) -> bool:

@@ -18,6 +18,8 @@ from gateway.options import Policy
 from gateway.ownership import ownership_of
 from gateway.passthrough import passthrough_of
 from gateway.types import Asset, Authorizer, Endpoint, Pricing, Route
+from gateway.upstreams import branches
+from gateway.upstreams.branches import Branch
 
 # All that is sold of a database.
 QUERY = (
@@ -67,10 +69,11 @@ def route(
     )
 
 
-def database(row: Mapping[str, Any], keyring: Keyring) -> Dsn | None:
+def database(row: Mapping[str, Any], keyring: Keyring) -> Dsn | Branch | None:
     if row["database_sealed"] is None:
         return None
-    return dsn.read(keyring.open(row["database_sealed"], context(row["organization_id"], row["id"])).decode())
+    text = keyring.open(row["database_sealed"], context(row["organization_id"], row["id"])).decode()
+    return branches.read(text, row["organization_id"]) if branches.is_branch(text) else dsn.read(text)
 
 
 def endpoint(documented: Mapping[str, Any]) -> Endpoint:

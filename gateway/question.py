@@ -19,6 +19,7 @@ from gateway.types import Inbound, Match
 BODY_BYTES_MAX = 1 << 18
 # Reading a statement takes a tenth of a second for this much of it.
 STATEMENT_CHARACTERS_MAX = 1 << 14
+PARAMETERS_MAX = 1000
 FORMATS: Mapping[str, Format] = {
     "application/json": "json",
     "application/*": "json",
@@ -34,7 +35,7 @@ WEIGHT = re.compile(r";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNOREC
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
     query: Annotated[str, msgspec.Meta(min_length=1, max_length=STATEMENT_CHARACTERS_MAX)]
-    params: Annotated[list[Any], msgspec.Meta(max_length=1000)] | None = None
+    params: Annotated[list[Any], msgspec.Meta(max_length=PARAMETERS_MAX)] | None = None
     database: str | None = None
 
 

@@ -21,6 +21,7 @@ from gateway.max_price import MaxPrice
 from gateway.options import Dsn, Exchange, Ownership, Passthrough, Policy, Question
 from gateway.tariffs import NOTHING_MEASURED, Rows, Tariff, Used
 from gateway.upstream_payment import UpstreamPayment
+from gateway.upstreams.branches import Branch
 from gateway.vouching import Authorizer as Authorizer
 from gateway.vouching import Fetch as Fetch
 from gateway.vouching import Outbound as Outbound
@@ -161,7 +162,7 @@ class Route:
     is_answer_read: bool = False
     """Whether the gateway has to understand answers, so that they have to come readable and whole."""
     calls_per_minute_max: int | None = None
-    database: Dsn | None = None
+    database: Dsn | Branch | None = None
     quoted: dict[tuple[str, int | None], tuple["Price", ...]] = field(
         init=False, default_factory=dict, compare=False
     )

@@ -2,6 +2,8 @@
 
 from typing import Any, TypeAlias
 
+from control.api import gateway_queries
+
 Json: TypeAlias = dict[str, Any]
 
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
@@ -109,7 +111,7 @@ def describe(problem: Json) -> Json:
     below = {
         method: proxied(f"proxy_to_publisher_{method}", method, [SLUG, PATH], refusals) for method in METHODS
     }
-    root["post"]["operationId"] = "publisher_root_handler"
+    root["post"] = gateway_queries.sold_too(root["post"], problem)
     return {
         "/publishers/{slug}": root,
         "/publishers/{slug}/{path}": below,

@@ -42,7 +42,9 @@ async def make(call: Call, project_id: UUID, body: NewBranchBody) -> BranchMade:
     wanted = asked or ([describing.wanted(None, None)] if body.add_endpoint else [])
     describing.require_one_writer(wanted)
     await describing.require_size(call.db, project_id, wanted)
-    made = await asking.create(asker, parent_id, new, wanted, at, is_archived=body.archived or False)
+    made = await asking.create(
+        asker, call.ports.keyring, parent_id, new, wanted, at, is_archived=body.archived or False
+    )
     if body.expires_at is not None:
         await asking.expire(asker, made.branch_id, body.expires_at)
     call.about(made.branch_id)

@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command(epilog="Example: farebox up --port 9000 --workers 4 --data-dir ./data")(servers.up)
 app.command(epilog="Example: farebox gateway --workers 4 --config farebox.toml")(servers.gateway)
 app.command(epilog="Example: farebox control --port 8403")(servers.control)
+app.command(epilog="Example: farebox pgproxy --host 0.0.0.0 --workers 2")(servers.pgproxy)
 app.command(epilog="Example: FAREBOX_POSTGRES__DSN=postgresql://… farebox worker")(servers.worker)
 app.command(epilog="Example: FAREBOX_COMPUTES__KEY=… farebox computes --listen 0.0.0.0:8404")(
     servers.computes

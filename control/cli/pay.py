@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from control.cli.errors import Sorry
+
 Key = Annotated[
     str | None,
     typer.Option(
@@ -46,10 +48,31 @@ Output = Annotated[
 ]
 
 
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method", "-X", help="The HTTP method.", show_default="GET, or POST with --data or --query"
+    ),
+]
+Query = Annotated[
+    str | None,
+    typer.Option("--query", "-q", metavar="SQL", help="Ask a database that is sold, instead of --data."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", metavar="VALUE",
+        help="The value of $1 in the query, and so on: JSON, or text that is none. May be given repeatedly.",
+    ),
+]  # fmt: skip
+
+
 def pay(
     url: Annotated[str, typer.Argument(metavar="URL", help="What to call.")],
-    method: Annotated[str, typer.Option("--method", "-X", help="The HTTP method.")] = "GET",
+    method: Method = None,
     data: Annotated[str | None, typer.Option("--data", "-d", metavar="JSON", help="A request body.")] = None,
+    query: Query = None,
+    param: Parameters = None,
     header: Headers = None,
     max_price: MaxPrice = None,
     decimals: Decimals = 6,
@@ -68,5 +91,10 @@ def pay(
     """
     from control.cli import paying
 
+    if query is not None:
+        data = paying.query_body(query, param or [], data)
+    elif param:
+        raise Sorry("--param is a value for a --query")
+    method = method or ("GET" if data is None else "POST")
     asked = paying.Asked(url, method, data, header or [], max_price, decimals, api_key, key, output)
     paying.pay(asked, is_dry_run=is_dry_run)

@@ -175,6 +175,20 @@ def checked(data: str) -> str:
     return data
 
 
+def query_body(query: str, parameters: Sequence[str], data: str | None) -> str:
+    if data is not None:
+        raise Sorry("--query is a body of its own: leave out --data")
+    return json.dumps({"query": query, "params": [value_of(one) for one in parameters]})
+
+
+def value_of(text: str) -> object:
+    """What is no JSON is text, so that most words need no quotes."""
+    try:
+        return json.loads(text, parse_float=lambda _: text)
+    except ValueError:
+        return text
+
+
 def private_key(text: str | None) -> bytes | None:
     if not text:
         return None

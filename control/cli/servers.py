@@ -76,6 +76,38 @@ def control(host: Host = None, port: Port = None, workers: Workers = None, confi
     serving.serve(serving.CONTROL, serving.Listen(host, port, workers), config)
 
 
+def pgproxy(
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on.", show_default="FAREBOX_PGPROXY__HOST, else 127.0.0.1"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="0 takes a free port.", show_default="FAREBOX_PGPROXY__PORT, else 6432"
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="How many processes share the port.",
+            show_default="FAREBOX_PGPROXY__WORKERS, else 1",
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Run the proxy alone that PostgreSQL's clients connect to, in front of projects' databases.
+
+    Needs FAREBOX_POSTGRES__DSN, FAREBOX_SECRETS__KEYS and FAREBOX_COMPUTES__URL, and a schema that is up to
+    date. SIGTERM lets sessions finish what they are doing.
+    """
+    from control.cli import serving
+
+    serving.serve(serving.PGPROXY, serving.Listen(host, port, workers), config)
+
+
 def computes(
     data_dir: Annotated[
         Path | None,

@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from config import logging, settings
 from config.settings import Settings
 from control import bootstrap
 from control.embedded.processes import StartFailed
 from control.supervisor import up
-from control.supervisor.up import CONTROL, EVERYTHING, GATEWAY, WORKER, Plan, Start
+from control.supervisor.up import CONTROL, EVERYTHING, GATEWAY, PGPROXY, WORKER, Plan, Start
 from gateway.kit.sql import Pool
 
-__all__ = ["CONTROL", "EVERYTHING", "GATEWAY", "WORKER", "Listen", "serve"]
+__all__ = ["CONTROL", "EVERYTHING", "GATEWAY", "PGPROXY", "WORKER", "Listen", "serve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,13 @@ class Listen:
 
 
 def serve(plan: Plan, listen: Listen, config: Path | None, data_dir: Path | None = None) -> None:
-    chosen = with_listen(settings.load(config), listen)
+    chosen = with_listen(settings.load(config), listen, "listen" if plan.servers else "pgproxy")
     if data_dir is not None:
         chosen = chosen.model_copy(update={"data_dir": data_dir})
     if not plan.is_whole and chosen.postgres.dsn is None:
         raise StartFailed("FAREBOX_POSTGRES__DSN is not set. To have a database embedded, use: farebox up")
+    if plan == PGPROXY and chosen.computes.url is None:
+        raise StartFailed("FAREBOX_COMPUTES__URL is not set: it names the agent that runs the databases.")
     logging.configure(chosen.log_format, chosen.log_level)
 
     async def ensure_operator(pool: Pool) -> Sequence[str]:
@@ -52,10 +55,10 @@ def made(key: str | None, email: str | None) -> Sequence[str]:
     return told
 
 
-def with_listen(chosen: Settings, listen: Listen) -> Settings:
+def with_listen(chosen: Settings, listen: Listen, group: Literal["listen", "pgproxy"]) -> Settings:
     given = {"host": listen.host, "port": listen.port, "workers": listen.workers}
     changes = {name: value for name, value in given.items() if value is not None}
-    return chosen.model_copy(update={"listen": chosen.listen.model_copy(update=changes)})
+    return chosen.model_copy(update={group: getattr(chosen, group).model_copy(update=changes)})
 
 
 def say(line: str) -> None:

@@ -91,7 +91,7 @@ async def start(
 
 
 async def launch(store: Store, compute: Compute, place: Place) -> None:
-    largest = max(compute.endpoints.values(), key=lambda spec: (spec.is_logical, spec.units))
+    largest = largest_of(compute)
     if not largest.is_logical and (left := await asyncio.to_thread(slots.logical, place)):
         raise SlotsLeft(left)
     # Before the process: one that nobody knows of could not be taken over.
@@ -104,10 +104,10 @@ async def launch(store: Store, compute: Compute, place: Place) -> None:
         log.error("%s", error)
         raise ComputeUnavailable("the database did not start; the log says why") from None
     compute.become(State.ACTIVE)
-    # Once it is ready: recovering and waking take what they need.
-    await asyncio.to_thread(
-        cgroups.hold, store.groups, compute.timeline, compute.server.pid, limits(largest.units)
-    )
+
+
+def largest_of(compute: Compute) -> ComputeSpec:
+    return max(compute.endpoints.values(), key=lambda spec: (spec.is_logical, spec.units))
 
 
 def address(compute: Compute, endpoint: str) -> Address:
@@ -139,6 +139,7 @@ async def watch(store: Store, compute: Compute, server: Postmaster | None, tell:
     loop = asyncio.get_running_loop()
     while server is not None:
         begun = loop.time()
+        await confine(store, compute, server)
         await server.exited.wait()
         if loop.time() - begun < HEALTHY_SECONDS:
             await asyncio.sleep(pause)
@@ -146,6 +147,16 @@ async def watch(store: Store, compute: Compute, server: Postmaster | None, tell:
         async with compute.lock:
             # Otherwise it was stopped, and perhaps another one is there.
             server = await revive(store, compute, tell) if compute.server is server else None
+
+
+async def confine(store: Store, compute: Compute, server: Postmaster) -> None:
+    """When it is ready and nobody waits for it: the kernel takes its time to move each of its processes."""
+    if compute.endpoints:
+        bounds = limits(largest_of(compute).units)
+        await asyncio.to_thread(cgroups.hold, store.groups, compute.timeline, server.pid, bounds)
+    if compute.server is None:
+        # It was stopped meanwhile, and what it had was cleared up before.
+        await asyncio.to_thread(cgroups.let_go, store.groups, compute.timeline)
 
 
 async def revive(store: Store, compute: Compute, tell: Tell) -> Postmaster | None:

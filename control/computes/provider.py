@@ -154,6 +154,10 @@ class Address:
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What every session must start with: the proxy sends it, and refuses a client's own value."""
 
+    @property
+    def socket(self) -> Path:
+        return self.sockets / f".s.PGSQL.{self.port}"
+
 
 class State(StrEnum):
     IDLE = "idle"

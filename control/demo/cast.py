@@ -97,6 +97,7 @@ async def product(
         "FAREBOX_ALLOW_PRIVATE_UPSTREAMS": "true",
         "FAREBOX_NETWORKS": json.dumps([network]),
         "FAREBOX_METRICS__PORT": "0",
+        "FAREBOX_PGPROXY__PORT": "0",
         "FAREBOX_LISTEN__WORKERS": str(workers),
         "FAREBOX_LOG_LEVEL": "warning",
         "FAREBOX_FEES__PLATFORM_BASIS_POINTS": "1000",

@@ -58,6 +58,10 @@ def resources(origin: str, publishers: Iterable[Mapping[str, Any]]) -> list[str]
 
 def priced_paths(publisher: Mapping[str, Any]) -> Iterator[str]:
     prices = publisher["prices"]
+    if publisher["is_database"]:
+        if prices.get("base_price_per_1000_rows") or costs({"method": "POST"}, prices):
+            yield ""
+        return
     for endpoint in publisher["endpoints"] or []:
         # A path with a parameter is no URL until somebody fills it in.
         if not endpoint.get("is_protected") and "{" not in endpoint["path"] and costs(endpoint, prices):

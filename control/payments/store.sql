@@ -1,13 +1,13 @@
 -- name: on_sale
 SELECT slug, details -> 'endpoints' AS endpoints, details ->> 'undocumented_endpoint_policy' AS policy,
-    first_asset.prices
+    database_sealed IS NOT NULL AS is_database, first_asset.prices
 FROM publishers
 CROSS JOIN LATERAL (
     SELECT prices FROM publisher_prices
     WHERE publisher_id = publishers.id AND is_onchain_enabled
     ORDER BY position LIMIT 1
 ) AS first_asset
-WHERE deleted_at IS NULL AND is_active AND api_url IS NOT NULL
+WHERE deleted_at IS NULL AND is_active AND (api_url IS NOT NULL OR database_sealed IS NOT NULL)
 ORDER BY is_verified DESC, id
 LIMIT 1000
 

@@ -12,13 +12,14 @@ from uuid import UUID
 from asyncpg import Record
 
 from control.computes.provider import HEAD, At, OutsideWindow
-from control.postgres import branches, endpoints, operations, protection, timelines
+from control.postgres import branches, endpoints, inventory, operations, protection, timelines
 from control.postgres.branches import NewBranch
 from control.postgres.endpoints import NewEndpoint
 from control.postgres.operations import Action
 from control.postgres.protection import Guarded, Rule
 from control.postgres.refusals import BranchNameTaken, BranchNeeded, BranchNotReady, NoParent
 from control.postgres.timelines import Source
+from gateway.kit.crypto import Keyring
 from gateway.kit.problem import NotFound, invalid
 from gateway.kit.sql import Db
 
@@ -63,7 +64,14 @@ class Created:
 
 
 async def create(
-    asker: Asker, parent_id: UUID, new: NewBranch, wanted: list[NewEndpoint], at: At, *, is_archived: bool
+    asker: Asker,
+    keyring: Keyring,
+    parent_id: UUID,
+    new: NewBranch,
+    wanted: list[NewEndpoint],
+    at: At,
+    *,
+    is_archived: bool,
 ) -> Created:
     """``new`` has no timeline yet."""
     db = asker.db
@@ -77,6 +85,9 @@ async def create(
         raise BranchNameTaken(f"the project has a branch {new.name}")
     if new.is_protected:
         await protection.insert(db, branch_id, Rule())
+    if not parent["protected"]:
+        # So that it is known at once how to connect; what is found in its server takes the place of this.
+        await inventory.copy(db, keyring, asker.project_id, parent_id, branch_id)
     made = [await add_endpoint(asker, branch_id, one) for one in wanted]
     operation_id = await asker.enqueue("create_branch", branch_id)
     if is_archived:
@@ -220,6 +231,8 @@ async def delete_project(asker: Asker) -> UUID:
     """All of a project's data, in the transaction that deletes the project."""
     if await branches.lock_project(asker.db, asker.project_id) is None:
         raise NotFound("this project was deleted just now")
+    if await branches.count(asker.db, asker.project_id) > 1:
+        raise BranchNeeded("the project has branches besides the default one: delete them first")
     branch_id = await branches.default_of(asker.db, asker.project_id)
     if branch_id is not None:
         await asker.unprotected(branch_id, "prevent_deletion")

@@ -122,7 +122,8 @@ async def require_size(db: Db, project_id: UUID, several: Sequence[NewEndpoint])
 
 
 def reach(ports: Ports) -> Reach:
-    return strings.reach_of(ports.origin, None, 6432, None)
+    chosen = ports.settings.pgproxy
+    return strings.reach_of(ports.origin, chosen.host, chosen.port, chosen.domain)
 
 
 def as_made(row: Record, at: Reach) -> EndpointMade:

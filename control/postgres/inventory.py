@@ -72,6 +72,13 @@ async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
     await write_databases(db, branch_id, found)
 
 
+async def learn(db: Db, branch_id: UUID, found: Inventory, name: str) -> None:
+    """One role as it was found, whatever is being done about others meanwhile."""
+    for role in found.roles:
+        if role.name == name:
+            await db.execute(SQL.put_roles, branch_id, [ids.new()], [role.name], [role.verifier])
+
+
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:
     names, owners = [name for name, _ in found.databases], [owner for _, owner in found.databases]
     await db.execute(SQL.put_databases, branch_id, [ids.new() for _ in names], names, owners)
@@ -87,23 +94,26 @@ async def rewrite(
     inherited: Sequence[Record],
     renewed: dict[str, str],
 ) -> None:
-    """All rows anew, for a branch that points to other data than before.
+    """All rows anew, for a branch that points to other data than before. A role keeps its id by its name.
 
     ``inherited`` are the rows of the branches that the data may be of: a password that is known there is the
     same here as long as the verifier is. ``renewed`` are passwords that were made for this one.
     """
+    ids_before = {row["name"]: row["id"] for row in await rows_of_roles(db, branch_id)}
     await db.execute(SQL.clear_roles, branch_id)
     # A copy of data loses its slots; its publications are found by the first look.
     await db.execute(SQL.clear_slots, branch_id)
     await db.execute(SQL.clear_publications, branch_id)
-    known = {row["name"]: row for row in inherited}
+    known = {(row["name"], row["verifier"]): row for row in inherited}
+    owners = {row["name"] for row in inherited if row["is_protected"]}
     for role in found.roles:
-        role_id, before = ids.new(), known.get(role.name)
+        role_id = ids_before.get(role.name) or ids.new()
+        before = known.get((role.name, role.verifier))
         password = renewed.get(role.name)
-        if password is None and before is not None and before["verifier"] == role.verifier:
+        if password is None and before is not None:
             password = passwords.opened(keyring, project_id, before["id"], before["password"])
         sealed = None if password is None else passwords.seal(keyring, project_id, role_id, password)
-        is_protected = before is not None and before["is_protected"]
+        is_protected = role.name in owners
         await insert_role(db, role_id, branch_id, role.name, role.verifier, sealed, is_protected=is_protected)
     await write_databases(db, branch_id, found)
 

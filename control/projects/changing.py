@@ -10,7 +10,6 @@ from control.identity import organizations
 from control.invoicing import reminding
 from control.postgres import asking, founding
 from control.postgres.asking import Asker
-from control.postgres.refusals import BranchNeeded
 from control.projects import store
 from control.projects.models import DeletedProject
 from control.projects.store import SlugTaken
@@ -73,7 +72,7 @@ async def apply(call: Call, project_id: UUID, changes: Mapping[str, Any]) -> Non
         raise NotFound(f"no project {project_id}")
     after = {**before, **changes}
     if before["enable_logical_replication"] and not after["enable_logical_replication"]:
-        raise invalid("body/enable_logical_replication", "stays on once it is on")
+        raise invalid("body/enable_logical_replication", "is turned off at /replication")
     if after["compute_unit_min"] > after["compute_unit_max"]:
         raise invalid("body/compute_unit_min", "is more than compute_unit_max")
     await write(Asker(call.db, project_id, call.actor.user_id), before, after)
@@ -89,8 +88,6 @@ async def write(asker: Asker, before: Mapping[str, Any], after: Mapping[str, Any
 
 
 async def deleted(call: Call, project_id: UUID) -> DeletedProject:
-    if await store.has_branches(call.db, project_id):
-        raise BranchNeeded("the project has branches besides the default one: delete them first")
     await asking.delete_project(Asker(call.db, project_id, call.actor.user_id))
     gone = await store.delete(call.db, project_id, call.actor.user_id)
     if gone is None:

@@ -74,11 +74,6 @@ async def size(db: Db, project_id: UUID) -> int:
     return int(await db.fetchval(SQL.size, project_id))
 
 
-async def has_branches(db: Db, project_id: UUID) -> bool:
-    """Others than the default one."""
-    return bool(await db.fetchval(SQL.has_branches, project_id))
-
-
 def as_root(row: Record) -> Project:
     return Project(
         tenant_id=row["id"], **{name: row[name] for name in row.keys() & Project.model_fields.keys()}

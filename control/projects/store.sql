@@ -95,7 +95,3 @@ RETURNING id, deleted_at
 -- name: size
 SELECT coalesce(sum(logical_bytes + history_bytes), 0)::bigint FROM timelines
 WHERE project_id = $1 AND state IN ('ready', 'archived')
-
--- name: has_branches
--- Others than the default one.
-SELECT EXISTS (SELECT FROM branches WHERE project_id = $1 AND NOT is_default AND deleted_at IS NULL)

@@ -141,7 +141,9 @@ class PublisherFields(PriceFields, TokenExchange, UpstreamAuth, extra="forbid"):
         Json,
         Field(
             description='`{"connection_string": "postgresql://user:password@host/database?sslmode=…"}` of a '
-            "PostgreSQL whose queries are sold. It is sealed, and never read back."
+            "PostgreSQL whose queries are sold, with a `root_certificate` if no public one vouches for it. "
+            'Or `{"tables": ["items"]}` of the `branch_id`, and its `database_name`. It is sealed, and never '
+            "read back: what is shown is what there is to query."
         ),
     ] = None
     project_id: UUID | None = None

@@ -12,11 +12,13 @@ from uuid import UUID
 from asyncpg import Record
 
 from control.api.ports import Ports
-from control.publishers import credentials, dust, prices, rules
+from control.publishers import credentials, dust, prices, rules, sources
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.store import Columns, Listed
 from gateway.kit import crypto, dsn
 from gateway.kit.problem import FieldProblem, Invalid
+from gateway.upstreams import branches
+from gateway.upstreams.postgres_places import Database
 
 Body = NewPublisher | PublisherChange
 
@@ -38,6 +40,8 @@ class Plan:
     urls: dict[str, str] = field(default_factory=dict)
     """What the guard must pass, by the field that said it."""
     problems: list[FieldProblem] = field(default_factory=list)
+    database: Database | None = None
+    """One that is said anew."""
 
 
 def blank(body: NewPublisher) -> Columns:
@@ -60,10 +64,12 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     out.urls = {name: url for name in rules.GUARDED if (url := getattr(body, name))}
     category = body.publisher_category or before.category
     api_url = before.api_url if body.api_url is None else body.api_url or None
-    database_sealed = connect(ports, subject, body, out)
+    details = rules.overlaid(before.details, rules.details(body))
+    database_sealed = connect(ports, subject, body, details, out)
     is_database = database_sealed is not None
     out.problems += rules.serving_problems(category, api_url, is_database=is_database)
-    details = rules.overlaid(before.details, rules.details(body))
+    if not is_database:
+        details.pop("database_config", None)
     out.problems += rules.billing_problems(details, is_database=is_database)
     auth_type, sealed = authorize(ports, subject, body, details, out)
     out.listed = price_lists(subject, assets, body, details.get("endpoints") or [], out.problems)
@@ -89,20 +95,29 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     return out
 
 
-def connect(ports: Ports, subject: Subject, body: Body, out: Plan) -> bytes | None:
-    """The sealed connection string of the publisher's database. An empty object takes it away."""
-    if body.database_config is None:
-        return subject.columns.database_sealed
-    if body.database_config == {}:
+def connect(ports: Ports, subject: Subject, body: Body, details: dict[str, Any], out: Plan) -> bytes | None:
+    """Where the publisher's database is, sealed. An empty object takes it away."""
+    sealed, config = subject.columns.database_sealed, body.database_config
+    if config is None:
+        if sealed is not None and (body.branch_id or body.database_name or body.project_id):
+            detail = "is said again with the branch_id or the database_name that it is of"
+            out.problems.append(FieldProblem(pointer=sources.CONFIG, detail=detail))
+        return sealed
+    if config == {}:
         return None
-    try:
-        found = rules.connection_string(body.database_config)
-        out.urls["database_config"] = dsn.read(found).guarded_url
-    except ValueError as error:
-        pointer = "body/database_config/connection_string"
-        out.problems.append(FieldProblem(pointer=pointer, detail=str(error)))
-        return subject.columns.database_sealed
     context = crypto.context(subject.organization_id, subject.publisher_id)
+    try:
+        if isinstance(config, dict) and "tables" in config:
+            before = None if sealed is None else ports.keyring.open(sealed, context).decode()
+            branch = sources.of_branch(body, details, subject.organization_id, subject.publisher_id, before)
+            out.database, found = branch, branches.sealed_text(branch)
+        else:
+            found = sources.connection(config)
+            out.database = place = dsn.read(found)
+            out.urls["database_config"] = place.guarded_url
+    except Invalid as refusal:
+        out.problems += refusal.fields
+        return sealed
     return ports.keyring.seal(found.encode(), context)
 
 

@@ -108,16 +108,10 @@ def logo_problems(url: str | None) -> Iterator[FieldProblem]:
         yield FieldProblem(pointer="body/logo_url", detail="is not an http or https URL")
 
 
-def connection_string(config: object) -> str:
-    """ValueError for anything but the one setting that there is."""
-    found = config.get("connection_string") if isinstance(config, dict) and len(config) == 1 else None
-    if not isinstance(found, str):
-        raise ValueError('is required, and nothing else: {"connection_string": "postgresql://…"}')
-    return found
-
-
 def database_problems(body: NewPublisher | PublisherChange) -> Iterator[FieldProblem]:
-    if body.database_config and body.database_type in ("serendb", "mongodb"):
+    config = body.database_config
+    is_elsewhere = isinstance(config, dict) and "tables" not in config
+    if config and (body.database_type == "mongodb" or (body.database_type == "serendb" and is_elsewhere)):
         detail = f"{body.database_type} is not served: a connection_string is of a PostgreSQL"
         yield FieldProblem(pointer="body/database_type", detail=detail)
 

@@ -5,17 +5,20 @@ from dataclasses import replace
 from uuid import UUID
 
 from control.api.operation import Call
+from control.api.ports import Ports
 from control.publishers import dust, prices, rules, store
 from control.publishers.models import NewPublisher, PublisherChange
 from control.publishers.plan import Body, Plan, Subject, asset_ids_in, blank, plan
 from control.publishers.prices import Pricing, PricingChange
 from control.publishers.store import Columns, Listed
 from control.quotas import headroom
+from control.selling import tables
 from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
 from gateway.kit.ssrf import Blocked, Guard
 from gateway.ledger import accounts, events
+from gateway.upstreams.branches import Branch
 
 
 class SlugTaken(Refusal):
@@ -26,6 +29,7 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
     subject = Subject(organization_id, ids.new(), blank(body))
     made = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, made)
+    await look_in(call.ports, subject.publisher_id, made)
     async with call.transaction() as db:
         await headroom.require(db, call.ports.settings.plans, organization_id, "publishers")
         is_free = body.slug not in rules.RESERVED_SLUGS
@@ -43,7 +47,9 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
 async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: PublisherChange) -> None:
     columns = await store.look(call.db, organization_id, publisher_id)
     subject = await standing(call.db, organization_id, publisher_id, columns)
-    await refuse_problems(call.ports.guard, await planned(call, call.db, subject, body))
+    first = await planned(call, call.db, subject, body)
+    await refuse_problems(call.ports.guard, first)
+    await look_in(call.ports, publisher_id, first)
     async with call.transaction() as db:
         columns = await store.lock(db, organization_id, publisher_id)
         subject = await standing(db, organization_id, publisher_id, columns)
@@ -52,6 +58,8 @@ async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: Pu
         made = await planned(call, db, subject, body)
         if made.problems:
             raise Invalid(made.problems)
+        if made.database is not None:
+            made.columns.details["database_config"] = first.columns.details.get("database_config")
         await store.update(db, publisher_id, made.columns)
         kept = {one.asset_id for one in made.listed}
         await store.drop_pricing(
@@ -115,6 +123,11 @@ async def planned(call: Call, db: Db, subject: Subject, body: Body) -> Plan:
     assets = await store.assets(db, network, asset_ids_in(subject, body))
     made = plan(call.ports, subject, assets, body)
     await name_provider(db, subject, body, made)
+    if isinstance(made.database, Branch):
+        project_id, branch_id = made.columns.details.get("project_id"), made.database.id
+        if not await store.has_branch(db, subject.organization_id, branch_id, project_id):
+            detail = "is not a branch of this organization's projects, or not of project_id"
+            made.problems.append(FieldProblem(pointer="body/branch_id", detail=detail))
     return made
 
 
@@ -133,6 +146,13 @@ async def name_provider(db: Db, subject: Subject, body: Body, made: Plan) -> Non
     if details.get("requires_user_oauth") and not details.get("oauth_provider_id"):
         detail = "is required when requires_user_oauth is true"
         made.problems.append(FieldProblem(pointer=pointer, detail=detail))
+
+
+async def look_in(ports: Ports, publisher_id: UUID, made: Plan) -> None:
+    """The database is asked only where it is said anew, and before there is a transaction."""
+    if made.database is not None:
+        found = await tables.readable(ports, publisher_id, made.database)
+        made.columns.details["database_config"] = found
 
 
 async def refuse_problems(guard: Guard, made: Plan) -> None:

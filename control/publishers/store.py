@@ -108,6 +108,11 @@ async def find_provider(db: Db, organization_id: UUID, name: str) -> UUID | None
     return found
 
 
+async def has_branch(db: Db, organization_id: UUID, branch_id: UUID, project_id: str | None) -> bool:
+    found = await db.fetchval(SQL.has_branch, branch_id, organization_id, project_id and UUID(project_id))
+    return bool(found)
+
+
 async def networks(db: Db) -> list[str]:
     return [row["network"] for row in await db.fetch(SQL.networks)]
 

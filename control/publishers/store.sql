@@ -169,3 +169,10 @@ RETURNING id, slug, organization_id, is_active, is_verified, is_first_party, sus
 SELECT id FROM oauth_providers
 WHERE organization_id IN ($1, $3) AND (slug = $2 OR id::text = $2) AND is_active
 ORDER BY organization_id = $1 DESC LIMIT 1
+
+-- name: has_branch
+SELECT EXISTS (
+    SELECT FROM branches JOIN projects ON projects.id = project_id AND projects.deleted_at IS NULL
+    WHERE branches.id = $1 AND organization_id = $2 AND branches.deleted_at IS NULL
+        AND ($3::uuid IS NULL OR project_id = $3)
+)

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from control.roles.base import Base
 from control.roles.reporting import looking, reporting
+from control.selling.branches import SoldBranches
 from control.wallet import routes as wallet
 from gateway import auth_mode
 from gateway.answers import store as kept_answers
@@ -59,7 +60,8 @@ async def gated(
         stack.push_async_callback(http.close)
         sockets = SocketUpstreams(guard, settings.upstream)
         stack.push_async_callback(sockets.close)
-        queries = Queries(guard, settings.upstream, settings.queries)
+        sold = SoldBranches(pool, base.computes)
+        queries = Queries(guard, settings.upstream, settings.queries, sold)
         stack.push_async_callback(queries.close)
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)

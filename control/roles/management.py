@@ -9,6 +9,7 @@ from control import app
 from control.api.ports import Ports
 from control.roles.base import Base
 from control.roles.charging import charging
+from control.selling.branches import SoldBranches
 from gateway import auth_mode
 from gateway.buckets import Buckets
 from gateway.key_uses import KeyUses
@@ -27,7 +28,8 @@ async def managed(
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
     modes = auth_mode.installed()
-    queries = Queries(guard, settings.upstream, settings.queries)
+    sold = SoldBranches(base.pool, base.computes)
+    queries = Queries(guard, settings.upstream, settings.queries, sold)
     async with charging(settings) as processors:
         ports = Ports(
             guard, keyring, modes, settings, deposits, others, base.origin, buckets, uses, processors,

@@ -10,14 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from control.computes.provider import Address, ComputeUnavailable
+from control.computes.provider import ComputeUnavailable
 from control.postgres.connecting import Owner
 from control.studio import rules
 from control.studio.refusals import STATEMENT_SECONDS, ResultTooLarge, SessionRefused, TooSlow, refusal_of
 from gateway.kit.dsn import Dsn
 from gateway.kit.problem import invalid
 from gateway.upstreams import postgres_wire as wire
-from gateway.upstreams.dial import Make, P
 from gateway.upstreams.postgres_wire import Broken, ServerError, TooLarge, Wire
 
 # What the server does not stop by itself, as a statement that raises its own limit, is stopped here.
@@ -73,18 +72,6 @@ class Result:
     @property
     def command(self) -> str:
         return self.tag.rstrip("0123456789 ")
-
-
-class Sockets:
-    """Connects to a server on this machine."""
-
-    def __init__(self, address: Address) -> None:
-        self.path = str(address.sockets / f".s.PGSQL.{address.port}")
-
-    async def dial(self, make: Make[P], host: str, port: int, *, is_tls: bool) -> P:
-        assert not is_tls, "a socket is nobody's to listen on"
-        _, protocol = await asyncio.get_running_loop().create_unix_connection(make, self.path)
-        return protocol
 
 
 class Session:
@@ -189,8 +176,10 @@ async def connect(owner: Owner, database: str, *, is_raw: bool) -> Session:
     settings = {**SETTINGS, **owner.address.parameters}
     if not is_raw:
         settings["search_path"] = SEARCH_PATH
-    dsn = Dsn("", owner.address.port, owner.name, owner.password, database, "disable")
-    session = Session(Wire(Sockets(owner.address), dsn, settings))
+    address = owner.address
+    socket = str(address.socket)
+    dsn = Dsn("localhost", address.port, owner.name, owner.password, database, "disable", socket=socket)
+    session = Session(Wire(None, dsn, settings))
     try:
         async with asyncio.timeout(OPEN_SECONDS):
             await session.wire.open()

@@ -15,6 +15,7 @@ from control.embedded.directory import DirectoryUnusable
 from control.embedded.processes import StartFailed
 from control.migrate import SchemaError
 from control.roles.base import Misconfigured
+from control.roles.pgproxy import proxy
 from control.roles.serve import serve
 from control.roles.work import work
 from control.supervisor import ports
@@ -23,7 +24,7 @@ from control.supervisor.contract import tell_ready, until_told
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("roles", nargs="+", choices=["gateway", "control", "worker", "computes"])
+    parser.add_argument("roles", nargs="+", choices=["gateway", "control", "worker", "computes", "pgproxy"])
     parser.add_argument("--config", type=Path)
     asked = parser.parse_args(argv)
     mine = settings.load(asked.config)
@@ -49,6 +50,9 @@ async def work_of(names: list[str], mine: Settings) -> None:
     with (
         ports.join(mine.listen.host, mine.listen.port) if inherited is None else ports.inherit(inherited)
     ) as listening:
+        if names == ["pgproxy"]:
+            await proxy(mine, listening=listening, on_ready=tell_ready)
+            return
         await serve(
             mine,
             is_gateway="gateway" in names,

@@ -16,7 +16,7 @@ from control.supervisor.busiest import Busiest
 # When a counter began is known from when its process did; the series would double their number.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-PROCESSES = ("worker", "jobs", "postgres", "valkey", "nursery")
+PROCESSES = ("worker", "jobs", "pgproxy", "postgres", "valkey", "nursery")
 
 
 class Metrics:

@@ -104,7 +104,7 @@ def refusal(host: str, port: int, error: OSError) -> PortTaken:
     reason = os.strerror(error.errno) if error.errno is not None else str(error)
     return PortTaken(
         f"Port {port} on {host} cannot be used ({reason}). Choose another one with FAREBOX_LISTEN__PORT, "
-        "or for metrics FAREBOX_METRICS__PORT; 0 takes a free one."
+        "for metrics FAREBOX_METRICS__PORT, or for databases FAREBOX_PGPROXY__PORT; 0 takes a free one."
     )
 
 

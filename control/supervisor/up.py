@@ -18,7 +18,7 @@ from config.settings import Settings, data_home
 from control import migrate
 from control.embedded import directory, postgres, processes, valkey
 from control.embedded.processes import Keeper, StartFailed
-from control.supervisor import databases, forks, keys, ports, workers
+from control.supervisor import databases, forks, keys, ports, wires, workers
 from control.supervisor.forks import Nursery
 from control.supervisor.metrics import Metrics, serving
 from control.supervisor.ports import Door
@@ -36,14 +36,17 @@ class Plan:
     """The roles of each process on the port; none for no such process."""
     has_worker: bool
     is_whole: bool
+    has_proxy: bool = False
+    """Whether PostgreSQL's clients are let in."""
     child: tuple[str, ...] | None = None
     """A program to start for each process, instead of forking it."""
 
 
-EVERYTHING = Plan(servers=("gateway", "control"), has_worker=True, is_whole=True)
+EVERYTHING = Plan(servers=("gateway", "control"), has_worker=True, is_whole=True, has_proxy=True)
 GATEWAY = Plan(servers=("gateway",), has_worker=False, is_whole=False)
 CONTROL = Plan(servers=("control",), has_worker=False, is_whole=False)
 WORKER = Plan(servers=(), has_worker=True, is_whole=False)
+PGPROXY = Plan(servers=(), has_worker=False, is_whole=False, has_proxy=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
         # Ports before servers: that one is taken is said at once, before a database is started for nothing.
         listen, scrape = settings.listen, settings.metrics
         port = stack.enter_context(ports.held(listen.host, listen.port)) if plan.servers else 0
+        wire = stack.enter_context(wires.held(settings, is_whole=plan.is_whole)) if plan.has_proxy else {}
         metrics_socket = stack.enter_context(ports.listen_alone(scrape.host, scrape.port))
         metrics = Metrics(directory.private(run_directory / "metrics", None))
 
@@ -121,6 +125,7 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
             "FAREBOX_LISTEN__HOST": listen.host,
             "FAREBOX_LISTEN__PORT": str(port),
             "PROMETHEUS_MULTIPROC_DIR": str(metrics.directory),
+            **wire,
         }
         agent = None
         if plan.is_whole and databases.is_ours(settings):
@@ -139,19 +144,35 @@ async def everything(start: Start) -> AsyncIterator[Sequence[Keeper]]:
             "FAREBOX_SECRETS__KEYS": json.dumps(encryption_keys(settings, plan, data)),
         }
         doors = [Door(listen.host, port) for _ in range(listen.workers)] if plan.servers else []
+        entrances = wires.doors(settings, wire) if wire else []
         keepers = await stack.enter_async_context(
-            processes.kept(children(start, own, doors, nursery), metrics.count_end, metrics.forget)
+            processes.kept(
+                {
+                    **children(start, own, doors, nursery),
+                    **wires.starts(birth(start, nursery), own, entrances, run_directory),
+                },
+                metrics.count_end,
+                metrics.forget,
+            )
         )
         # First at the end, so that whoever comes then is refused by the kernel and does not wait for nobody.
-        for door in doors:
+        for door in (*doors, *entrances):
             stack.callback(door.close)
         await stack.enter_async_context(serving(metrics, metrics_socket))
+        if wire and plan.servers:
+            start.say(f"postgres: {wires.address(settings, wire)}")
         if "control" in plan.servers:
             start.say(f"docs: {origin}/docs")
         start.say(f"metrics: {ports.origin(scrape.host, metrics_socket.getsockname()[1])}/metrics")
-        start.say(f"farebox ready: {origin}" if plan.servers else "farebox ready: background jobs")
+        start.say(f"farebox ready: {ready(plan, origin, settings, wire)}")
         # The nursery before those that come of it: new processes are to be made of new code.
         yield [*first, *keepers]
+
+
+def ready(plan: Plan, origin: str, settings: Settings, wire: Mapping[str, str]) -> str:
+    if plan.servers:
+        return origin
+    return f"postgresql://{wires.address(settings, wire)}" if wire else "background jobs"
 
 
 @contextmanager

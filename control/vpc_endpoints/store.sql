@@ -20,10 +20,13 @@ SELECT count(*) FROM vpc_endpoints WHERE organization_id = $1
 DELETE FROM vpc_endpoints WHERE organization_id = $1 AND id = $2 AND ($3::text IS NULL OR region = $3) RETURNING id
 
 -- name: assignments
+-- A project that moved to another organization leaves the endpoints of the one before behind.
 SELECT project_vpc_endpoints.id, project_id, vpc_endpoint_id AS organization_vpc_endpoint_id, endpoint_id,
-    vpc_endpoints.label AS endpoint_label, region, project_vpc_endpoints.label, project_vpc_endpoints.created_at,
+    vpc_endpoints.label AS endpoint_label, vpc_endpoints.region, project_vpc_endpoints.label, project_vpc_endpoints.created_at,
     project_vpc_endpoints.updated_at
-FROM project_vpc_endpoints JOIN vpc_endpoints ON vpc_endpoints.id = vpc_endpoint_id
+FROM project_vpc_endpoints
+JOIN projects ON projects.id = project_id
+JOIN vpc_endpoints ON vpc_endpoints.id = vpc_endpoint_id AND vpc_endpoints.organization_id = projects.organization_id
 WHERE project_id = $1 AND ($2::uuid IS NULL OR project_vpc_endpoints.id = $2)
 ORDER BY project_vpc_endpoints.id
 

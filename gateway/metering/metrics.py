@@ -57,6 +57,15 @@ UPSTREAM_CONNECTIONS = Gauge(
     ["state"],
     multiprocess_mode="livesum",
 )
+QUERIES = Counter(
+    "farebox_queries",
+    "Statements that publishers' databases were asked, by what came of them.",
+    ["kind", "outcome"],
+)
+QUERY_ROWS = Counter("farebox_query_rows", "Rows of publishers' databases that were passed on.")
+QUERY_BYTES = Counter("farebox_query_bytes", "The bytes of these rows, as they were passed on.")
+for came_to in ("answered", "stopped", "refused", "lost", "left"):
+    QUERIES.labels("sold", came_to)
 USAGE_WAITING = Gauge(
     "farebox_usage_rows_waiting", "Usage rows of calls that cost nothing, not written yet.",
     multiprocess_mode="livesum",

@@ -9,34 +9,39 @@ and costs nothing. What fails later breaks the answer off.
 """
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Awaitable
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
 
-import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from config import settings
 from gateway.kit import hygiene
-from gateway.kit.dsn import Dsn
 from gateway.kit.problem import invalid
 from gateway.kit.sql import Statements
 from gateway.kit.ssrf import Guard
 from gateway.kit.tasks import Crew
+from gateway.metering import metrics
 from gateway.options import Question
 from gateway.types import Answer, Head
 from gateway.upstreams import postgres_values as values
 from gateway.upstreams import postgres_wire as wire
 from gateway.upstreams.dial import Dialler
 from gateway.upstreams.exchange import unreachable
+from gateway.upstreams.postgres_places import Database, Sold, locate
+from gateway.upstreams.postgres_plans import rows_of
 from gateway.upstreams.postgres_refusals import (
     DatabaseBusy,
     DatabaseUnsafe,
-    QueryLost,
+    Outcome,
     QuerySlow,
     RowsTooLarge,
+    came_to,
+    cut_off,
     failed,
+    lost,
 )
 from gateway.upstreams.postgres_rows import TYPES, Counted, Writer
 from gateway.upstreams.postgres_wire import Broken, ServerError, TooLarge, Wire
@@ -54,35 +59,39 @@ CHUNK_BYTES = 1 << 16
 # The server's own limit comes first: it ends the work, ours only the waiting.
 GRACE_SECONDS = 2
 
-# The last two are of a challenge that no server should make.
-FAILURES = (
-    OSError, TimeoutError, Broken, TooLarge, ServerError, asyncio.IncompleteReadError, ValueError,
-    LookupError,
-)  # fmt: skip
+# What is read of a message that no server should send.
+IMPROPER = (Broken, asyncio.IncompleteReadError, struct.error, ValueError, LookupError, RecursionError)
+FAILURES = (OSError, TooLarge, ServerError, *IMPROPER)
 
 T = TypeVar("T")
+Kind: TypeAlias = Literal["sold", "estimate", "tables"]
+"""Why a database is asked."""
 
 
 class Queries:
     """One process's questions to everybody's databases."""
 
-    def __init__(self, guard: Guard, upstream: settings.Upstream, own: settings.Queries) -> None:
+    def __init__(
+        self, guard: Guard, upstream: settings.Upstream, own: settings.Queries, branches: Sold = None
+    ) -> None:
+        self.branches = branches
         self.dialler = Dialler(guard, upstream.connect_timeout_seconds)
         self.settings = own
         self.crew = Crew()
         self.under_way: dict[UUID, int] = {}
 
-    def ask(self, publisher_id: UUID, dsn: Dsn, question: Question) -> "Asking":
+    def ask(
+        self, publisher_id: UUID, database: Database, question: Question, kind: Kind = "sold"
+    ) -> "Asking":
         """To be asked, or entered with ``async with``, for the answer."""
-        return Asking(self, publisher_id, dsn, question)
+        return Asking(self, publisher_id, database, question, kind)
 
-    async def estimate(self, publisher_id: UUID, dsn: Dsn, statement: str) -> int:
+    async def estimate(self, publisher_id: UUID, database: Database, statement: str) -> int:
         """How many rows the planner expects. Nothing of its plan is told to anybody."""
         question = Question(f"EXPLAIN (FORMAT JSON) {statement}", (), 1)
-        async with self.ask(publisher_id, dsn, question) as answer:
+        async with self.ask(publisher_id, database, question, "estimate") as answer:
             content = b"".join([chunk async for chunk in answer.chunks])
-        (row,) = msgspec.json.decode(content)["rows"]
-        return int(row["QUERY PLAN"][0]["Plan"]["Plan Rows"])
+        return rows_of(content)
 
     async def close(self) -> None:
         await self.crew.close()
@@ -92,12 +101,18 @@ class Queries:
 class Asking:
     """A session with the database for as long as its answer lasts."""
 
-    def __init__(self, queries: Queries, publisher_id: UUID, dsn: Dsn, question: Question) -> None:
-        self.queries, self.publisher_id, self.question = queries, publisher_id, question
-        self.settings = queries.settings
-        self.wire = Wire(queries.dialler, dsn)
+    wire: Wire
+
+    def __init__(
+        self, queries: Queries, publisher_id: UUID, database: Database, question: Question, kind: Kind
+    ) -> None:
+        self.queries, self.publisher_id, self.question, self.kind = queries, publisher_id, question, kind
+        self.settings, self.database = queries.settings, database
         self.until = 0.0
-        self.is_counted = self.is_asked = self.is_done = False
+        self.is_counted = self.is_located = self.is_asked = self.is_done = False
+        self.outcome: Outcome | None = None
+        """None while nothing went wrong."""
+        self.passed_on: Counted | None = None
 
     async def __aenter__(self) -> Answer:
         return (await self.ask()).answer
@@ -111,7 +126,8 @@ class Asking:
             await self.begin()
             self.answer = await self.begun()
             return self
-        except BaseException:
+        except BaseException as error:
+            self.outcome = came_to(error)
             self.close()
             raise
 
@@ -134,12 +150,22 @@ class Asking:
         under_way[self.publisher_id] -= 1
         if not under_way[self.publisher_id]:
             del under_way[self.publisher_id]
+        self.count()
+        if not self.is_located:
+            return
         if self.is_done or not self.is_asked:
             self.wire.end()
         else:
             self.wire.close()
             # It may be computing, and would find out only when it wants to send something.
             self.queries.crew.start(self.wire.cancel())
+
+    def count(self) -> None:
+        outcome = self.outcome or ("answered" if self.is_done else "left")
+        metrics.QUERIES.labels(self.kind, outcome).inc()
+        if self.kind == "sold" and self.passed_on is not None:
+            metrics.QUERY_ROWS.inc(self.passed_on.row_count)
+            metrics.QUERY_BYTES.inc(self.passed_on.byte_count)
 
     async def begin(self) -> None:
         count = self.queries.under_way.get(self.publisher_id, 0)
@@ -149,6 +175,9 @@ class Asking:
         self.is_counted = True
         self.until = asyncio.get_running_loop().time() + self.settings.seconds_max + GRACE_SECONDS
         try:
+            async with asyncio.timeout_at(self.until):
+                self.wire = Wire(self.queries.dialler, await locate(self.queries.branches, self.database))
+            self.is_located = True
             async with asyncio.timeout(self.queries.dialler.timeout_seconds * 2):
                 await self.wire.open()
                 is_powerful, is_watched = await self.opened()
@@ -186,7 +215,7 @@ class Asking:
         headers[hygiene.POLICY] = hygiene.SANDBOX
         if self.is_done:
             headers["Content-Length"] = str(sum(len(chunk) for chunk, _ in ahead))
-        counted = Counted(ahead, None if self.is_done else self.rest(chunks))
+        counted = self.passed_on = Counted(ahead, None if self.is_done else self.rest(chunks))
         return Answer(Head(200, "OK", CIMultiDictProxy(headers)), counted, counted)
 
     async def prepared(self) -> list[tuple[str, int]]:
@@ -252,8 +281,8 @@ class Asking:
             raise RowsTooLarge(self.settings.row_bytes_max, self.settings.answer_bytes_max) from None
         except TimeoutError:
             raise QuerySlow(self.settings.seconds_max) from None
-        except (Broken, OSError, asyncio.IncompleteReadError):
-            raise QueryLost("the publisher's database went away; nothing was charged") from None
+        except (OSError, *IMPROPER):
+            raise lost() from None
 
     async def rest(self, chunks: AsyncIterator[tuple[bytes, int]]) -> AsyncIterator[tuple[bytes, int]]:
         """What fails here breaks the answer off: its head is out."""
@@ -264,5 +293,6 @@ class Asking:
                 if chunk is None:
                     return
                 yield chunk
-        except (ServerError, TooLarge, Broken, asyncio.IncompleteReadError):
+        except (ServerError, TooLarge, OSError, *IMPROPER) as error:
+            self.outcome = cut_off(error)
             raise ConnectionAbortedError("the database's answer broke off") from None

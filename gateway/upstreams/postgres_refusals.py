@@ -6,14 +6,18 @@ does not exist.
 """
 
 from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 from gateway.kit.problem import Problem, Refusal
 from gateway.upstreams.exchange import UpstreamImproper
-from gateway.upstreams.postgres_wire import ServerError
+from gateway.upstreams.postgres_wire import ServerError, TooLarge
 
 # Insufficient privilege, and no such table, schema: one answer for all of them.
 HIDDEN = frozenset({"42501", "42P01", "3F000"})
 NOT_THERE = "42P01"
+STOPPED = frozenset({"57014", "25P04"})
+Outcome: TypeAlias = Literal["answered", "stopped", "refused", "lost", "left"]
+"""For Prometheus: what became of a statement."""
 TEXTS: Mapping[str, str] = {
     "22": "a value does not fit where it is used",
     "23": "it would break a rule of the data",
@@ -62,6 +66,10 @@ class QueryLost(UpstreamImproper):
     slug, title = "query-lost", "The database went away"
 
 
+def lost() -> Refusal:
+    return QueryLost("the publisher's database went away; nothing was charged")
+
+
 class DatabaseBusy(Refusal):
     status, slug, title = 503, "database-busy", "Database busy"
     headers: Mapping[str, str] = {"Retry-After": "1"}
@@ -80,11 +88,29 @@ class DatabaseUnsafe(UpstreamImproper):
         super().__init__(f"{powerful if is_powerful else watched}; nothing was charged")
 
 
+def came_to(error: BaseException) -> Outcome:
+    """What an error that ended a statement says of it."""
+    if isinstance(error, QuerySlow | RowsTooLarge) or (
+        isinstance(error, QueryFailed) and error.state in STOPPED
+    ):
+        return "stopped"
+    if isinstance(error, Refusal):
+        return "refused" if error.status == 400 else "lost"
+    return "left"
+
+
+def cut_off(error: Exception) -> Outcome:
+    """The same of one that broke an answer off."""
+    is_ours = isinstance(error, TooLarge | TimeoutError)
+    is_stopped = is_ours or (isinstance(error, ServerError) and error.state in STOPPED)
+    return "stopped" if is_stopped else "lost"
+
+
 def failed(error: ServerError, *, is_before_data: bool) -> Refusal:
     state = error.state
     if state in HIDDEN:
         return QueryFailed(NOT_THERE, "it names something that does not exist, or that may not be read")
-    if state in ("57014", "25P04"):
+    if state in STOPPED:
         return QueryFailed(state, "it was stopped, because it takes too long")
     if state.startswith(("57P", "08", "XX")):
         return QueryLost("the publisher's database stopped the query; nothing was charged")

@@ -89,11 +89,11 @@ def quoted(cell: str) -> str:
 
 
 class Counted(AsyncIterator[bytes]):
-    """The body. ``row_count`` is how many rows were in what has been taken of it."""
+    """The body, and how much has been taken of it."""
 
     def __init__(self, ahead: list[tuple[bytes, int]], rest: AsyncIterator[tuple[bytes, int]] | None) -> None:
         self.ahead, self.rest = ahead[::-1], rest
-        self.row_count = 0
+        self.row_count = self.byte_count = 0
 
     async def __anext__(self) -> bytes:
         if self.ahead:
@@ -103,4 +103,5 @@ class Counted(AsyncIterator[bytes]):
         else:
             raise StopAsyncIteration
         self.row_count += count
+        self.byte_count += len(chunk)
         return chunk

@@ -103,7 +103,7 @@ READERS: dict[int, Read] = {
 def array(text: str, read: Read) -> Any:
     # Bounds that do not begin at one stand in front.
     tokens = TOKEN.finditer(text, text.index("{"))
-    next(tokens)
+    next(tokens, None)
     return elements(tokens, read)
 
 

@@ -13,12 +13,12 @@ import secrets
 import ssl
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Protocol
 from unicodedata import normalize
 
-from gateway.kit.dsn import Dsn
-from gateway.upstreams.dial import Make, P
+from gateway.kit.dsn import Dsn, Tls
+from gateway.upstreams.dial import Dialler
 
 PROTOCOL = 3 << 16
 TLS_CODE = 80877103
@@ -28,6 +28,8 @@ MESSAGE_BYTES_MAX = 1 << 18
 # The server chooses how much work a password is.
 ITERATIONS_MAX = 100_000
 CANCEL_SECONDS = 5
+# Of a server of ours, which takes a connection at once unless its queue is full.
+SOCKET_SECONDS = 5
 
 
 class Broken(Exception):
@@ -62,18 +64,17 @@ class Line(asyncio.StreamReaderProtocol):
         self.transport = transport
 
 
-class Dials(Protocol):
-    """Whoever makes connections: to a publisher's server the guarded dialler, to our own a socket's."""
-
-    async def dial(self, make: Make[P], host: str, port: int, *, is_tls: bool) -> P: ...
-
-
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Wire:
-    def __init__(self, dialler: Dials, dsn: Dsn, parameters: Mapping[str, str] = NO_PARAMETERS) -> None:
-        """``parameters`` are the session's settings, which what is set for the role does not override."""
+    def __init__(
+        self, dialler: Dialler | None, dsn: Dsn, parameters: Mapping[str, str] = NO_PARAMETERS
+    ) -> None:
+        """``parameters`` are the session's settings, which what is set for the role does not override.
+
+        Nobody is needed to dial where ``dsn`` names a socket.
+        """
         self.dialler, self.dsn, self.parameters = dialler, dsn, parameters
         self.line = Line()
         self.cancel_key = b""
@@ -95,6 +96,11 @@ class Wire:
 
     async def dial(self) -> None:
         dsn = self.dsn
+        if dsn.socket is not None:
+            async with asyncio.timeout(SOCKET_SECONDS):
+                _, self.line = await asyncio.get_running_loop().create_unix_connection(Line, dsn.socket)
+            return
+        assert self.dialler is not None, "for a host"
         self.line = await self.dialler.dial(Line, dsn.host, dsn.port, is_tls=False)
         if dsn.tls == "disable":
             return
@@ -105,7 +111,7 @@ class Wire:
         assert plain is not None, "it is connected"
         # What came in the clear behind the answer stays in the old reader and is never looked at.
         transport = await asyncio.get_running_loop().start_tls(
-            plain, over_tls, context_of(dsn), server_hostname=dsn.host.rstrip(".")
+            plain, over_tls, context_of(dsn.tls, dsn.roots), server_hostname=dsn.host.rstrip(".")
         )
         if transport is None:
             raise Broken("the connection ended")
@@ -208,9 +214,12 @@ class Wire:
             self.line.transport.close()
 
 
-def context_of(dsn: Dsn) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if dsn.tls == "require":
+# Reading the public authorities takes longer than all else before a statement.
+@lru_cache(maxsize=256)
+def context_of(tls: Tls, roots: str | None) -> ssl.SSLContext:
+    """A publisher's own roots stand in the place of the public ones: nobody else vouches for its server."""
+    context = ssl.create_default_context(cadata=roots)
+    if tls == "require":
         # As in libpq: against listeners, not against somebody in between.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -39,7 +39,7 @@ async def answer(request: web.Request) -> web.Response:
 
 
 async def work(roles: list[str]) -> None:
-    if roles in (["worker"], ["computes"]):
+    if roles in (["worker"], ["computes"], ["pgproxy"]):
         contract.tell_ready()
         await asyncio.Event().wait()
     mine = settings.load()

@@ -46,6 +46,8 @@ async def test_a_project_is_used_from_its_creation_on(
     assert main["id"] == project["default_branch_id"]
     early = await branch(client, project, "early")
     assert early["state"] == "init"
+    # How to connect is known at once, and stays.
+    at_once = await asked(client, "GET", of(project, "branches", early["id"], "connection-string"))
     await run(pool, ports, computes)
     await pool.execute("UPDATE operations SET due_at = now()")
     await run(pool, ports, computes)
@@ -62,6 +64,7 @@ async def test_a_project_is_used_from_its_creation_on(
     assert states == {"create_timeline": "finished", "create_branch": "finished"}
     # The password in the string is the server's.
     string = await asked(client, "GET", of(project, "branches", early["id"], "connection-string"))
+    assert string == at_once
     password = string["connection_string"].partition("app:")[2].partition("@")[0]
     address = await computes.start("test", shown["timeline_id"], ComputeSpec())
     connection = await asyncpg.connect(

@@ -14,6 +14,7 @@ from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from tests.control.conftest import Client, Member, newer
 from tests.control.test_publishers import AT, NEW, created
+from tests.paths.test_selling_tls import OURS, pem
 
 DSN = "postgresql://reader:s3cret@127.0.0.1:5999/shop?sslmode=require"
 DATABASE: dict[str, Any] = {
@@ -22,7 +23,9 @@ DATABASE: dict[str, Any] = {
     "publisher_category": "database",
     "database_config": {"connection_string": DSN},
 }
-STRING = "body/database_config/connection_string"
+STRING, ROOTS = "body/database_config/connection_string", "body/database_config/root_certificate"
+STRICT = DSN.replace("require", "verify-full")
+ROOT = pem(OURS)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,13 @@ STRING = "body/database_config/connection_string"
         ({"database_config": {"connection_string": "postgresql://u:p@127.0.0.1/d%00"}}, [STRING]),
         ({"database_config": {"connection_string": "postgresql://u:p@127.0.0.1:99999/d"}}, [STRING]),
         ({"database_config": {"connection_string": DSN, "ssl": True}}, [STRING]),
+        ({"database_config": {"connection_string": STRICT + "\nx"}}, [STRING]),
+        ({"database_config": {"connection_string": STRICT, "root_certificate": "x"}}, [ROOTS]),
+        ({"database_config": {"connection_string": STRICT, "root_certificate": 1}}, [ROOTS]),
+        ({"database_config": {"connection_string": STRICT, "root_certificate": ""}}, [ROOTS]),
+        ({"database_config": {"connection_string": STRICT, "root_certificate": "é"}}, [ROOTS]),
+        ({"database_config": {"connection_string": DSN, "root_certificate": ROOT}}, [ROOTS]),
+        ({"database_config": {"connection_string": STRICT, "root_certificate": ROOT * 200}}, [ROOTS]),
         ({"database_config": "x"}, [STRING]),
         ({"database_config": [1]}, [STRING]),
         (

@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
 from config import settings
+from config.pgproxy import PgProxy
 from config.settings import AssetSettings, Listen, Metrics, Network, Postgres, Redis, Secrets, Settings
 from control import doctor
 from control.doctor import Check
@@ -23,9 +24,11 @@ ADDRESS = "0x7e5f4552091a69125d5dfcb7b8c2659029395bdf"
 
 @pytest.fixture
 def fine(tmp_path: Path) -> Settings:
-    return settings.load().model_copy(
-        update={"data_dir": tmp_path / "data", "listen": Listen(port=0), "metrics": Metrics(port=0)}
-    )
+    update = {
+        "data_dir": tmp_path / "data", "listen": Listen(port=0), "metrics": Metrics(port=0),
+        "pgproxy": PgProxy(port=0),
+    }  # fmt: skip
+    return settings.load().model_copy(update=update)
 
 
 async def findings(check: Check, chosen: Settings) -> dict[str, Finding]:
@@ -37,7 +40,8 @@ async def test_a_bare_machine_is_well(fine: Settings) -> None:
     assert [finding for finding in found if finding.remedy] == []
     assert {finding.subject for finding in found} == {
         "python", "compiled modules", "data directory", "embedded postgres", "embedded valkey", "port",
-        "metrics port", "database", "redis", "encryption keys", "networks", "stripe", "polar",
+        "metrics port", "postgres port", "database", "redis",
+        "encryption keys", "networks", "stripe", "polar",
     }  # fmt: skip
     assert not list(fine.data_dir.parent.iterdir()) if fine.data_dir else False
 

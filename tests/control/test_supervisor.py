@@ -120,10 +120,11 @@ async def test_everything_is_started_said_and_stopped(directory: Path) -> None:
     async with started(directory, settings={"FAREBOX_LISTEN__WORKERS": "2"}) as first:
         origin = await first.until_ready()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", origin)
-        made, key, docs, metrics, ready = first.lines
+        made, key, postgres, docs, metrics, ready = first.lines
         assert made.startswith("first start: a database in ")
         assert "secrets.key" in made
         assert key.endswith("the-operators-key")
+        assert postgres.startswith("postgres: 127.0.0.1:")
         assert docs == f"docs: {origin}/docs"
         assert metrics.startswith("metrics: http://127.0.0.1:")
         assert ready == f"farebox ready: {origin}"
@@ -140,7 +141,7 @@ async def test_everything_is_started_said_and_stopped(directory: Path) -> None:
     assert (directory / "secrets.key").stat().st_mode & 0o777 == 0o600
     async with started(directory) as second:
         origin = await second.until_ready()
-        assert len(second.lines) == 3
+        assert len(second.lines) == 4
         assert (await get(origin))["keys"] == stored
         assert await second.stop(signal.SIGINT) == 0
 
@@ -253,7 +254,7 @@ async def test_a_worker_that_cannot_start_is_a_sentence(directory: Path) -> None
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("variable", ["FAREBOX_LISTEN__PORT", "FAREBOX_METRICS__PORT"])
+@pytest.mark.parametrize("variable", [f"FAREBOX_{name}__PORT" for name in ("LISTEN", "METRICS", "PGPROXY")])
 async def test_a_port_that_is_taken_is_a_sentence(directory: Path, variable: str) -> None:
     with ports.listen_alone("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

@@ -81,6 +81,16 @@ async def test_an_assignment_is_made_and_taken_back_by_either_path(client: Clien
     assert await (await client.get(f"{project}/vpc-endpoints")).json() == []
 
 
+async def test_a_project_that_moved_shows_nothing_of_where_it_was(
+    client: Client, pool: Pool, project: str
+) -> None:
+    vpc = await recorded(client)
+    assert (await client.post(f"{project}/vpc_endpoints/{vpc['id']}")).status == 201
+    there = await join(pool)
+    await pool.execute("UPDATE projects SET organization_id = $1", there.id.organization_id)
+    assert await (await client.get(f"{project}/vpc-endpoints", headers=there.headers)).json() == []
+
+
 async def test_another_organizations_endpoint_is_as_absent_as_none(
     client: Client, pool: Pool, member: Member, project: str
 ) -> None:

@@ -26,6 +26,8 @@ CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL);
 INSERT INTO items SELECT n, 'item ' || n FROM generate_series(1, 5000) AS n;
 CREATE TABLE secrets (word text);
 INSERT INTO secrets VALUES ('xyzzy');
+COMMENT ON TABLE items IS 'What the shop has';
+COMMENT ON COLUMN items.name IS 'As on the label';
 GRANT SELECT ON items TO shop_reader, watched, powerful;
 CREATE FUNCTION touch() RETURNS int LANGUAGE sql AS 'INSERT INTO items VALUES (-1, ''x'') RETURNING 1';
 CREATE FUNCTION endless() RETURNS SETOF int LANGUAGE plpgsql AS
@@ -41,10 +43,12 @@ class Seller:
 
     def dsn(self, user: str = "shop_reader", **more: str) -> str:
         password = more.get("password", "p%40ss%2Fword")
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres?sslmode=disable"
+        host, mode = more.get("host", "127.0.0.1"), more.get("sslmode", "disable")
+        options = f"?sslmode={mode}" if mode else ""
+        return f"postgresql://{user}:{password}@{host}:{self.port}/postgres{options}"
 
     async def sell(self, farebox: Farebox, **more: Any) -> str:
-        config = {"connection_string": more.pop("dsn", None) or self.dsn()}
+        config = more.pop("config", None) or {"connection_string": more.pop("dsn", None) or self.dsn()}
         prices = {"price_per_call": None, "base_price_per_1000_rows": "1.00"}
         fields: dict[str, Any] = {"publisher_category": "database", "api_url": None, **prices, **more}
         return await farebox.publish(**fields, database_config=config)

@@ -101,7 +101,7 @@ async def test_what_is_too_dear_or_only_asked_for_is_not_paid(farebox: Farebox, 
 
 async def test_what_is_free_is_not_paid_for_and_headers_and_bodies_are_sent(farebox: Farebox) -> None:
     url = await farebox.publish(price_per_call="0") + "/x"
-    done = await typed(url, "-X", "POST", "-d", '{"n": 1}', "-H", "X-Colour: blue")
+    done = await typed(url, "-d", '{"n": 1}', "-H", "X-Colour: blue")
     assert done.result.exit_code == 0, done.err
     assert "paid: nothing" in done.err
     request = farebox.upstream.seen[-1]
@@ -219,6 +219,8 @@ async def test_an_upstream_that_fails_costs_nothing_and_is_no_answer(farebox: Fa
         ([], {}, "set FAREBOX_API_KEY to pay from a balance, or FAREBOX_PAY_KEY"),
         (["--max-price", "cheap"], {}, "--max-price is not a decimal number"),
         (["--data", "{"], {}, "--data is not JSON"),
+        (["--data", "{}", "-q", "SELECT 1"], {}, "--query is a body of its own"),
+        (["--param", "1"], {}, "--param is a value for a --query"),
         (["--header", "nonsense"], {}, "is not of the form 'Name: value'"),
         (["--header", "X: a\r\nY: b"], {}, "is not of the form 'Name: value'"),
         ([], {"FAREBOX_PAY_KEY": "0xhunter2"}, "FAREBOX_PAY_KEY is not a private key"),

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from config.settings import Queries as Limits
 from config.settings import Upstream
@@ -133,12 +135,42 @@ async def test_a_wrong_password_tells_nothing(queries: Queries, seller: Seller) 
     assert "shop_reader" not in str(refused.value)
 
 
+def counted(outcome: str) -> tuple[float, ...]:
+    said = REGISTRY.get_sample_value
+    return (
+        said("farebox_queries_total", {"kind": "sold", "outcome": outcome}) or 0,
+        said("farebox_query_rows_total") or 0,
+        said("farebox_query_bytes_total") or 0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("statement", "outcome", "row_count", "byte_count"),
+    [
+        ("SELECT 1 AS n FROM items", "answered", 10, 80),
+        ("SELECT pg_sleep(30)", "stopped", 0, 0),
+        ("SELECT repeat('x', 20000000)", "stopped", 0, 0),
+        ("SELECT word FROM secrets", "refused", 0, 0),
+    ],
+)
+async def test_what_becomes_of_statements_is_counted(
+    queries: Queries, seller: Seller, statement: str, outcome: str, row_count: int, byte_count: int
+) -> None:
+    before = counted(outcome)
+    with suppress(Refusal):
+        await run(queries, seller, statement)
+    made = tuple(now - then for now, then in zip(counted(outcome), before, strict=True))
+    assert made == (1, row_count, byte_count)
+
+
 async def test_whoever_leaves_stops_the_statement(queries: Queries, seller: Seller) -> None:
     crew = Crew()
     cancel = crew.start(run(queries, seller, "SELECT count(*) FROM items a, items b, items c"))
     await asyncio.sleep(0.3)
+    left = counted("left")[0]
     cancel()
     await crew.close()
+    assert counted("left")[0] == left + 1
 
     async def is_gone() -> bool:
         running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop_reader'"

@@ -1,6 +1,7 @@
 """Stories of queries that are sold: told by the caller, checked in the ledger."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from aiohttp import ClientError
 
 from tests.paths.conftest import DOLLAR, Account, Farebox, until
 from tests.paths.selling import Seller, administered, selling
+from tests.paths.test_pay_command import key_of, typed
 
 ROW = DOLLAR // 1000
 
@@ -210,6 +212,51 @@ async def test_an_estimate_is_the_planners_and_tells_no_plan(farebox: Farebox, s
     ):
         assert (await estimate(query)).status == 400
     assert (await estimate("SELECT 1", publisher_id=str(farebox.asset.id))).status == 404
+
+
+@pytest.mark.parametrize("source", ["FAREBOX_API_KEY", "FAREBOX_PAY_KEY"])
+async def test_the_pay_command_buys_a_query(
+    farebox: Farebox, account: Account, seller: Seller, source: str
+) -> None:
+    shop = await seller.sell(farebox)
+    key = account.key if source == "FAREBOX_API_KEY" else key_of(farebox)
+    sql = "SELECT id, $2::text AS word, $3::numeric AS n FROM items WHERE id > $1 ORDER BY id LIMIT 2"
+    words = ["--query", sql, "--param", "7", "--param", "seven", "--param", "0.10000000000000001"]
+    dry = await typed(shop, *words, "--dry-run", **{source: key})
+    assert (dry.result.exit_code, dry.out) == (0, ""), dry.err
+    assert "price: 0.002 TUSD" in dry.err
+    done = await typed(shop, *words, "--max-price", "0.002", **{source: key})
+    assert done.result.exit_code == 0, done.err
+    assert json.loads(done.out.splitlines()[-1])["rows"] == [
+        {"id": 8, "word": "seven", "n": "0.10000000000000001"},
+        {"id": 9, "word": "seven", "n": "0.10000000000000001"},
+    ]
+    assert await spent(farebox, account) == (2 * ROW if source == "FAREBOX_API_KEY" else 0)
+
+
+async def test_the_store_says_what_there_is_to_query(
+    farebox: Farebox, account: Account, seller: Seller
+) -> None:
+    shop = await seller.sell(farebox)
+    shown = (await farebox.agent.ask("GET", shop)).json["data"]["database_config"]
+    assert shown == {
+        "tables": [
+            {
+                "name": "items",
+                "description": "What the shop has",
+                "columns": [
+                    {"name": "id", "type": "integer", "description": None},
+                    {"name": "name", "type": "text", "description": "As on the label"},
+                ],
+            },
+        ],
+        "is_complete": True,
+        "example": {"query": "SELECT id, name FROM items LIMIT 10"},
+    }
+    reply = await ask(farebox, account, shop, shown["example"]["query"])
+    assert (reply.status, reply.json["row_count"]) == (200, 10)
+    listed = await farebox.agent.ask("GET", f"{farebox.origin}/.well-known/x402")
+    assert listed.json["resources"] == [shop]
 
 
 async def test_a_database_that_dies_amid_a_result(farebox: Farebox, account: Account, seller: Seller) -> None:

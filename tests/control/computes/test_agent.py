@@ -36,6 +36,18 @@ PROJECT = TimelineSpec("shop")
 SPEC = ComputeSpec()
 TOP = Path(__file__).parents[3]
 READY = "farebox ready: databases at "
+# A machine that runs other tests at the same time.
+SECONDS_MAX = 60
+
+
+@pytest.fixture
+def root(root: Path) -> Path:
+    """A data directory, of which databases are a part."""
+    (root / "computes").mkdir(mode=0o711)
+    for path in list(root.iterdir()):
+        if path.name != "computes":
+            path.rename(root / "computes" / path.name)
+    return root
 
 
 @dataclass
@@ -45,7 +57,7 @@ class Running:
 
     async def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS_MAX):
             return await self.process.wait()
 
 
@@ -58,7 +70,7 @@ async def agent(root: Path, **variables: str) -> AsyncIterator[Running]:
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SECONDS_MAX):
             line = (await process.stdout.readline()).decode().strip()
         assert line.startswith(READY), line
         yield Running(process, line.removeprefix(READY))
@@ -130,7 +142,7 @@ async def test_what_proxies_and_replication_need_goes_through(root: Path) -> Non
         await provider.limit_disk("shop", 1 << 40)
         provider.traffic("rw", 3, 4)
         provider.traffic("rw", 5)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS_MAX):
             while not (status := await provider.status("rw")).sent_bytes:  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.02)
         assert (status.sent_bytes, status.received_bytes) == (8, 4)
@@ -212,13 +224,13 @@ async def test_databases_outlive_the_agent_and_clients_find_its_successor(
 
 
 async def until_sessions(provider: RemoteProvider, number: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS_MAX):
         while (await provider.status("rw")).sessions != number:  # noqa: ASYNC110 - it is another process's
             await asyncio.sleep(0.02)
 
 
 async def until_idle(provider: RemoteProvider) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS_MAX):
         while (await provider.status("rw")).state is not State.IDLE:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
 

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -71,6 +72,17 @@ def test_version_1_has_a_place_for_each_controller(tmp_path: Path) -> None:
     assert (memory / "memory.limit_in_bytes").read_text() == str(4 << 30)
 
 
+async def until_inside(directory: Path, pid: int) -> list[int]:
+    """It is put there after it was started, as that takes the kernel a while."""
+    async with asyncio.timeout(20):
+        while True:
+            path = directory / "cgroup.procs"
+            inside = [int(line) for line in path.read_text().split()] if path.exists() else []
+            if pid in inside and len(inside) >= 5:
+                return inside
+            await asyncio.sleep(0.02)
+
+
 async def test_a_server_is_in_its_group_while_it_runs(provider: LocalProvider) -> None:
     groups = provider.store.groups
     if groups.memory is None:
@@ -80,7 +92,7 @@ async def test_a_server_is_in_its_group_while_it_runs(provider: LocalProvider) -
     pid = int(postgres.pid_file(provider.store.place("main").data)[0])
     connection = await provider.admin("rw")
     for directory in groups.directories("main"):
-        inside = [int(line) for line in (directory / "cgroup.procs").read_text().split()]
+        inside = await until_inside(directory, connection.get_server_pid())
         # What it started before and what it starts afterwards.
         assert {pid, connection.get_server_pid()} <= set(inside)
         assert len(inside) >= 5

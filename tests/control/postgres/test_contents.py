@@ -60,7 +60,9 @@ async def test_a_branch_has_what_its_parent_had_and_goes_its_own_way(branch: Bra
     async with branch.transaction() as db:
         asker = Asker(db, branch.project_id, branch.user_id)
         new = NewBranch(branch.project_id, "child", branch.project_id, branch.user_id)
-        child = await asking.create(asker, branch.id, new, [NewEndpoint()], HEAD, is_archived=False)
+        child = await asking.create(
+            asker, branch.runner.keyring, branch.id, new, [NewEndpoint()], HEAD, is_archived=False
+        )
     await branch.runner.drain()
     at = f"{branch.project}/branches/{child.branch_id}"
     assert [one["name"] for one in await branch.got("GET", f"{at}/roles")] == ["app", "reader"]

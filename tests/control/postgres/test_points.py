@@ -63,7 +63,7 @@ async def rows_at(branch: Branch, timeline: str, name: str, moment: datetime) ->
     await branch.computes.start(made, made, connecting.VISIT)
     connection = await branch.computes.admin(made, "app")
     try:
-        return {row["n"] for row in await connection.fetch("SELECT n FROM kept")}
+        return {row["n"] for row in await connection.fetch("SELECT n FROM public.kept")}
     finally:
         await connection.close()
         await branch.computes.stop(made)

@@ -46,7 +46,13 @@ async def test_runners_share_the_work_and_keep_its_order(shop: Shop, monkeypatch
         async with shop.asker() as asker:
             new = NewBranch(shop.project.id, name, shop.project.id, shop.project.user_id)
             done = await asking.create(
-                asker, shop.project.branch_id, new, [NewEndpoint()], HEAD, is_archived=False
+                asker,
+                shop.runner.keyring,
+                shop.project.branch_id,
+                new,
+                [NewEndpoint()],
+                HEAD,
+                is_archived=False,
             )
             await asking.reset(asker, done.branch_id)
     crew = Crew()

@@ -52,7 +52,13 @@ class Shop:
         async with self.asker() as asker:
             new = NewBranch(self.project.id, name, self.project.id, self.project.user_id, **more)
             made = await asking.create(
-                asker, parent or self.project.branch_id, new, [NewEndpoint()], at, is_archived=False
+                asker,
+                self.runner.keyring,
+                parent or self.project.branch_id,
+                new,
+                [NewEndpoint()],
+                at,
+                is_archived=False,
             )
         await self.runner.drain()
         return made.branch_id
@@ -133,6 +139,14 @@ async def test_a_reset_branch_is_what_its_parent_is(shop: Shop) -> None:
     child = await shop.branch("child")
     await shop.write(7, child)
     await shop.write(2)
+    other = passwords.verifier("another")
+    async with connecting.admin(shop.pool, shop.computes, shop.project.branch_id) as admin:
+        await admin.execute(f"ALTER ROLE app PASSWORD '{other}'")
+    (row,) = await inventory.rows_of_roles(shop.pool, shop.project.branch_id)
+    sealed = passwords.seal(shop.runner.keyring, shop.project.id, row["id"], "another")
+    await shop.pool.execute(
+        "UPDATE database_roles SET verifier = $2, password = $3 WHERE id = $1", row["id"], other, sealed
+    )
     async with shop.owner(child) as held:
         async with shop.asker() as asker:
             await asking.reset(asker, child)
@@ -144,6 +158,12 @@ async def test_a_reset_branch_is_what_its_parent_is(shop: Shop) -> None:
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await held.fetchval("SELECT 1")
     assert await shop.last() == ("finished", None)
+    # The parent's password came back, and is known.
+    own, parents = [
+        next(iter(await inventory.rows_of_roles(shop.pool, one))) for one in (child, shop.project.branch_id)
+    ]
+    assert own["verifier"] == parents["verifier"]
+    assert own["password"] is not None
     # It ran before, so it runs again.
     assert await shop.pool.fetchval("SELECT status FROM endpoints WHERE branch_id = $1", child) == "active"
     assert await shop.numbers(child) == [1, 2]
@@ -232,7 +252,9 @@ async def test_a_crash_between_any_two_steps_is_resumed(
         else:
             source = "schema-only" if action == "empty" else "parent-data"
             new = NewBranch(shop.project.id, "new", child, shop.project.user_id, init_source=source)  # type: ignore[arg-type]
-            made = await asking.create(asker, child, new, [NewEndpoint()], HEAD, is_archived=False)
+            made = await asking.create(
+                asker, shop.runner.keyring, child, new, [NewEndpoint()], HEAD, is_archived=False
+            )
             child = made.branch_id
     real = getattr(LocalProvider, broken)
 

@@ -1,0 +1,70 @@
+"""Prepared statements of clients that are not always at the same server.
+
+A server knows a statement by a name that is made of its text, so that clients who prepare the same share it,
+and no two texts have one name. What a client calls it is the client's affair.
+"""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from gateway.pgwire.messages import Fatal, message, violation
+
+PREFIX = b"farebox_"
+NAME_BYTES = 12
+# Of one client, which could otherwise have us remember anything.
+COUNT_MAX = 5_000
+BYTES_MAX = 16 << 20
+# Of one server, which keeps a plan for each.
+PER_SERVER_MAX = 500
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statement:
+    name: bytes
+    body: bytes
+    """What follows the name in a Parse: the query and the types of its parameters."""
+
+    @property
+    def parse(self) -> bytes:
+        return message(b"P", self.name + b"\0" + self.body)
+
+
+def named(body: bytes) -> Statement:
+    digest = blake2b(body, digest_size=NAME_BYTES).hexdigest()
+    return Statement(PREFIX + digest.encode(), body)
+
+
+def unnamed(body: bytes) -> Statement:
+    return Statement(b"", body)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A client's own, by its own names; the unnamed one is among them."""
+
+    by_name: dict[bytes, Statement] = field(default_factory=dict)
+    size: int = 0
+
+    def keep(self, name: bytes, statement: Statement) -> None:
+        self.forget(name)
+        self.size += len(statement.body)
+        if len(self.by_name) >= COUNT_MAX or self.size > BYTES_MAX:
+            raise Fatal("54000", "too many prepared statements for a pooled connection", "Deallocate some.")
+        self.by_name[name] = statement
+
+    def forget(self, name: bytes) -> None:
+        before = self.by_name.pop(name, None)
+        if before is not None:
+            self.size -= len(before.body)
+
+    def clear(self) -> None:
+        self.by_name.clear()
+        self.size = 0
+
+
+def split(body: bytes, start: int = 0) -> tuple[bytes, int]:
+    """A text that ends in a zero, and where the rest begins."""
+    end = body.find(b"\0", start)
+    if end < 0:
+        raise violation("a name in a message has no end")
+    return body[start:end], end + 1

@@ -1,0 +1,112 @@
+"""What the wire proxy is told of endpoints and roles, by rows and servers that are real."""
+
+import asyncio
+from ipaddress import ip_network
+
+import asyncpg
+import pytest
+
+from control.computes.local import LocalProvider
+from control.computes.provider import State
+from control.postgres.running import Runner
+from control.roles.facts import Facts
+from gateway.kit import ids
+from gateway.kit.sql import Pool
+from gateway.pgwire.computes import NotStarted
+from tests.control.postgres.conftest import Project
+
+
+@pytest.fixture
+async def facts(pool: Pool, computes: LocalProvider, runner: Runner, project: Project) -> Facts:
+    await runner.drain()
+    return Facts(pool, computes)
+
+
+async def label_of(pool: Pool, project: Project) -> str:
+    label: str = await pool.fetchval("SELECT label FROM endpoints WHERE id = $1", project.endpoint_id)
+    return label
+
+
+async def test_an_endpoint_is_what_its_rows_say(facts: Facts, pool: Pool, project: Project) -> None:
+    label = await label_of(pool, project)
+    for address in ("192.0.2.0/24", "2001:db8::/32"):
+        await pool.execute(
+            "INSERT INTO ip_allow (id, project_id, ip_address, created_by) "
+            "VALUES ($1, $2, $3::text::cidr, $4)",
+            ids.new(), project.id, address, project.user_id,
+        )  # fmt: skip
+    found = await facts.find(label)
+    assert found is not None
+    assert (found.id, found.branch_id, found.pooler_mode) == (
+        project.endpoint_id, project.branch_id, "transaction",
+    )  # fmt: skip
+    assert set(found.allowed) == {ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")}
+    await pool.execute("UPDATE projects SET protected_branches_only = true, block_public_connections = true")
+    facts.endpoints.kept.clear()
+    found = await facts.find(label)
+    assert found is not None
+    # The list is for protected branches alone, and this is none.
+    assert found.allowed == ()
+    assert found.is_public_blocked
+    await pool.execute("UPDATE endpoints SET deleted_at = now()")
+    facts.endpoints.kept.clear()
+    assert await facts.find(label) is None
+
+
+async def test_roles_made_by_sql_are_found_while_it_is_awake(
+    facts: Facts, pool: Pool, computes: LocalProvider, project: Project
+) -> None:
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+    assert (await facts.verifier(found, "app") or "").startswith("SCRAM-SHA-256$4096:")
+    # Nobody is woken for a name.
+    assert await facts.verifier(found, "late") is None
+    assert (await computes.status(str(found.id))).state is State.IDLE
+    address = await facts.wake(found)
+    assert address.socket.is_socket()
+    admin = await computes.admin(str(found.id))
+    await admin.execute("CREATE ROLE late LOGIN PASSWORD 'one'")
+    forget(facts)
+    first = await facts.verifier(found, "late")
+    assert first is not None
+    await admin.execute("ALTER ROLE late PASSWORD 'two'")
+    forget(facts)
+    facts.refused(found, "late")
+    async with asyncio.timeout(5):
+        while await facts.verifier(found, "late") == first:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await admin.close()
+    await facts.close()
+
+
+def forget(facts: Facts) -> None:
+    facts.refusals.kept.clear()
+    facts.looks.kept.clear()
+
+
+async def test_guesses_are_no_storm_of_queries(facts: Facts, pool: Pool, project: Project) -> None:
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+    await facts.wake(found)
+    asked: list[str] = []
+    fetch = facts.fetch
+
+    async def counted(statement: str, *arguments: object) -> asyncpg.Record | None:
+        asked.append(statement)
+        return await fetch(statement, *arguments)
+
+    facts.fetch = counted  # type: ignore[method-assign]
+    for _ in range(50):
+        assert await facts.verifier(found, "nobody") is None
+        await facts.find(found.label)
+        await facts.find("ep-nobody")
+    assert len(asked) <= 6
+    await facts.close()
+
+
+async def test_what_cannot_be_woken_says_why(facts: Facts, pool: Pool, project: Project) -> None:
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+    await pool.execute("UPDATE endpoints SET is_disabled = true")
+    with pytest.raises(NotStarted, match="somebody stopped this endpoint"):
+        await facts.wake(found)

@@ -1,0 +1,158 @@
+"""Clients that share servers, and do not notice."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import psycopg
+import pytest
+import pytest_asyncio
+
+from tests.gateway.pgwire.conftest import Stage, proxying
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def narrow(stage: Stage) -> AsyncIterator[Stage]:
+    """A proxy whose pools have one connection: whoever keeps it keeps it from all others."""
+    async with proxying(stage.kept, stage.root, pool_size=1, pool_wait_seconds_max=1) as (proxy, port, pem):
+        yield Stage(stage.kept, proxy, port, pem, stage.endpoint, stage.root)
+    stage.change(pooler_mode="transaction")
+
+
+async def test_many_clients_share_one_server(narrow: Stage) -> None:
+    clients = [await narrow.connect(pooled=True) for _ in range(20)]
+    pids = await asyncio.gather(*(one.fetchval("SELECT pg_backend_pid()") for one in clients))
+    assert len(set(pids)) == 1
+    # Statements that one prepared, the others have too, and each by its own names.
+    answers = await asyncio.gather(*(one.fetchval("SELECT $1::int * 2", n) for n, one in enumerate(clients)))
+    assert answers == [2 * n for n in range(20)]
+    async with clients[0].transaction():
+        await clients[0].execute("SELECT 1")
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError, match="became free in time"):
+            await clients[1].fetchval("SELECT 1")
+    assert await clients[2].fetchval("SELECT 3") == 3
+    for one in clients:
+        await one.close()
+
+
+async def test_each_client_has_its_own_parameters(narrow: Stage) -> None:
+    one = await narrow.connect(pooled=True, server_settings={"application_name": "one"})
+    other = await narrow.connect(pooled=True, server_settings={"application_name": "o'ther\\"})
+    await one.execute("SET timezone = 'Europe/Oslo'; SET search_path = one, public")
+    for _ in range(2):
+        assert await one.fetchval("SHOW application_name") == "one"
+        assert await other.fetchval("SHOW application_name") == "o'ther\\"
+        assert await one.fetchval("SHOW timezone") == "Europe/Oslo"
+        assert await other.fetchval("SHOW timezone") == "UTC"
+        assert await one.fetchval("SHOW search_path") == "one, public"
+    await one.close()
+    await other.close()
+
+
+async def test_clients_survive_that_their_database_sleeps(narrow: Stage) -> None:
+    client = await narrow.connect(pooled=True)
+    statement = await client.prepare("SELECT $1::text")
+    assert await statement.fetchval("before") == "before"
+    await narrow.sleep()
+    assert await statement.fetchval("after") == "after"
+    await client.close()
+
+
+async def test_an_error_in_a_batch_leaves_nothing_behind(narrow: Stage) -> None:
+    client = await narrow.connect(pooled=True)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await client.fetchval("SELECT 1 / $1::int", 0)
+    assert await client.fetchval("SELECT 1 / $1::int", 1) == 1
+    with pytest.raises(asyncpg.PostgresSyntaxError):
+        await client.fetchval("SELEKT")
+    with pytest.raises(asyncpg.InvalidSQLStatementNameError):
+        await client.fetchval("EXECUTE nothing")
+    await client.execute("DISCARD ALL")
+    assert await client.fetchval("SELECT 7") == 7
+    await client.close()
+
+
+async def test_copies_go_both_ways(narrow: Stage) -> None:
+    client = await narrow.connect(pooled=True)
+    await client.execute("CREATE TABLE IF NOT EXISTS copied (n int, t text)")
+    rows = [(n, "x" * 100) for n in range(20_000)]
+    await client.copy_records_to_table("copied", records=rows)
+    assert await client.fetchval("SELECT count(*) FROM copied") == 20_000
+    got: list[int] = []
+
+    async def take(data: bytes) -> None:
+        got.append(len(data))
+
+    await client.copy_from_query("SELECT * FROM copied", output=take)
+    assert sum(got) > 20_000 * 100
+    with pytest.raises(asyncpg.PostgresError):
+        await client.copy_to_table("copied", source=io.BytesIO(b"not a number\tx\n" * 100_000))
+    assert await client.fetchval("SELECT 1") == 1
+    await client.execute("DROP TABLE copied")
+    await client.close()
+
+
+def fail_in_a_pipeline(connection: psycopg.Connection[Any]) -> None:
+    with connection.pipeline():
+        connection.execute("SELECT 1 / %s::int", [0])
+        connection.execute("SELECT 2")
+
+
+@pytest.mark.parametrize("prepare_threshold", [0, 5, None])
+async def test_psycopg_prepares_pipelines_and_streams(narrow: Stage, prepare_threshold: int | None) -> None:
+    def work() -> Any:
+        dsn = narrow.by_name(pooled=True)
+        with psycopg.connect(dsn, prepare_threshold=prepare_threshold, autocommit=True) as connection:
+            for n in range(8):
+                assert connection.execute("SELECT %s::int", [n]).fetchone() == (n,)
+            with connection.pipeline():
+                cursors = [connection.execute("SELECT %s::int", [n]) for n in range(50)]
+            assert [cursor.fetchone() for cursor in cursors] == [(n,) for n in range(50)]
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                fail_in_a_pipeline(connection)
+            with connection.transaction(), connection.cursor("served") as cursor:
+                cursor.execute("SELECT generate_series(1, 1000)")
+                assert len(cursor.fetchall()) == 1000
+            with connection.cursor().copy("COPY (SELECT generate_series(1, 1000)) TO STDOUT") as copy:
+                assert len(list(copy.rows())) == 1000
+            return connection.execute("SELECT 1").fetchone()
+
+    assert await asyncio.to_thread(work) == (1,)
+
+
+async def test_a_session_of_its_own_is_reset_for_the_next(narrow: Stage) -> None:
+    narrow.change(pooler_mode="session")
+    one = await narrow.connect(pooled=True)
+    pid = await one.fetchval("SELECT pg_backend_pid()")
+    await one.execute("CREATE TEMP TABLE mine (n int); SET statement_timeout = '7s'")
+    assert await one.fetchval("SELECT count(*) FROM mine") == 0
+    await one.close()
+    other = await narrow.connect(pooled=True)
+    assert await other.fetchval("SELECT pg_backend_pid()") == pid
+    assert await other.fetchval("SHOW statement_timeout") == "0"
+    assert await other.fetchval("SELECT to_regclass('mine')") is None
+    await other.close()
+
+
+async def test_an_open_transaction_ends_with_its_client(narrow: Stage) -> None:
+    one = await narrow.connect(pooled=True)
+    await one.execute("CREATE TABLE IF NOT EXISTS kept (n int)")
+    await one.execute("BEGIN; INSERT INTO kept VALUES (1)")
+    one.terminate()
+    other = await narrow.connect(pooled=True)
+    assert await other.fetchval("SELECT count(*) FROM kept") == 0
+    await other.execute("DROP TABLE kept")
+    await other.close()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+async def test_a_query_can_be_cancelled(stage: Stage, pooled: bool) -> None:
+    client = await stage.connect(pooled=pooled)
+    with pytest.raises(asyncio.TimeoutError):
+        await client.execute("SELECT pg_sleep(60)", timeout=0.3)
+    assert await client.fetchval("SELECT 1") == 1
+    await client.close()
