@@ -1,3 +1,14 @@
+-- part: columns
+projects.id, projects.name, projects.slug, projects.organization_id, region, projects.created_by, projects.created_at,
+    projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
+    protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+    organizations.name AS org_name, organizations.is_personal AS org_personal,
+    (
+        SELECT tier FROM organization_plans AS chosen
+        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
+            AND (ends_at IS NULL OR ends_at > now())
+    ) AS tier
+
 -- part: facts
 (SELECT id FROM branches WHERE project_id = projects.id AND is_default AND deleted_at IS NULL) AS default_branch_id,
     (SELECT count(*)::int FROM branches WHERE project_id = projects.id AND deleted_at IS NULL) AS branch_count,
@@ -10,7 +21,7 @@
         SELECT coalesce(sum(active_milliseconds + coalesce(extract(epoch FROM now() - active_since) * 1000, 0)), 0)::float8 / 1000
         FROM endpoints WHERE project_id = projects.id
     ) AS active_time_seconds,
-    (SELECT max(last_active_at) FROM endpoints WHERE project_id = projects.id) AS compute_last_active_at,
+    (SELECT max(last_active_at) FROM endpoints WHERE project_id = projects.id) AS compute_last_active_at
 
 -- name: insert
 INSERT INTO projects (id, organization_id, name, slug, region, created_by)
@@ -19,30 +30,14 @@ ON CONFLICT (slug) WHERE deleted_at IS NULL DO NOTHING
 RETURNING id, slug
 
 -- name: show
-SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
-    projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
-    protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+SELECT {columns},
     {facts}
-    organizations.name AS org_name, organizations.is_personal AS org_personal,
-    (
-        SELECT tier FROM organization_plans AS chosen
-        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
-            AND (ends_at IS NULL OR ends_at > now())
-    ) AS tier
 FROM projects JOIN organizations ON organizations.id = organization_id
 WHERE projects.id = $1
 
 -- name: page
-SELECT projects.id, projects.name, projects.slug, organization_id, region, projects.created_by, projects.created_at,
-    projects.updated_at, projects.deleted_at, deleted_by, block_public_connections, block_vpc_connections, hipaa,
-    protected_branches_only, enable_logical_replication, compute_unit_min, compute_unit_max, history_retention_seconds,
+SELECT {columns},
     {facts}
-    organizations.name AS org_name, organizations.is_personal AS org_personal,
-    (
-        SELECT tier FROM organization_plans AS chosen
-        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
-            AND (ends_at IS NULL OR ends_at > now())
-    ) AS tier
 FROM projects JOIN organizations ON organizations.id = organization_id
 WHERE organization_id = $1 AND projects.deleted_at IS NULL
 ORDER BY projects.id
@@ -53,16 +48,7 @@ SELECT count(*) FROM projects WHERE organization_id = $1 AND deleted_at IS NULL
 
 -- name: seen_by
 -- Those of every organization where a role lets the user see them, and those they were invited to.
-SELECT projects.id, projects.name, projects.slug, projects.organization_id, region, projects.created_by,
-    projects.created_at, projects.updated_at, projects.deleted_at, deleted_by, block_public_connections,
-    block_vpc_connections, hipaa, protected_branches_only, enable_logical_replication, compute_unit_min,
-    compute_unit_max, history_retention_seconds, organizations.name AS org_name,
-    organizations.is_personal AS org_personal,
-    (
-        SELECT tier FROM organization_plans AS chosen
-        WHERE chosen.organization_id = projects.organization_id AND started_at <= now()
-            AND (ends_at IS NULL OR ends_at > now())
-    ) AS tier
+SELECT {columns}
 FROM projects
 JOIN organizations ON organizations.id = projects.organization_id
 LEFT JOIN members ON members.organization_id = organizations.id AND members.user_id = $1

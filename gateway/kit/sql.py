@@ -38,22 +38,33 @@ class Statements:
     """``Statements(__file__).insert`` is the text under ``-- name: insert`` in the sibling .sql file.
 
     What several statements say alike stands once, under ``-- part: columns``, and in them as ``{columns}``.
+    Those of several files stand in the directory's ``parts.sql``.
     """
 
     def __init__(self, module_file: str) -> None:
         self.path = Path(module_file).with_suffix(".sql")
-        _, *found = NAME.split(self.path.read_text())
-        texts = dict(zip(zip(found[::3], found[1::3], strict=True), map(str.strip, found[2::3]), strict=True))
-        if len(texts) * 3 != len(found):
-            raise ValueError(f"{self.path}: a name is used twice")
-        parts = {name: text for (kind, name), text in texts.items() if kind == "part"}
-        self.by_name = {name: filled(text, parts) for (kind, name), text in texts.items() if kind == "name"}
+        shared = self.path.with_name("parts.sql")
+        parts = read(shared)["part"] if shared.exists() else {}
+        own = read(self.path)
+        parts |= own["part"]
+        self.by_name = {name: filled(text, parts) for name, text in own["name"].items()}
 
     def __getattr__(self, name: str) -> str:
         try:
             return self.by_name[name]
         except KeyError:
             raise AttributeError(f"{self.path} has no statement named {name}") from None
+
+
+def read(path: Path) -> dict[str, dict[str, str]]:
+    """The texts of a file by their names, statements and parts apart."""
+    _, *found = NAME.split(path.read_text())
+    texts: dict[str, dict[str, str]] = {"name": {}, "part": {}}
+    for kind, name, text in zip(found[::3], found[1::3], found[2::3], strict=True):
+        if name in texts[kind]:
+            raise ValueError(f"{path}: a name is used twice")
+        texts[kind][name] = text.strip()
+    return texts
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:

@@ -28,16 +28,7 @@ WITH asked AS (
 ), already AS (
     -- Asked again after an error of its batch: its own hold must not be what it lacks now.
     SELECT asked.call_id FROM asked JOIN holds ON holds.call_id = asked.call_id AND state NOT IN ('posted', 'void')
-), repeated AS (
-    SELECT asked.call_id FROM asked JOIN idempotency_keys AS known
-        ON known.organization_id = asked.owner_id AND known.name = asked.name
-), capped AS (
-    SELECT key_id, per_call, per_day, total, today, day_near_on, day_reached_on, is_total_near, is_total_reached,
-        CASE WHEN day = today THEN spent_today ELSE 0 END AS spent_today, spent_total
-    FROM key_caps, (SELECT (now() AT TIME ZONE 'UTC')::date AS today) AS clock
-    WHERE key_id IN (SELECT key_id FROM asked)
-    ORDER BY key_id FOR NO KEY UPDATE OF key_caps
-), locked AS (
+), {repeated}, {capped}, locked AS (
     SELECT id, posted - held AS available FROM accounts
     WHERE id IN (SELECT payer_id FROM asked UNION ALL SELECT promotional_id FROM asked)
         AND (SELECT count(*) FROM capped) >= 0
@@ -68,13 +59,7 @@ WITH asked AS (
         END AS obstacle
     FROM counted LEFT JOIN capped ON capped.key_id = counted.key_id
     WINDOW of_key AS (PARTITION BY counted.key_id ORDER BY place), of_payer AS (PARTITION BY payer_id ORDER BY place)
-), claimed AS (
-    INSERT INTO idempotency_keys (organization_id, name, call_id, digest)
-    SELECT owner_id, name, call_id, digest FROM considered WHERE name IS NOT NULL AND obstacle IS NULL
-    ORDER BY owner_id, name
-    ON CONFLICT (organization_id, name) DO NOTHING
-    RETURNING call_id
-), opened AS (
+), {claimed}, opened AS (
     -- Calls stand in a row, each as long as what it wants, and grants in another: where two lie side by side, the one
     -- is paid from the other. What has no grant beside it is paid from the funded account.
     SELECT considered.*, sum(wanted) OVER of_payer AS ends, sum(wanted) OVER of_payer - wanted AS starts
@@ -107,34 +92,7 @@ WITH asked AS (
     UPDATE grants SET held = held + sums.amount
     FROM (SELECT grant_id, sum(amount) AS amount FROM parts GROUP BY grant_id) AS sums
     WHERE grants.id = sums.grant_id
-), spending AS (
-    UPDATE key_caps SET
-        day = sums.today,
-        spent_today = CASE WHEN key_caps.day = sums.today THEN key_caps.spent_today ELSE 0 END + sums.counted,
-        spent_total = key_caps.spent_total + sums.counted,
-        day_near_on = CASE WHEN (sums.spent_today + sums.counted) * 5 >= key_caps.per_day * 4 THEN sums.today
-            ELSE key_caps.day_near_on END,
-        is_total_near = key_caps.is_total_near
-            OR coalesce((key_caps.spent_total + sums.counted) * 5 >= key_caps.total * 4, false)
-    FROM (
-        SELECT capped.*, owner_id, counted FROM capped
-        JOIN (SELECT key_id, owner_id, sum(counted) AS counted FROM opened GROUP BY key_id, owner_id) AS taken
-            ON taken.key_id = capped.key_id
-    ) AS sums
-    WHERE key_caps.key_id = sums.key_id
-    RETURNING key_caps.key_id, sums.owner_id, key_caps.per_day, key_caps.spent_today, key_caps.total,
-        key_caps.spent_total, sums.day_near_on IS NOT DISTINCT FROM sums.today AS was_day_near,
-        sums.is_total_near AS was_total_near
-), told AS (
-    INSERT INTO events (organization_id, type, payload)
-    SELECT owner_id, 'key.cap_near', jsonb_build_object(
-        'key_id', key_id, 'cap', cap, 'limit_millionths', most::text, 'spent_millionths', spent::text)
-    FROM spending CROSS JOIN LATERAL (
-        VALUES ('per_day', per_day, spending.spent_today, was_day_near),
-            ('total', total, spending.spent_total, was_total_near)
-    ) AS cap (cap, most, spent, was_near)
-    WHERE NOT was_near AND spent * 5 >= most * 4
-), held AS (
+), {spending}, {told}, held AS (
     INSERT INTO holds (call_id, payer_id, payee_id, asset_id, amount, expires_at, is_keyed, key_id, counted, counted_on,
         promotional_id, promotional_amount)
     SELECT call_id, payer_id, payee_id, asset_id, amount, now() + $6, name IS NOT NULL,
@@ -190,17 +148,7 @@ WITH asked AS (
     FROM closed JOIN accounts AS fees ON fees.owner_id = '00000000-0000-7000-8000-000000000000'
         AND fees.asset_id = closed.asset_id AND fees.kind = 'fees'
     WHERE fee > 0
-), locked AS (
-    SELECT id FROM accounts WHERE id IN (SELECT account_id FROM legs) ORDER BY id FOR NO KEY UPDATE OF accounts
-), changed AS (
-    UPDATE accounts SET posted = posted + sums.amount, held = held - sums.released
-    FROM (
-        SELECT locked.id, sum(amount) AS amount, sum(released) AS released
-        FROM legs JOIN locked ON locked.id = legs.account_id GROUP BY locked.id
-    ) AS sums
-    WHERE accounts.id = sums.id
-    RETURNING accounts.id, accounts.owner_id, accounts.posted AS balance, sums.amount AS change
-), parts AS (
+), {locked_legs}, {changed}, parts AS (
     -- What expires first is spent first, here too when a call costs less than was held for it.
     SELECT hold_grants.grant_id, hold_grants.amount AS released,
         least(hold_grants.amount, greatest(0, given + hold_grants.amount - sum(hold_grants.amount) OVER of_call)) AS spent
@@ -212,19 +160,7 @@ WITH asked AS (
         closed_at = CASE WHEN grants.spent + sums.spent + expired = amount THEN now() END
     FROM (SELECT grant_id, sum(released) AS released, sum(spent) AS spent FROM parts GROUP BY grant_id) AS sums
     WHERE grants.id = sums.grant_id AND (SELECT count(*) FROM locked) >= 0
-), moved AS (
-    INSERT INTO transfers (id, kind, cause_id, description)
-    SELECT call_id, 'charge', call_id, description FROM closed WHERE spent > 0
-), booked AS (
-    INSERT INTO entries (transfer_id, account_id, amount)
-    SELECT call_id, account_id, amount FROM legs WHERE amount <> 0
-), used AS (
-    INSERT INTO usage_events (call_id, publisher_id, organization_id, rail, method, path, outcome, status, asset_id,
-        cost)
-    SELECT call_id, publisher_id, changed.owner_id, 'prepaid', method, path,
-        CASE WHEN spent > 0 THEN 'charged' ELSE 'free' END, status, asset_id, spent
-    FROM closed JOIN changed ON changed.id = closed.payer_id
-)
+), {moved}, {booked}, {used}
 SELECT call_id, payer_id, payer.balance + promotional.balance AS balance,
     payer.balance - payer.change + promotional.balance - promotional.change AS balance_before
 FROM closed JOIN changed AS payer ON payer.id = closed.payer_id
@@ -236,18 +172,7 @@ WITH closed AS (
     UPDATE holds SET state = 'void'
     WHERE call_id = ANY ($1::uuid[]) AND state NOT IN ('posted', 'void') AND promotional_id IS NOT NULL
     RETURNING call_id, payer_id, amount, is_keyed, key_id, counted, counted_on, promotional_id, promotional_amount
-), capped AS (
-    SELECT key_id, day FROM key_caps WHERE key_id IN (SELECT key_id FROM closed)
-    ORDER BY key_id FOR NO KEY UPDATE
-), given_back AS (
-    UPDATE key_caps SET spent_total = spent_total - sums.counted, spent_today = spent_today - sums.of_today
-    FROM (
-        SELECT closed.key_id, sum(counted) AS counted,
-            coalesce(sum(counted) FILTER (WHERE counted_on = capped.day), 0) AS of_today
-        FROM closed JOIN capped ON capped.key_id = closed.key_id GROUP BY closed.key_id
-    ) AS sums
-    WHERE key_caps.key_id = sums.key_id
-), legs AS (
+), {capped_of_closed}, {given_back}, legs AS (
     SELECT payer_id AS account_id, amount - promotional_amount AS amount FROM closed
     UNION ALL
     SELECT promotional_id, promotional_amount FROM closed
@@ -262,10 +187,7 @@ WITH closed AS (
         FROM closed JOIN hold_grants ON hold_grants.call_id = closed.call_id GROUP BY grant_id
     ) AS sums
     WHERE grants.id = sums.grant_id AND (SELECT count(*) FROM locked) >= 0
-), forgotten AS (
-    DELETE FROM idempotency_keys USING closed
-    WHERE is_keyed AND idempotency_keys.call_id = closed.call_id AND (SELECT count(*) FROM locked) >= 0
-), released AS (
+), {forgotten}, released AS (
     UPDATE accounts SET held = held - sums.amount
     FROM (
         SELECT locked.id, sum(amount) AS amount
