@@ -67,7 +67,8 @@ async def uri(
     """With the role's password, where that is known."""
     way = await db.fetchrow(SQL.way, project_id, branch_id, endpoint_id)
     if way is None:
-        raise NotFound("the branch has no such endpoint")
+        has_none = "the branch is not there or has no endpoint: POST …/branches/{branch_id}/endpoints makes one"
+        raise NotFound(has_none if endpoint_id is None else "the branch has no such endpoint")
     found = await db.fetchrow(SQL.role, branch_id, role)
     if found is None:
         raise NotFound(f"the branch has no role {role or 'that owns it'}")
