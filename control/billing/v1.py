@@ -79,7 +79,7 @@ async def checkout(call: Call, *, body: NewV1Checkout) -> V1Checkout:
     plan = next((one for one in polar.plans if one.id == body.tier and one.id in polar.products), None)
     if plan is None:
         known = ", ".join(one.id for one in polar.plans if one.id in polar.products)
-        raise UnknownTier(f"{body.tier} is not sold; {known} are")
+        raise UnknownTier(f"{body.tier} is not sold; what is sold: {known}")
     require_uncapped(call)
     organization_id = call.actor.organization_id
     if await subscriptions.is_unended(call.db, organization_id):

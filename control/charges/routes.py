@@ -76,7 +76,7 @@ async def create(call: Call, slug: str, *, body: NewCharge) -> Charge:
             continue
         call.about(charged.id, organization_id=publisher.organization_id)
         return rules.shown(charged)
-    amount_text = f"{body.amount_atomic} millionths of a dollar"
+    amount_text = f"${money.usd(body.amount_atomic)}"
     raise InsufficientBalance(f"{body.agent_wallet} has less than {amount_text} in any asset of {slug}")
 
 

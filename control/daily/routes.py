@@ -90,5 +90,5 @@ async def look(call: Call, who: Claimant) -> Today:
         reason = "you have claimed as often as one may in a month"
     elif not await claims.has_proof(call.db, settings, who):
         least = settings.promotions.deposit_min
-        reason = f"sign up with an e-mail address and verify it, or deposit {least} or more first"
+        reason = f"sign up with an e-mail address and verify it, or deposit ${least} or more first"
     return Today(who, what, cause_id, left, is_claimed, reason)

@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -31,5 +32,12 @@ class Earnings(BaseModel):
             description="What the organization can have paid out now: its publishers share it. Where the "
             "operator says so, earnings are available some days after they were earned."
         ),
+    ]
+    waiting_atomic: Annotated[
+        int, Field(description="What the organization has earned as well and cannot have paid out yet.")
+    ]
+    waiting_until: Annotated[
+        datetime | None,
+        Field(description="When the oldest of that can be paid out; null where nothing waits."),
     ]
     request_count: Annotated[int, Field(description="Calls and charges that were paid.")]

@@ -8,7 +8,6 @@ from control.api.paging import Page, page
 from control.earnings import store
 from control.earnings.models import Earnings
 from gateway.kit.problem import NotFound
-from gateway.ledger import payouts
 
 room = Room("earnings", "/organizations/{organization_id}/publishers/{publisher_id}/earnings")
 
@@ -25,7 +24,7 @@ async def index(call: Call, organization_id: OrganizationId, publisher_id: UUID)
     found, age = [], call.ports.settings.payouts.age
     for row in await store.by_asset(call.db, organization_id, publisher_id, call.actor.mode):
         decimals = row["asset_decimals"]
-        available = max(await payouts.available(call.db, organization_id, row["asset_id"], age), 0)
+        waiting = await store.waiting(call.db, organization_id, row["asset_id"], age)
         found.append(
             Earnings(
                 publisher_id=publisher["id"],
@@ -36,11 +35,13 @@ async def index(call: Call, organization_id: OrganizationId, publisher_id: UUID)
                 total_revenue=number(row["revenue"], decimals),
                 total_withdrawn=number(row["withdrawn"], decimals),
                 pending_payout=number(row["pending"], decimals),
-                available=number(available, decimals),
+                available=number(waiting.available, decimals),
                 total_revenue_atomic=row["revenue"],
                 total_withdrawn_atomic=row["withdrawn"],
                 pending_payout_atomic=row["pending"],
-                available_atomic=available,
+                available_atomic=waiting.available,
+                waiting_atomic=waiting.amount,
+                waiting_until=waiting.until,
                 request_count=row["requests"],
             )
         )

@@ -4,6 +4,14 @@ SELECT id, name, slug, wallet_address FROM publishers WHERE organization_id = $1
 -- name: counted_until
 SELECT next_in FROM rollup_marks WHERE name = 'earnings'
 
+-- name: oldest_young
+-- Of what is too young to be paid out.
+SELECT transfer_id FROM accounts
+    JOIN entries ON account_id = accounts.id AND transfer_id >= first_id_at(now() - $3::interval)
+    JOIN transfers ON transfers.id = transfer_id AND transfers.kind IN ('charge', 'slash')
+WHERE owner_id = $1 AND asset_id = $2 AND accounts.kind = 'earnings'
+ORDER BY transfer_id LIMIT 1
+
 -- name: by_asset
 -- Of each asset that the publisher accepts, or that anything was ever earned in: what is added up, and what came after $4,
 -- up to which that is. A number that is given and not looked up lets the planner see how little came after it.

@@ -119,7 +119,7 @@ async def require(call: Call, who: Claimant) -> None:
     settings = call.ports.settings
     if not await has_proof(call.db, settings, who):
         least = settings.promotions.deposit_min
-        raise ProofNeeded(f"sign up with an e-mail address and verify it, or deposit {least} or more first")
+        raise ProofNeeded(f"sign up with an e-mail address and verify it, or deposit ${least} or more first")
     await count_address(call, who)
 
 

@@ -44,6 +44,8 @@ async def why_kept(db: Db, organization_id: UUID) -> str:
         return "it is personal"
     has = [what for what in ("projects", "publishers", "money") if row[what]]
     has += ["unpaid invoices"] if row["invoices"] else []
+    has += ["a payment by card that can still be made"] if row["open_payments"] else []
+    has += ["card payments to make up for"] if row["debts"] else []
     return f"it still has {' and '.join(has)}" if has else "it is the platform's own"
 
 

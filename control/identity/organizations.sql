@@ -22,13 +22,22 @@ SELECT FROM organizations WHERE id = $1 FOR UPDATE
 SELECT id FROM organizations WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE
 
 -- name: delete
+-- A page to pay on is open for a day: what is paid there would be nobody's.
 UPDATE organizations SET deleted_at = now(), updated_at = now()
 WHERE id = $1 AND NOT is_personal AND deleted_at IS NULL AND id <> '00000000-0000-7000-8000-000000000000'
     AND NOT EXISTS (SELECT FROM projects WHERE organization_id = $1 AND deleted_at IS NULL)
     AND NOT EXISTS (SELECT FROM publishers WHERE organization_id = $1 AND deleted_at IS NULL)
     AND NOT EXISTS (SELECT FROM invoices WHERE organization_id = $1 AND status = 'issued')
     AND NOT EXISTS (
-        SELECT FROM accounts WHERE owner_id = $1 AND kind IN ('funded', 'earnings') AND (posted <> 0 OR held <> 0)
+        SELECT FROM card_payments
+        WHERE organization_id = $1 AND state IN ('created', 'open') AND created_at > now() - interval '1 day'
+    )
+    AND NOT EXISTS (
+        SELECT FROM card_reversals JOIN card_payments ON card_payments.id = payment_id
+        WHERE organization_id = $1 AND owed > 0 AND (booked_as = 'deposit' OR is_of_balance)
+    )
+    AND NOT EXISTS (
+        SELECT FROM accounts WHERE owner_id = $1 AND kind IN ('funded', 'earnings', 'payouts') AND (posted <> 0 OR held <> 0)
     )
 RETURNING id
 
@@ -37,9 +46,17 @@ SELECT is_personal,
     EXISTS (SELECT FROM projects WHERE organization_id = $1 AND deleted_at IS NULL) AS projects,
     EXISTS (SELECT FROM publishers WHERE organization_id = $1 AND deleted_at IS NULL) AS publishers,
     EXISTS (
-        SELECT FROM accounts WHERE owner_id = $1 AND kind IN ('funded', 'earnings') AND (posted <> 0 OR held <> 0)
+        SELECT FROM accounts WHERE owner_id = $1 AND kind IN ('funded', 'earnings', 'payouts') AND (posted <> 0 OR held <> 0)
     ) AS money,
-    EXISTS (SELECT FROM invoices WHERE organization_id = $1 AND status = 'issued') AS invoices
+    EXISTS (SELECT FROM invoices WHERE organization_id = $1 AND status = 'issued') AS invoices,
+    EXISTS (
+        SELECT FROM card_payments
+        WHERE organization_id = $1 AND state IN ('created', 'open') AND created_at > now() - interval '1 day'
+    ) AS open_payments,
+    EXISTS (
+        SELECT FROM card_reversals JOIN card_payments ON card_payments.id = payment_id
+        WHERE organization_id = $1 AND owed > 0 AND (booked_as = 'deposit' OR is_of_balance)
+    ) AS debts
 FROM organizations WHERE id = $1
 
 -- name: suspend

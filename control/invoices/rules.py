@@ -35,7 +35,7 @@ footer {{ margin-top: 32px; color: #666; font-size: 13px }}
 <tfoot>
 <tr><td colspan="3">Subtotal</td><td>{subtotal}</td></tr>
 <tr><td colspan="3">Tax</td><td>{tax}</td></tr>
-<tr><td colspan="3">Due</td><td>{total}</td></tr>
+<tr><td colspan="3">Total</td><td>{total}</td></tr>
 </tfoot>
 </table>
 <footer>Calls were paid when they were made. {mode}{id}</footer>

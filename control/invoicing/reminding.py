@@ -43,6 +43,9 @@ async def require_paid(db: Db, settings: Invoicing, organization_id: UUID) -> No
             f"{sentence(row, 'is overdue')} "
             f"Pay it with POST /billing/invoices/{row['id']}/pay, or …/pay/wallet."
         )
+    if await db.fetchval(SQL.other_owes, organization_id, settings.suspend_after_days):
+        # Its members need not be those of the other one: no number, and no amount.
+        raise InvoiceOverdue("whoever made this organization owns another one, whose invoice is overdue")
 
 
 async def remind(pool: Pool, settings: Invoicing) -> int:

@@ -30,3 +30,13 @@ SELECT count(*) FROM invoices WHERE status = 'issued' AND due_at <= now()
 SELECT id, mode, month, number, total_cents, due_at FROM invoices
 WHERE organization_id = $1 AND status = 'issued' AND due_at + make_interval(days => $2) <= now()
 ORDER BY due_at, id LIMIT 1
+
+-- name: other_owes
+-- Another one that the same person made and owns: else a new team would be as good as paying.
+SELECT EXISTS (
+    SELECT FROM organizations JOIN organizations AS other ON other.created_by = organizations.created_by
+        JOIN members ON members.organization_id = other.id AND members.user_id = other.created_by AND role = 'owner'
+        JOIN invoices ON invoices.organization_id = other.id
+    WHERE organizations.id = $1 AND other.id <> $1 AND invoices.status = 'issued'
+        AND due_at + make_interval(days => $2) <= now()
+)

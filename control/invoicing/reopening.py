@@ -31,21 +31,27 @@ async def reopen(db: Db, invoice_id: UUID, cause_id: UUID, reversal_id: UUID) ->
     return True
 
 
-async def restore(db: Db, reversal_id: UUID) -> bool:
-    """The money is there again. False when the invoice that it paid was paid again, or voided, meanwhile.
+async def is_reopened(db: Db, invoice_id: UUID, cause_id: UUID) -> bool:
+    """Whether that payment was taken back, and has not become the one that it is paid by again."""
+    return await db.fetchval(SQL.reopened, invoice_id, cause_id) is not None
 
+
+async def restore(db: Db, invoice_id: UUID, cause_id: UUID) -> bool:
+    """The money of that payment is there again, or a part of it: a dispute of the rest leaves it paid.
+
+    False when the invoice that it paid was paid again, or voided, meanwhile.
     True as well where nothing was reopened: the money is for what it was for.
     """
-    past = await db.fetchrow(SQL.reopened, reversal_id)
+    past = await db.fetchrow(SQL.reopened, invoice_id, cause_id)
     if past is None:
         return True
-    found = await db.fetchrow(SQL.lock, past["invoice_id"])
+    found = await db.fetchrow(SQL.lock, invoice_id)
     assert found is not None, "invoices stay"
     if found["status"] != "issued":
         return False
     kept = past["cause_id"], past["paid_source"], past["paid_reference"], past["paid_at"]
-    await db.execute(SQL.restore, past["invoice_id"], *kept)
-    await db.execute(SQL.withdraw, reversal_id)
+    await db.execute(SQL.restore, invoice_id, *kept)
+    await db.execute(SQL.withdraw, past["reversal_id"])
     await tell(db, found, "invoice.paid", source=past["paid_source"])
     return True
 

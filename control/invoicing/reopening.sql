@@ -6,6 +6,7 @@ FROM invoices WHERE id = $1 FOR NO KEY UPDATE
 -- name: remember
 INSERT INTO invoice_reopenings (reversal_id, invoice_id, cause_id, paid_source, paid_reference, paid_at)
 VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (reversal_id) DO UPDATE SET reopened_at = now(), withdrawn_at = NULL
 
 -- name: reopen
 -- As long as it had at first, and two weeks at most.
@@ -15,7 +16,7 @@ WHERE id = $1
 RETURNING due_at
 
 -- name: reopened
-SELECT * FROM invoice_reopenings WHERE reversal_id = $1 AND withdrawn_at IS NULL
+SELECT * FROM invoice_reopenings WHERE invoice_id = $1 AND cause_id = $2 AND withdrawn_at IS NULL
 
 -- name: withdraw
 UPDATE invoice_reopenings SET withdrawn_at = now() WHERE reversal_id = $1

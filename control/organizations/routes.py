@@ -117,9 +117,10 @@ async def rename(call: Call, organization_id: OrgId, *, body: V1OrgChange) -> V1
 async def delete(call: Call, organization_id: OrgId) -> V1Deleted:
     """Delete a team. Its keys are refused from then on.
 
-    One that still has projects, publishers, money or unpaid invoices is kept, and so is a personal one. So
-    is one that owes for this month: choose the plan that costs nothing, which holds when the month is over,
-    and pay its last invoice.
+    One that still has projects, publishers, money (on its way out, too) or unpaid invoices is kept, and so is
+    a personal one. So is one that owes for a card payment that was taken back, or that opened a page to pay
+    on in the last day. So is one that owes for this month: choose the plan that costs nothing, which holds
+    when the month is over, and pay its last invoice.
     """
     settings = call.ports.settings
     await headroom.lock(call.db, organization_id)

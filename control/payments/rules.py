@@ -85,7 +85,11 @@ def costs(endpoint: Mapping[str, Any], prices: Mapping[str, Any]) -> bool:
 
 
 def record(payment: Payment, *, is_reversed: bool = False) -> PaymentRecord:
-    """A payment that came after the invoice was paid is a deposit; one that was refused can still be made."""
+    """A payment that came after the invoice was paid is a deposit; one that was refused can still be made.
+
+    An earlier refusal of one that was paid would read as a failure of it, so it is left out.
+    """
+    is_paid = payment.paid_at is not None
     status: PaymentStatus = payment.state
     if is_reversed:
         status = "reversed"
@@ -103,9 +107,9 @@ def record(payment: Payment, *, is_reversed: bool = False) -> PaymentRecord:
         status=status,
         attempted_at=payment.created_at,
         succeeded_at=payment.paid_at,
-        failed_at=payment.failed_at,
-        failure_code=payment.failure_code,
-        failure_message=payment.failure_message,
+        failed_at=None if is_paid else payment.failed_at,
+        failure_code=None if is_paid else payment.failure_code,
+        failure_message=None if is_paid else payment.failure_message,
     )
 
 

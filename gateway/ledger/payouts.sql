@@ -23,13 +23,20 @@ WITH age AS (
     SELECT theirs.organization_id FROM members JOIN members AS theirs ON theirs.user_id = members.user_id
     WHERE members.organization_id = $1
 )
-SELECT earnings.posted - earnings.held + coalesce((
-    SELECT least(sum(sign(given.amount) * least(abs(given.amount), abs(got.amount))), 0)
-    FROM own JOIN accounts AS promotional ON promotional.owner_id = own.id
-        JOIN entries AS given ON given.account_id = promotional.id
-        JOIN entries AS got ON got.transfer_id = given.transfer_id AND got.account_id = earnings.id
-    -- What is too young is taken off once, below.
-    WHERE promotional.asset_id = $2 AND promotional.kind = 'promotional' AND given.transfer_id < first_young
+SELECT earnings.posted - earnings.held - coalesce((
+    -- Of each charge what its refunds left of it: they give the payer's own money back first, so their shares differ.
+    SELECT sum(greatest(least(given, got), 0)) FROM (
+        SELECT -sum(given.amount) AS given, sum(got.amount) AS got
+        FROM own JOIN accounts AS promotional ON promotional.owner_id = own.id
+            JOIN entries AS given ON given.account_id = promotional.id
+            JOIN entries AS got ON got.transfer_id = given.transfer_id AND got.account_id = earnings.id
+            JOIN transfers ON transfers.id = given.transfer_id
+            LEFT JOIN charge_changes ON charge_changes.id = cause_id AND charge_changes.kind = 'refund'
+        WHERE promotional.asset_id = $2 AND promotional.kind = 'promotional'
+        GROUP BY coalesce(charge_id, cause_id)
+        -- What is too young is taken off once, below.
+        HAVING bool_or(given.transfer_id < first_young)
+    ) AS gifts
 ), 0) - coalesce((
     SELECT sum(entries.amount) FROM entries JOIN transfers ON transfers.id = transfer_id
     WHERE account_id = earnings.id AND transfer_id >= first_young AND (transfers.kind IN ('charge', 'slash', 'payout')
@@ -37,7 +44,20 @@ SELECT earnings.posted - earnings.held + coalesce((
             SELECT FROM charge_changes WHERE charge_changes.id = cause_id AND charge_id >= first_young))
 ), 0) - coalesce((
     SELECT sum(owed) FROM card_reversals JOIN card_payments ON card_payments.id = payment_id
-    WHERE organization_id = $1 AND asset_id = $2 AND booked_as = 'deposit' AND owed > 0
+    WHERE organization_id = $1 AND asset_id = $2 AND (booked_as = 'deposit' OR is_of_balance) AND owed > 0
+), 0) - coalesce((
+    -- What was paid by a card that was taken back is not paid out to the same people by way of their other organization.
+    SELECT sum(least(debts.owed, paid.amount)) FROM (
+        SELECT own.id, sum(owed) AS owed FROM own JOIN card_payments ON organization_id = own.id
+            JOIN card_reversals ON payment_id = card_payments.id
+        WHERE own.id <> $1 AND asset_id = $2 AND (booked_as = 'deposit' OR is_of_balance) AND owed > 0 GROUP BY own.id
+    ) AS debts CROSS JOIN LATERAL (
+        SELECT greatest(sum(got.amount), 0) AS amount
+        FROM accounts AS funded JOIN entries AS given ON given.account_id = funded.id
+            JOIN entries AS got ON got.transfer_id = given.transfer_id AND got.account_id = earnings.id
+        WHERE funded.owner_id = debts.id AND funded.asset_id = $2 AND funded.kind = 'funded'
+            AND given.transfer_id < first_young
+    ) AS paid
 ), 0)
 FROM accounts AS earnings CROSS JOIN age
 WHERE earnings.owner_id = $1 AND earnings.asset_id = $2 AND earnings.kind = 'earnings'

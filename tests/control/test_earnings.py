@@ -43,6 +43,7 @@ async def test_every_unit_is_somewhere(till: Till) -> None:
     # What the organization's other publisher earned can be asked for here as well.
     assert found["available_atomic"] == 5_700_000 + DOLLAR - 3 * DOLLAR
     assert (found["total_revenue"], found["available"]) == (5.7, 3.7)
+    assert (found["waiting_atomic"], found["waiting_until"]) == (0, None)
     assert (found["publisher_slug"], found["wallet_address"]) == ("weather", NEW["wallet_address"])
     assert (await till.earnings(TEST_CENT))["total_revenue_atomic"] == 0
 

@@ -374,6 +374,8 @@ async def test_a_browser_gets_a_page_to_print(
     response = await client.get(url, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     text = await response.text()
     assert (response.status, response.content_type) == (200, "text/html")
+    # Of one that is paid or void as well, so it is not called what is due.
+    assert ">Total<" in await response.text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script" not in text
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -66,6 +66,9 @@ async def test_what_is_young_is_not_paid_out_yet(till: Till, payer: Member) -> N
         await charge(till, payer, till.publisher_id, 5 * DOLLAR, DOLLAR)
     shown = await till.earnings()
     assert (shown["total_revenue_atomic"], shown["available_atomic"]) == (6 * DOLLAR, 2 * DOLLAR)
+    assert shown["waiting_atomic"] == 4 * DOLLAR
+    left = datetime.fromisoformat(shown["waiting_until"]) - datetime.now(UTC)
+    assert timedelta(hours=2.3) < left < timedelta(hours=2.4)
     refused = await till.ask(amount_atomic=2 * DOLLAR + 1)
     assert await code(refused) == (409, "earnings-too-low")
     assert "at least 7 days ago" in (await refused.json())["detail"]

@@ -101,6 +101,9 @@ async def test_a_card_that_is_refused_may_be_tried_again(till: Till) -> None:
     assert (await begin(till, invoice_id))["payment_intent_id"] == made["payment_intent_id"]
     await succeed(till, made["payment_intent_id"])
     assert await history(till, invoice_id) == [("stripe", "paid")]
+    response = await till.client.get(f"/billing/invoices/{invoice_id}/payments")
+    (record,) = (await response.json())["data"]["payments"]
+    assert (record["failed_at"], record["failure_code"], record["failure_message"]) == (None, None, None)
 
 
 async def test_an_intent_that_was_canceled_is_followed_by_another(till: Till) -> None:

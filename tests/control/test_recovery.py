@@ -6,6 +6,7 @@ import pytest
 
 from control.identity import organizations
 from control.recovery import codes
+from gateway.key_uses import KeyUses
 from gateway.kit.sql import Pool
 from tests.control.conftest import Client, Member, bearer, join, refused_fields
 
@@ -66,6 +67,20 @@ async def test_a_code_is_good_once_after_its_key_was_used(client: Client, pool: 
     await pool.execute("INSERT INTO key_uses (key_id, used_at) SELECT key_id, now() FROM recoveries")
     assert (await recover(client, code))[0] == 401
     assert (await recover(client, answer["new_recovery_code"]))[0] == 200
+
+
+async def test_the_first_use_of_a_key_ends_the_code_before_it(client: Client, pool: Pool) -> None:
+    code = (await set_up(client))["recovery_code"]
+    await recover(client, code)
+    key_id, uses = await pool.fetchval("SELECT key_id FROM recoveries"), KeyUses()
+    uses.note(key_id)
+    async with asyncio.timeout(10):
+        # Not for the minute in which all that was used is written.
+        await uses.wait()
+    await uses.write(pool)
+    assert (await recover(client, code))[0] == 401
+    uses.note(key_id)
+    assert not uses.is_one_new.is_set()
 
 
 async def test_whoever_lost_the_answer_tries_again(client: Client, pool: Pool) -> None:

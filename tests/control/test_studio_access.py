@@ -89,3 +89,41 @@ async def test_a_role_that_may_not_log_in_any_more_is_told(
     await admin.close()
     await pool.execute("UPDATE endpoints SET is_disabled = true")
     assert (await studio.ask("GET", "/tables", 409))["code"] == "endpoint_stopped"
+
+
+async def test_a_server_that_is_killed_is_told_and_woken_again(
+    studio: Studio, computes: LocalProvider, pool: Pool
+) -> None:
+    await studio.table()
+    endpoint = str(await pool.fetchval("SELECT id FROM endpoints"))
+    sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+    async def kill() -> None:
+        admin = await computes.admin(endpoint)
+        while not await admin.fetchval(sleeping):
+            pass
+        await admin.close()
+        await computes.stop(endpoint, "immediate")
+
+    told, _ = await asyncio.gather(
+        studio.sql("INSERT INTO notes VALUES (1); SELECT pg_sleep(4)", 503), kill()
+    )
+    assert told["code"] == "compute_unavailable"
+    assert (await studio.get("/tables/notes/rows"))["rows"] == []
+
+
+async def test_one_key_inserts_one_row_however_many_ask_at_once(studio: Studio, pool: Pool) -> None:
+    await studio.sql("CREATE TABLE t (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, n int)")
+    headers = {"Idempotency-Key": "one"}
+    answers = await asyncio.gather(
+        *(
+            studio.client.post(f"{studio.at}/tables/t/rows", json={"values": {"n": 1}}, headers=headers)
+            for _ in range(6)
+        )
+    )
+    # Who comes while the first is at it is told so, and nobody inserts another.
+    assert {one.status for one in answers} <= {201, 409}
+    assert [one.status for one in answers].count(201) >= 1
+    assert len((await studio.get("/tables/t/rows"))["rows"]) == 1
+    logged = "SELECT count(*) FROM audit_logs WHERE action = 'studio_insert_row' AND status = 'success'"
+    assert await pool.fetchval(logged) == 1

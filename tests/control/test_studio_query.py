@@ -101,16 +101,14 @@ async def test_what_takes_too_long_is_stopped(studio: Studio) -> None:
     """Also what takes its own limit away; and meanwhile others are answered."""
     began = time.monotonic()
     statements = ["SELECT pg_sleep(60)", "SET statement_timeout = 0; SELECT pg_sleep(60)"]
-    endless = "SELECT repeat('x', 100000) FROM generate_series(1, 100000000); SELECT 1"
+    endless = "SELECT generate_series(1, 100000000), repeat('x', 100000); SELECT 1"
     await studio.table()
     *refused, tables = await asyncio.gather(
         *(studio.sql(one, 400) for one in [*statements, endless]), studio.get("/tables")
     )
-    codes = [one["code"] for one in refused]
-    assert codes[:2] == ["query_timeout", "query_timeout"]
-    assert codes[2] in ("query_timeout", "result_too_large")
+    assert [one["code"] for one in refused] == ["query_timeout", "query_timeout", "result_too_large"]
     assert len(tables["tables"]) == 1
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 20
     left = await studio.sql("SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%'")
     assert left["rows"] == [{"n": "1"}]
 

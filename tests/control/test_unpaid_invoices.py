@@ -285,6 +285,25 @@ async def team(client: Client, pool: Pool, member: Member) -> tuple[str, UUID, d
     return named, who, await bearer(pool, Newcomer(member.id.user_id, who, member.id.created_at))
 
 
+async def test_who_does_not_pay_starts_anew_in_no_team(
+    client: Client, pool: Pool, member: Member, terms: Terms, team: tuple[str, UUID, dict[str, str]]
+) -> None:
+    at, headers = "/projects", team[2]
+    invoice_id = await owed(pool, terms, member.id.organization_id)
+    await pool.execute(LATER, invoice_id, timedelta(days=14 + 5))
+    refused = await client.post(at, json=PROJECT, headers=headers)
+    problem = await refused.json()
+    assert (refused.status, problem["code"]) == (402, "invoice-overdue")
+    # Whoever else is in the team is not told what the other one owes.
+    assert "INV-" not in problem["detail"]
+    assert str(invoice_id) not in problem["detail"]
+    # Who left it to others to pay is free.
+    await pool.execute(
+        "UPDATE members SET role = 'viewer' WHERE organization_id = $1", member.id.organization_id
+    )
+    assert (await client.post(at, json=PROJECT, headers=headers)).status == 201
+
+
 async def deleted(client: Client, team: tuple[str, UUID, dict[str, str]]) -> tuple[int, str]:
     response = await client.delete(f"/v1/orgs/{team[0]}", headers=team[2])
     answer = await response.json()
