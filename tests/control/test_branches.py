@@ -122,7 +122,8 @@ async def test_a_branch_that_cannot_be(client: Client, project: Json, body: Json
 async def test_a_moment_to_come_is_refused_where_it_was_said(client: Client, project: Json) -> None:
     later = {"timestamp": "2099-01-01T00:00:00Z"}
     source = {"source": {"type": "^self", "point_in_time": later}, "preserve_under_name": "kept"}
-    restored = await client.post(of(project, "branches", project["default_branch_id"], "restore"), json=source)
+    main = of(project, "branches", project["default_branch_id"])
+    restored = await client.post(f"{main}/restore", json=source)
     assert await refused_fields(restored) == ["body/source/point_in_time/timestamp"]
     made = await client.post(
         of(project, "branches"), json={"name": "x", "parent_timestamp": later["timestamp"]}
