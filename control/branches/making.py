@@ -49,11 +49,12 @@ async def make(call: Call, project_id: UUID, body: NewBranchBody) -> BranchMade:
         await asking.expire(asker, made.branch_id, body.expires_at)
     call.about(made.branch_id)
     reach = describing.reach(call.ports)
-    rows = await endpoints.shown(call.db, project_id, made.branch_id)
+    # As they were asked for: made at once, they have no order of their own.
+    rows = {row["id"]: row for row in await endpoints.shown(call.db, project_id, made.branch_id)}
     shown = BranchCreated.model_validate(dict(await one(call, project_id, made.branch_id)))
     return BranchMade(
         branch=shown,
-        endpoints=[describing.as_made(row, reach) for row in rows] or None,
+        endpoints=[describing.as_made(rows[one_id], reach) for one_id in made.endpoint_ids] or None,
         operation_id=made.operation_id,
     )
 

@@ -7,11 +7,11 @@ from pydantic import BaseModel, Field
 from control.postgres.names import NewName, Password
 
 
-class NewRole(BaseModel):
+class NewRole(BaseModel, extra="forbid"):
     name: NewName
 
 
-class NewPassword(BaseModel):
+class NewPassword(BaseModel, extra="forbid"):
     password: Password
 
 

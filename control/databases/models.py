@@ -7,14 +7,14 @@ from pydantic import BaseModel, Field
 from control.postgres.names import KnownName, NewName
 
 
-class NewDatabase(BaseModel):
+class NewDatabase(BaseModel, extra="forbid"):
     name: NewName
     owner_name: Annotated[
         KnownName | None, Field(description="A role of the branch; the one it came with if not set.")
     ] = None
 
 
-class DatabaseChange(BaseModel):
+class DatabaseChange(BaseModel, extra="forbid"):
     """What is not sent, or is null, stays as it is."""
 
     owner_name: KnownName | None = None

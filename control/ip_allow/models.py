@@ -45,12 +45,12 @@ Description = Annotated[
 ]
 
 
-class NewEntry(BaseModel):
+class NewEntry(BaseModel, extra="forbid"):
     ip_address: Cidr
     description: Description | None = None
 
 
-class WholeList(BaseModel):
+class WholeList(BaseModel, extra="forbid"):
     entries: Annotated[list[NewEntry], Field(max_length=ENTRIES_MAX)] = Field(default_factory=list)
 
     @field_validator("entries")

@@ -77,7 +77,7 @@ async def create(
     db = asker.db
     parent = await asker.branch(parent_id)
     require_data(parent)
-    at = within(at, parent["project_created_at"])
+    at = within(at, parent["project_created_at"], "body/parent_timestamp")
     timeline_id = await timelines.insert(db, asker.project_id, Source(parent["timeline_id"], at))
     new = replace(new, timeline_id=timeline_id, parent_branch_id=parent_id, at=at)
     branch_id = await branches.insert(db, new)
@@ -106,7 +106,7 @@ def require_data(branch: Record) -> None:
         raise BranchNotReady("the branch could not be made; its operations say why")
 
 
-def within(at: At, beginning: datetime) -> At:
+def within(at: At, beginning: datetime, pointer: str) -> At:
     """The head for what is now; refuses what never was. What was too long ago the operation finds out."""
     if at.timestamp is None:
         return at
@@ -114,7 +114,7 @@ def within(at: At, beginning: datetime) -> At:
     if at.timestamp < beginning:
         raise OutsideWindow(f"the project's history begins at {beginning.isoformat()}")
     if at.timestamp > now + SKEW:
-        raise invalid("body/timestamp", "lies in the future")
+        raise invalid(pointer, "lies in the future")
     if at.timestamp >= now:
         return HEAD
     return at
@@ -158,7 +158,7 @@ async def restore(
     require_data(branch)
     require_data(source)
     await require_not_swapping(asker, branch_id)
-    at = within(at, branch["project_created_at"])
+    at = within(at, branch["project_created_at"], "body/source/point_in_time/timestamp")
     timeline_id = await timelines.insert(db, asker.project_id, Source(source["timeline_id"], at))
     backup = NewBranch(
         asker.project_id, preserve_as, branch["timeline_id"], asker.user_id, branch["parent_branch_id"],

@@ -12,6 +12,8 @@ from gateway.kit.sql import Db, Statements
 SQL = Statements(__file__)
 
 POOLED = "-pooler"
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,14 @@ def named(label: str, *, is_pooled: bool) -> str:
     return label + POOLED if is_pooled else label
 
 
-def reach_of(origin: str, host: str | None, port: int, domain: str | None) -> Reach:
-    """``origin`` is where this API is, beside which the proxy is unless it has a host that clients reach."""
-    is_everywhere = host in (None, "0.0.0.0", "::")  # noqa: S104
-    return Reach((urlsplit(origin).hostname or "localhost") if is_everywhere else str(host), port, domain)
+def reach_of(origin: str, host: str, port: int, domain: str | None) -> Reach:
+    """``origin`` is where this API is, beside which the proxy is unless it has a host that clients reach.
+
+    A loopback address is one only for those who reach this API by such a one too.
+    """
+    beside = urlsplit(origin).hostname or "localhost"
+    meaningless = EVERYWHERE if beside in LOOPBACK else EVERYWHERE | LOOPBACK
+    return Reach(beside if host in meaningless else host, port, domain)
 
 
 async def uri(
@@ -67,7 +73,8 @@ async def uri(
     """With the role's password, where that is known."""
     way = await db.fetchrow(SQL.way, project_id, branch_id, endpoint_id)
     if way is None:
-        raise NotFound("the branch has no such endpoint")
+        has_none = "no such branch has an endpoint: POST …/branches/{branch_id}/endpoints makes one"
+        raise NotFound(has_none if endpoint_id is None else "the branch has no such endpoint")
     found = await db.fetchrow(SQL.role, branch_id, role)
     if found is None:
         raise NotFound(f"the branch has no role {role or 'that owns it'}")

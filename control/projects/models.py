@@ -88,7 +88,7 @@ class ProjectSize(BaseModel):
     size_bytes: int
 
 
-class ReplicationChange(BaseModel):
+class ReplicationChange(BaseModel, extra="forbid"):
     enabled: bool
 
 

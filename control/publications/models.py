@@ -16,7 +16,7 @@ Tables = Annotated[
 ]
 
 
-class NewPublication(BaseModel):
+class NewPublication(BaseModel, extra="forbid"):
     name: NewName
     database: Annotated[
         KnownName | None, Field(description="The database to publish from; the branch's first if not set.")
@@ -28,7 +28,7 @@ class NewPublication(BaseModel):
     publish_truncate: bool = True
 
 
-class PublicationChange(BaseModel):
+class PublicationChange(BaseModel, extra="forbid"):
     """What is not sent, or is null, stays as it is."""
 
     tables: Tables | None = None

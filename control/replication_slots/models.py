@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from control.postgres.names import KnownName, SlotName
 
 
-class NewSlot(BaseModel):
+class NewSlot(BaseModel, extra="forbid"):
     name: SlotName
     slot_type: Literal["logical", "physical"] = "logical"
     plugin: Annotated[

@@ -13,7 +13,7 @@ Named = Annotated[
 ]
 
 
-class NewVpcEndpoint(BaseModel):
+class NewVpcEndpoint(BaseModel, extra="forbid"):
     region: Named
     endpoint_id: Annotated[Named, Field(description="As your cloud calls it.")]
     label: Name | None = None
@@ -30,7 +30,7 @@ class VpcEndpoint(BaseModel):
     updated_at: datetime
 
 
-class NewAssignment(BaseModel):
+class NewAssignment(BaseModel, extra="forbid"):
     vpc_endpoint_id: UUID
     label: Name | None = None
 

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
+from typing import cast
 from unicodedata import normalize
 
 from gateway.kit.dsn import Dsn, Tls
@@ -60,8 +61,8 @@ class Line(asyncio.StreamReaderProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport), "of a stream"
-        self.transport = transport
+        # uvloop's transports are none by inheritance.
+        self.transport = cast(asyncio.Transport, transport)
 
 
 NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})

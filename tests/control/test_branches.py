@@ -126,6 +126,18 @@ async def test_a_branch_that_cannot_be(client: Client, project: Json, body: Json
     assert (await asked(client, "GET", of(project, "branches", "count")))["count"] == 1
 
 
+async def test_a_moment_to_come_is_refused_where_it_was_said(client: Client, project: Json) -> None:
+    later = {"timestamp": "2099-01-01T00:00:00Z"}
+    source = {"source": {"type": "^self", "point_in_time": later}, "preserve_under_name": "kept"}
+    main = of(project, "branches", project["default_branch_id"])
+    restored = await client.post(f"{main}/restore", json=source)
+    assert await refused_fields(restored) == ["body/source/point_in_time/timestamp"]
+    made = await client.post(
+        of(project, "branches"), json={"name": "x", "parent_timestamp": later["timestamp"]}
+    )
+    assert await refused_fields(made) == ["body/parent_timestamp"]
+
+
 async def test_a_branch_has_the_endpoints_that_were_asked_for(client: Client, project: Json) -> None:
     several = [{"settings": {"compute_unit": "1.00"}}, {"endpoint_type": "read_only"}]
     await client.patch(of(project), json={"compute_unit_max": 4})
@@ -135,7 +147,8 @@ async def test_a_branch_has_the_endpoints_that_were_asked_for(client: Client, pr
     made = await asked(client, "POST", of(project, "branches"), 201, name="none", add_endpoint=False)
     assert (made["endpoints"], made["endpoint_error"]) == (None, None)
     where = of(project, "branches", made["branch"]["id"])
-    await asked(client, "GET", f"{where}/connection-string", 404)
+    told = await asked(client, "GET", f"{where}/connection-string", 404)
+    assert "/endpoints makes one" in told["detail"]
     await asked(client, "DELETE", where)
     await asked(client, "GET", where, 404)
 

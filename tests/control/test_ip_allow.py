@@ -4,7 +4,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client, Member, join
+from tests.control.conftest import Client, Member, join, refused_fields
 
 REGION = {"name": "shop", "region": "local"}
 
@@ -77,6 +77,10 @@ async def test_the_list_is_replaced_whole(client: Client, path: str) -> None:
     assert (await client.put(f"{path}/reset", json=most)).status == 200
     full = await client.post(path, json={"ip_address": "10.9.9.9"})
     assert (full.status, (await full.json())["code"]) == (409, "too-many-ip-addresses")
+    # Nobody opens a project by a field that is not there.
+    mistyped = await client.put(f"{path}/reset", json={"ip_addresses": ["10.0.0.1"]})
+    assert await refused_fields(mistyped) == ["body/ip_addresses"]
+    assert len((await (await client.get(path)).json())["data"]) == 500
     assert (await (await client.put(f"{path}/reset", json={})).json())["data"] == []
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
+import uvloop
 
 from config.settings import Queries as Limits
 from config.settings import Upstream
@@ -147,6 +148,25 @@ async def test_a_password_is_sent_to_nobody_else(
             await asked(queries, dsn.with_roots(behind.dsn(sslmode=""), pem(OURS)))
         assert refused.value.slug == "upstream-unreachable"
         assert await asked(queries, behind.dsn()) == b"id\r\n1\r\n"
+
+
+def test_the_loop_that_serves_is_one_of_them(shop_server: tuple[str, int]) -> None:
+    """uvloop, whose transports are not asyncio's by inheritance: over TLS, in the clear, and by a socket."""
+    directory, port = shop_server
+
+    async def ask_each() -> list[bytes]:
+        made = Queries(Guard(is_private_allowed=True), Upstream(), Limits(seconds_max=5))
+        async with administered(directory, port) as seller, fronted(seller, SERVER) as behind:
+            over_tls = dsn.with_roots(behind.dsn(sslmode=""), pem(OURS))
+            answers = [await asked(made, text) for text in (over_tls, seller.dsn())]
+        await made.close()
+        socket = f"{directory}/.s.PGSQL.{port}"
+        wire = postgres_wire.Wire(None, replace(dsn.read(seller.dsn()), socket=socket))
+        await wire.open()
+        wire.close()
+        return answers
+
+    assert uvloop.run(ask_each()) == [b"id\r\n1\r\n"] * 2
 
 
 async def test_a_statement_is_stopped_over_tls_too(queries: Queries, seller: Seller) -> None:
