@@ -40,9 +40,6 @@ log = structlog.get_logger(__name__)
 
 async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
     """Close what dead processes left open and finish what is pending, until cancelled."""
-    # Whoever takes no calls decides no limits, and must not seem to decide them alone. A fork forgets what
-    # was said before it.
-    metrics.LIMITS_SHARED.set(1)
     async with AsyncExitStack() as stack:
         base = await stack.enter_async_context(based(settings, settings.public_url or "http://localhost"))
         await stack.enter_async_context(delivering(base.pool, settings))

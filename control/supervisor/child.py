@@ -20,6 +20,7 @@ from control.roles.serve import serve
 from control.roles.work import work
 from control.supervisor import ports
 from control.supervisor.contract import tell_ready, until_told
+from gateway.metering import metrics
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     logging.configure(mine.log_format, mine.log_level)
+    # Whoever takes no calls decides no limits, and must not seem to decide them alone. A fork forgets what
+    # was said before it.
+    metrics.LIMITS_SHARED.set(1)
     try:
         uvloop.run(until_told(work_of(asked.roles, mine)))
     except (SchemaError, ports.PortTaken, Misconfigured, StartFailed, DirectoryUnusable) as error:
