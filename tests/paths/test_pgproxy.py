@@ -142,6 +142,12 @@ async def test_a_project_is_reached_through_all_of_it(up: Up) -> None:
     again = [await connected(uri) for _ in range(6)]
     assert {await each.fetchval("SELECT n FROM things") for each in again} == {42}
 
+    # The studio asks the same server from the process that serves, on the loop that it serves with.
+    told = await up.ask("POST", f"/v1/projects/{project}/studio/query", {"sql": "SELECT n FROM things"})
+    assert (told["rows"], told["rowCount"]) == ([{"n": 42}], 1)
+    tables = await up.ask("GET", f"/v1/projects/{project}/studio/tables")
+    assert [one["name"] for one in tables["tables"]] == ["things"]
+
     async with up.session.get(up.lines["metrics"]) as response:
         text = await response.text()
     assert re.search(r'farebox_pgproxy_connections\{kind="direct"\} [1-9]', text)
