@@ -1,4 +1,5 @@
 """The values one stage hands to the next. Each is frozen; a stage returns a new one.
+
 Amounts are integers in the atomic unit of the asset beside them. Addresses are lower-case ``0x`` hexadecimal.
 """
 
