@@ -66,7 +66,8 @@ def plan(ports: Ports, subject: Subject, assets: Sequence[Record], body: Body) -
     api_url = before.api_url if body.api_url is None else body.api_url or None
     details = rules.overlaid(before.details, rules.details(body))
     database_sealed = connect(ports, subject, body, details, out)
-    is_database = database_sealed is not None
+    # One that is told wrongly is a database too: what is wrong with it is said, and not that there is none.
+    is_database = database_sealed is not None or bool(body.database_config)
     out.problems += rules.serving_problems(category, api_url, is_database=is_database)
     if not is_database:
         details.pop("database_config", None)
