@@ -51,7 +51,7 @@ def rows_asked(statement: str) -> int | None:
         raise Unfit("is not exactly one statement")
     root = found[0]
     if not isinstance(root, exp.Query | exp.Values) or root.find(*WRITES) is not None:
-        raise Unfit("does more than read: one SELECT, WITH or VALUES is run")
+        raise Unfit("is no statement that only reads: one SELECT, WITH or VALUES is run")
     for node in root.walk():
         refuse_foreign(node)
     return limit_of(root)
