@@ -117,6 +117,8 @@ class PooledClient(asyncio.Protocol):
         if server is not None:
             server.client = None
             let_go(server.transport)
+            # It may have been held because the server did not take what it sent, as after a COPY that failed.
+            let_go(self.transport)
 
     def restored(self, parameters: dict[bytes, bytes]) -> None:
         """The server has them as we asked, in its own spelling."""

@@ -102,6 +102,18 @@ def fail_in_a_pipeline(connection: psycopg.Connection[Any]) -> None:
         connection.execute("SELECT 2")
 
 
+async def test_a_copy_that_fails_under_its_data_leaves_its_client_heard(narrow: Stage) -> None:
+    """The server is free as soon as it has said why, with more on the way to it than it takes at once."""
+    client = await narrow.connect(pooled=True)
+    await client.execute("CREATE TABLE IF NOT EXISTS failing (n int)")
+    for _ in range(20):
+        async with asyncio.timeout(20):
+            with pytest.raises(asyncpg.PostgresError):
+                await client.copy_to_table("failing", source=io.BytesIO(b"no\n" * 2_000_000))
+            assert await client.fetchval("SELECT 1") == 1
+    await client.close()
+
+
 @pytest.mark.parametrize("prepare_threshold", [0, 5, None])
 async def test_psycopg_prepares_pipelines_and_streams(narrow: Stage, prepare_threshold: int | None) -> None:
     def work() -> Any:
