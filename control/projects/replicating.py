@@ -5,7 +5,7 @@ from uuid import UUID
 from control.api.operation import Call
 from control.postgres import contents, slots
 from control.postgres.asking import Asker
-from control.projects import changing, store
+from control.projects import saving, store
 from control.projects.models import Replication
 from gateway.kit.problem import NotFound
 from gateway.kit.sql import Db
@@ -30,6 +30,6 @@ async def turn(call: Call, project_id: UUID, *, is_on: bool) -> Replication:
             await slots.require_none(db, project_id)
         if before["enable_logical_replication"] != is_on:
             after = {**before, "enable_logical_replication": is_on}
-            await changing.write(Asker(db, project_id, call.actor.user_id), before, after)
+            await saving.write(Asker(db, project_id, call.actor.user_id), before, after)
             await events.emit(db, call.actor.organization_id, "project.updated", {}, project_id)
         return await show(db, project_id)

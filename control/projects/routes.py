@@ -13,17 +13,6 @@ from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
 from control.postgres.slots import SlotsLeft
 from control.projects import replicating, store
-from control.projects.changing import (
-    ProjectSlugTaken,
-    TierLimitExceeded,
-    apply,
-    deleted,
-    elsewhere,
-    insert,
-    require_organization,
-    require_room,
-    tell,
-)
 from control.projects.models import (
     ConnectionUri,
     DeletedProject,
@@ -40,6 +29,17 @@ from control.projects.models import (
     V1Projects,
     V1ProjectShown,
     sent,
+)
+from control.projects.saving import (
+    ProjectSlugTaken,
+    TierLimitExceeded,
+    apply,
+    deleted,
+    elsewhere,
+    insert,
+    require_organization,
+    require_room,
+    tell,
 )
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded

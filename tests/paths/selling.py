@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+import pytest
 
 from tests import postgres
 from tests.paths.conftest import Farebox
@@ -83,3 +84,16 @@ async def administered(directory: str, port: int) -> AsyncIterator[Seller]:
         yield Seller(port, admin)
     finally:
         await admin.close()
+
+
+@pytest.fixture(scope="module")
+def shop_server() -> Iterator[tuple[str, int]]:
+    """A seller's own PostgreSQL: its directory and port."""
+    with selling() as where:
+        yield where
+
+
+@pytest.fixture
+async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
+    async with administered(*shop_server) as seller:
+        yield seller

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,19 +18,9 @@ from gateway.kit.tasks import Crew
 from gateway.options import Question
 from gateway.upstreams.postgres import Queries
 from tests.paths.conftest import until
-from tests.paths.selling import Seller, administered, selling
-
-
-@pytest.fixture(scope="module")
-def shop_server() -> Iterator[tuple[str, int]]:
-    with selling() as where:
-        yield where
-
-
-@pytest.fixture
-async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
-    async with administered(*shop_server) as seller:
-        yield seller
+from tests.paths.selling import Seller
+from tests.paths.selling import seller as seller
+from tests.paths.selling import shop_server as shop_server
 
 
 @pytest.fixture

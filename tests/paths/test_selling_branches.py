@@ -17,7 +17,7 @@ from control.roles import base
 from gateway.kit.crypto import Keyring
 from tests.control.postgres.conftest import root
 from tests.paths.conftest import DOLLAR, Account, Farebox, until
-from tests.paths.test_selling_queries import ROW, account, ask, spent
+from tests.paths.test_selling_queries import ROW, account, ask
 
 __all__ = ["account", "root"]
 
@@ -88,7 +88,7 @@ async def test_a_branch_is_sold_by_the_row(
     await computes.stop(str(endpoint_id))
     reply = await ask(farebox, account, shop, "SELECT id FROM items ORDER BY id LIMIT 3")
     assert (reply.status, reply.json["rows"]) == (200, [{"id": 1}, {"id": 2}, {"id": 3}])
-    assert await spent(farebox, account) == 3 * ROW
+    assert await farebox.spent(account, 20 * DOLLAR) == 3 * ROW
     for query in ("SELECT word FROM secrets", "INSERT INTO items VALUES (0)"):
         refused = await ask(farebox, account, shop, query)
         assert (refused.status, "xyzzy" in refused.text) == (400, False)
@@ -99,7 +99,7 @@ async def test_a_branch_is_sold_by_the_row(
     await farebox.pool.execute("UPDATE endpoints SET is_disabled = true")
     gone = await ask(farebox, account, shop, "SELECT id FROM items LIMIT 3")
     assert (gone.status, gone.json["code"]) == (502, "upstream-unreachable")
-    assert await spent(farebox, account) == 3 * ROW
+    assert await farebox.spent(account, 20 * DOLLAR) == 3 * ROW
     assert await farebox.chain.balance(farebox.token, farebox.platform_wallet) == 5 * ROW
 
 

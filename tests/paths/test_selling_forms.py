@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from tests.paths.conftest import Account, Farebox
+from tests.paths.conftest import DOLLAR, Account, Farebox
 from tests.paths.selling import Seller
-from tests.paths.test_selling_queries import ROW, account, ask, seller, shop_server, spent
-
-__all__ = ["account", "seller", "shop_server"]
+from tests.paths.selling import seller as seller
+from tests.paths.selling import shop_server as shop_server
+from tests.paths.test_selling_queries import ROW, ask
+from tests.paths.test_selling_queries import account as account
 
 
 async def test_types_are_those_of_json(farebox: Farebox, account: Account, seller: Seller) -> None:
@@ -52,4 +53,4 @@ async def test_a_result_has_the_form_that_is_asked_for(
     assert (reply.status, reply.headers["Content-Type"], reply.text) == (200, content_type, text)
     refused = await ask(farebox, account, shop, query, Accept="image/png")
     assert refused.status == 406
-    assert await spent(farebox, account) == 2 * ROW
+    assert await farebox.spent(account, 20 * DOLLAR) == 2 * ROW

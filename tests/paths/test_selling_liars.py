@@ -17,7 +17,9 @@ from gateway.options import Question
 from gateway.upstreams.postgres import Queries
 from gateway.upstreams.postgres_plans import rows_of
 from tests.paths.conftest import DOLLAR, Farebox
-from tests.paths.selling import Seller, administered, selling
+from tests.paths.selling import Seller
+from tests.paths.selling import seller as seller
+from tests.paths.selling import shop_server as shop_server
 
 STATEMENT = """
     SELECT id, name, ARRAY[name, NULL] AS names, '{"a": 1}'::jsonb AS doc, now() AS at,
@@ -26,18 +28,6 @@ STATEMENT = """
 TRIES = 150
 TELLING = (0, 1, 34, 92, 123, 125, 127, 255)
 NO_LIE: "Lie" = (-1, None)
-
-
-@pytest.fixture(scope="module")
-def shop_server() -> Iterator[tuple[str, int]]:
-    with selling() as where:
-        yield where
-
-
-@pytest.fixture
-async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
-    async with administered(*shop_server) as seller:
-        yield seller
 
 
 Lie = tuple[int, bytes | None]

@@ -2,29 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import ClientError
 
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
-from tests.paths.selling import Seller, administered, selling
+from tests.paths.conftest import DOLLAR, Account, Farebox
+from tests.paths.selling import Seller
+from tests.paths.selling import seller as seller
+from tests.paths.selling import shop_server as shop_server
 from tests.paths.test_pay_command import key_of, typed
 
 ROW = DOLLAR // 1000
-
-
-@pytest.fixture(scope="module")
-def shop_server() -> Iterator[tuple[str, int]]:
-    with selling() as where:
-        yield where
-
-
-@pytest.fixture
-async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
-    async with administered(*shop_server) as seller:
-        yield seller
 
 
 @pytest.fixture
@@ -32,15 +21,6 @@ async def account(farebox: Farebox) -> Account:
     account = await farebox.sign_up()
     await farebox.fund(account, 20 * DOLLAR)
     return account
-
-
-async def spent(farebox: Farebox, account: Account) -> int:
-    async def is_closed() -> bool:
-        return bool(await farebox.pool.fetchval("SELECT count(*) = 0 FROM holds WHERE state = 'open'"))
-
-    await until(is_closed)
-    assert await farebox.is_sound()
-    return int(20 * DOLLAR - await farebox.balance(account))
 
 
 async def ask(farebox: Farebox, account: Account, shop: str, query: str, *params: Any, **headers: str) -> Any:
@@ -68,7 +48,7 @@ async def test_what_is_returned_is_what_is_paid(farebox: Farebox, account: Accou
             False,
         )
         cost += count * ROW
-        assert await spent(farebox, account) == cost, query
+        assert await farebox.spent(account, 20 * DOLLAR) == cost, query
     reply = await ask(farebox, account, shop, "SELECT id, name FROM items ORDER BY id LIMIT 1")
     assert reply.json["columns"] == [{"name": "id", "type": "int4"}, {"name": "name", "type": "text"}]
     assert reply.json["rows"] == [{"id": 1, "name": "item 1"}]
@@ -113,7 +93,7 @@ async def test_what_is_refused_costs_nothing(
     assert reply.headers["Content-Type"].startswith("application/problem+json")
     # Neither a value nor where the database is.
     assert not any(word in reply.text for word in ("xyzzy", "item 1", "127.0.0.1", "shop_reader"))
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, 20 * DOLLAR) == 0
     assert await seller.admin.fetchval("SELECT count(*) FROM items") == 5000
 
 
@@ -178,7 +158,7 @@ async def test_a_query_costs_its_call_and_its_rows(
     assert (estimate.status, estimate.json["estimated_cost_atomic"]) == (200, cost), estimate.text
     reply = await ask(farebox, account, shop, query)
     assert reply.status == 200, reply.text
-    assert await spent(farebox, account) == cost
+    assert await farebox.spent(account, 20 * DOLLAR) == cost
 
 
 async def test_an_estimate_is_the_planners_and_tells_no_plan(farebox: Farebox, seller: Seller) -> None:
@@ -231,7 +211,7 @@ async def test_the_pay_command_buys_a_query(
         {"id": 8, "word": "seven", "n": "0.10000000000000001"},
         {"id": 9, "word": "seven", "n": "0.10000000000000001"},
     ]
-    assert await spent(farebox, account) == (2 * ROW if source == "FAREBOX_API_KEY" else 0)
+    assert await farebox.spent(account, 20 * DOLLAR) == (2 * ROW if source == "FAREBOX_API_KEY" else 0)
 
 
 async def test_the_store_says_what_there_is_to_query(
@@ -268,7 +248,7 @@ async def test_a_database_that_dies_amid_a_result(farebox: Farebox, account: Acc
     await seller.admin.execute(kill)
     (reply,) = await asking
     assert (reply.status, reply.json["code"]) == (502, "query-lost")
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, 20 * DOLLAR) == 0
     # After it: what was passed on is paid for, and does not look whole.
     body = {"query": "SELECT id, repeat('x', 100000) FROM items LIMIT 2000"}
     headers = {**account.headers, "Accept": "application/x-ndjson"}
@@ -277,7 +257,7 @@ async def test_a_database_that_dies_amid_a_result(farebox: Farebox, account: Acc
         await seller.admin.execute(kill)
         with pytest.raises((ConnectionError, ClientError)):
             await response.read()
-    cost = await spent(farebox, account)
+    cost = await farebox.spent(account, 20 * DOLLAR)
     assert 0 < cost < 2000 * ROW
     assert (await ask(farebox, account, shop, "SELECT 1 AS one")).status == 200
 
@@ -290,7 +270,7 @@ async def test_whoever_hangs_up_pays_for_what_arrived(
     response = await farebox.session.post(shop, json=body, headers=account.headers)
     assert response.status == 200
     response.close()
-    cost = await spent(farebox, account)
+    cost = await farebox.spent(account, 20 * DOLLAR)
     assert 0 < cost < 2000 * ROW
 
 
@@ -302,7 +282,7 @@ async def test_a_query_comes_again_by_its_key(farebox: Farebox, account: Account
     assert (first.status, again.status, again.text) == (200, 200, first.text)
     other = await ask(farebox, account, shop, "SELECT 2 AS r", **headers)
     assert other.status == 409
-    assert await spent(farebox, account) == ROW
+    assert await farebox.spent(account, 20 * DOLLAR) == ROW
 
 
 @pytest.mark.parametrize("path", ["/x", "/items/1", "/estimate/x"])
@@ -323,4 +303,4 @@ async def test_nothing_else_is_sold_of_a_database(
     ):
         async with farebox.session.post(shop, data=body, headers=account.headers) as response:
             assert response.status == 400, await response.text()
-    assert await spent(farebox, account) == 0
+    assert await farebox.spent(account, 20 * DOLLAR) == 0

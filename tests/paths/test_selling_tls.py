@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,9 @@ from gateway.options import Question
 from gateway.upstreams import postgres_wire
 from gateway.upstreams.postgres import Queries
 from tests.paths.conftest import DOLLAR, Farebox, until
-from tests.paths.selling import Seller, administered, selling
+from tests.paths.selling import Seller, administered
+from tests.paths.selling import seller as seller
+from tests.paths.selling import shop_server as shop_server
 
 NOW = datetime.now(UTC)
 TLS_REQUEST = struct.pack(">ii", 8, 80877103)
@@ -32,18 +34,6 @@ OLD = OURS.issue_cert("127.0.0.1", not_before=NOW - timedelta(days=2), not_after
 
 def pem(authority: trustme.CA) -> str:
     return authority.cert_pem.bytes().decode()
-
-
-@pytest.fixture(scope="module")
-def shop_server() -> Iterator[tuple[str, int]]:
-    with selling() as where:
-        yield where
-
-
-@pytest.fixture
-async def seller(shop_server: tuple[str, int]) -> AsyncIterator[Seller]:
-    async with administered(*shop_server) as seller:
-        yield seller
 
 
 @asynccontextmanager
