@@ -28,9 +28,10 @@ PAST_THE_END = "recovery ended before configured recovery target was reached"
 
 
 # Of a superuser's sessions where a tenant can make functions: one in a schema of theirs that fits better than
-# the server's own would be called in its place.
+# the server's own would be called in its place. A database's owner may say who sessions in it act as, too.
 OWN_SESSIONS = {
     "application_name": "farebox",
+    "role": "none",
     "search_path": "pg_catalog, pg_temp",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from control.computes import tenants
+from control.computes import bases, keeping, tenants
 from control.computes.local import LocalProvider
 from control.computes.provider import ComputeSpec, TimelineSpec
 from control.postgres import passwords
@@ -249,6 +249,32 @@ async def test_sessions_of_a_tenant_leave_room_for_ours(provider: LocalProvider,
     await admin.close()
     for one in taken:
         assert one is not None
+        one.terminate()
+
+
+async def test_a_server_that_is_full_keeps_nobody_from_looking_after_the_next_one(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bases, "WAL_BYTES_MAX", 0)
+    monkeypatch.setattr(bases, "WAL_SHARE_MAX", 1 << 20)
+    begun = {}
+    for name in ("a", "b"):
+        await provider.create_timeline(name, TimelineSpec(name))
+        begun[name] = len(bases.all_of(provider.store.place(name)))
+        await provider.start(f"on-{name}", name, ComputeSpec())
+        admin = await provider.admin(f"on-{name}")
+        await admin.execute("SELECT pg_switch_wal(); CHECKPOINT")
+        await admin.close()
+    # Ours included, which a tenant makes wait by what it locks.
+    taken = []
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        while True:
+            taken.append(await provider.admin("on-a"))  # noqa: PERF401
+    await keeping.upkeep(provider)
+    assert {name: len(bases.all_of(provider.store.place(name))) - begun[name] for name in begun} == {
+        "a": 0, "b": 1
+    }  # fmt: skip
+    for one in taken:
         one.terminate()
 
 
