@@ -22,6 +22,9 @@ from tests.control.databases import Json, asked, created, run
 from tests.control.postgres.conftest import computes as computes
 from tests.control.postgres.conftest import root as root
 
+# Before the history that is kept, or after its end.
+NEVER = {"lsn": "0/1", "timestamp": "2020-01-01T00:00:00Z"}
+
 
 @pytest.fixture
 async def project(client: Client) -> Json:
@@ -107,7 +110,7 @@ async def test_connection_strings_lead_to_their_endpoint(client: Client, project
         ({"name": "x", "parent_lsn": "somewhere"}, 400),
         ({"name": "x", "parent_lsn": "0/1", "parent_timestamp": "2026-01-01T00:00:00Z"}, 400),
         ({"name": "x", "parent_timestamp": "2099-01-01T00:00:00Z"}, 400),
-        ({"name": "x", "parent_timestamp": "2020-01-01T00:00:00Z"}, 409),
+        ({"name": "x", "parent_timestamp": "2020-01-01T00:00:00Z"}, 400),
         ({"name": "x", "parent_timestamp": "2020-01-01T00:00:00"}, 400),
         ({"name": "x", "init_source": "elsewhere"}, 400),
         ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, 400),
@@ -309,6 +312,19 @@ async def test_a_moment_is_found_to_the_commit(
         assert [row["n"] for row in await owner.fetch("SELECT n FROM kept")] == [0, 1]
     early = await asked(client, "GET", f"{where}/lsn_by_timestamp?timestamp=2020-01-01T00:00:00Z")
     assert early["kind"] == "past"
+    await pool.execute("UPDATE projects SET created_at = now() - interval '10 years'")
+    for _ in ("awake", "asleep"):
+        for field, value in NEVER.items():
+            made_of = {f"parent_{field}": value}
+            answer = await client.post(of(project, "branches"), json={"name": "never", **made_of})
+            assert await refused_fields(answer) == [f"body/parent_{field}"], value
+            source = {"type": "^self", "point_in_time": {field: value}}
+            body = {"source": source, "preserve_under_name": "kept"}
+            assert await refused_fields(await client.post(f"{where}/restore", json=body)) == [
+                f"body/source/point_in_time/{field}"
+            ], value
+        await asked(client, "POST", of(project, "branches"), 400, name="never", parent_lsn="F/0")
+        await computes.stop_all()
 
 
 async def test_others_branches_are_as_absent_as_unknown_ones(
