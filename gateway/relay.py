@@ -59,8 +59,11 @@ async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
         await reply.drained()
         return
     await reply.begin()
-    async for chunk in chunks:
-        await reply.send(chunk)
+    if isinstance(chunks, Arriving):
+        await reply.pour(chunks)
+    else:
+        async for chunk in chunks:
+            await reply.send(chunk)
     await reply.end()
 
 

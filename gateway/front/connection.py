@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
@@ -21,6 +22,7 @@ from gateway.front.problems import (
     Malformed,
     printable,
 )
+from gateway.front.reply import Pourable
 from gateway.front.serving import Serving
 from gateway.kit.addresses import address_of
 from gateway.kit.body import RequestBroken
@@ -43,6 +45,7 @@ class Connection(Serving):
         "body",
         "body_bytes",
         "body_timer",
+        "feeder",
         "is_between",
         "place",
         "stall_timer",
@@ -58,6 +61,8 @@ class Connection(Serving):
         self.body_bytes = self.strikes = 0
         self.body_timer: asyncio.TimerHandle | None = None
         self.stall_timer: asyncio.TimerHandle | None = None
+        self.feeder: Pourable | None = None
+        """The body that is being passed on to this caller: it comes no faster than it is taken."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
@@ -79,6 +84,8 @@ class Connection(Serving):
         for timer in (self.head_timer, self.body_timer, self.stall_timer):
             if timer is not None:
                 timer.cancel()
+        if self.feeder is not None:
+            self.feeder.end(ClientConnectionResetError("the caller is gone"))
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -178,10 +185,14 @@ class Connection(Serving):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        if self.feeder is not None:
+            self.feeder.pause()
         self.stall_timer = self._loop.call_later(self.front.listen.stall_seconds_max, self.give_up)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self.feeder is not None:
+            self.feeder.resume()
         if self.stall_timer is not None:
             self.stall_timer.cancel()
             self.stall_timer = None

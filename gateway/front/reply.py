@@ -4,12 +4,13 @@ RFC 9112 section 6 decides how the caller learns where the body ends: by its len
 HTTP/1.1, with the connection. One object is one answer, and remembers that it has begun.
 """
 
+import asyncio
 import time
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientConnectionResetError
@@ -42,6 +43,15 @@ class Lines:
         # As many line ends as were put there: no value brought one of its own.
         if self.text.count("\n") != len(fields) or self.text.count("\r") != len(fields):
             raise ValueError("a header has a line end in it")
+
+
+class Pourable(Protocol):
+    """A body that passes itself on."""
+
+    async def pour(self, sink: "Reply") -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def end(self, failure: Exception | None = None) -> None: ...
 
 
 class Reply:
@@ -126,16 +136,37 @@ class Reply:
         await self.drained()
 
     async def send(self, chunk: bytes) -> None:
+        self.put_part(chunk)
+        await self.drained()
+
+    def put_part(self, chunk: bytes) -> None:
+        """Of the body, without waiting until the caller takes it."""
         if not (chunk and self.has_body):
             return
         if self.is_chunked:
-            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-        elif self.left is not None:
+            self.put_chunk(chunk)
+            return
+        if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
                 raise ConnectionAbortedError("the body is longer than its head says")
         self.put(chunk)
+
+    def put_chunk(self, chunk: bytes) -> None:
+        if len(chunk) <= JOINED_BYTES_MAX:
+            self.put(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        else:
+            self.open_transport().writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
+
+    async def pour(self, body: "Pourable") -> None:
+        """The body, as it comes and as fast as the caller takes it."""
+        connection = self.connection
         await self.drained()
+        connection.feeder = body
+        try:
+            await body.pour(self)
+        finally:
+            connection.feeder = None
 
     async def end(self) -> None:
         if self.is_chunked:
@@ -145,11 +176,14 @@ class Reply:
         await self.drained()
 
     def put(self, data: bytes) -> None:
+        self.open_transport().write(data)
+
+    def open_transport(self) -> asyncio.Transport:
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the caller is gone")
         self.connection.has_answered = True
-        transport.write(data)
+        return transport
 
     async def drained(self) -> None:
         if self.connection.writing_paused:
