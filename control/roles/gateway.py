@@ -66,7 +66,7 @@ async def gated(
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
         prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
-        claims = Claims(base.ledger)
+        claims = Claims(base.ledger, base.settlements.crowd)
         stack.push_async_callback(claims.close)
         x402 = X402Rail(pool, base.offers, base.settlements, claims, recorder, fee, answers)
         upfront = UpfrontRail(x402, prepaid, adoption(pool))

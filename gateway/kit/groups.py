@@ -18,6 +18,11 @@ from gateway.kit.tasks import Crew
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
 
+# How long a batch waits that is small beside the crowd, and which part of the crowd is company enough: while
+# one half is at the database, the other one has the interpreter.
+COMPANY_SECONDS = 0.002
+COMPANY_SHARE = 2
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -39,6 +44,19 @@ class Waiting(Generic[Item, Result]):
     done: "asyncio.Future[Result]"
 
 
+class Crowd:
+    """How many are in a family of groups now: waiting for their batch, or in one."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def is_most(self, number: int) -> bool:
+        """Whether so many go by themselves. One who is alone always does."""
+        return number * COMPANY_SHARE >= self.count
+
+
 class Group(Generic[Item, Result]):
     """Runs ``run`` on batches of items. It returns one result for each item, in their order.
 
@@ -52,14 +70,18 @@ class Group(Generic[Item, Result]):
         lanes: int = 1,
         size_max: int = 256,
         patience_seconds: float = 0,
+        crowd: Crowd | None = None,
     ) -> None:
         self.run = run
+        self.crowd = crowd or Crowd()
         self.patience_seconds = patience_seconds
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
+        self.patience: asyncio.TimerHandle | None = None
+        """Runs while those who wait here are too few."""
 
     def add(self, item: Item) -> "asyncio.Future[Result]":
         """The result, once the item's batch is committed.
@@ -68,6 +90,7 @@ class Group(Generic[Item, Result]):
         """
         done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
+        self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled:
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
@@ -76,6 +99,17 @@ class Group(Generic[Item, Result]):
 
     def kick(self) -> None:
         self.is_scheduled = False
+        if not (self.waiting and self.lanes_free):
+            return
+        if len(self.waiting) >= self.size_max or self.crowd.is_most(len(self.waiting)):
+            self.go()
+        elif self.patience is None:
+            self.patience = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.go)
+
+    def go(self) -> None:
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
         while self.waiting and self.lanes_free:
             size = min(len(self.waiting), self.size_max)
             batch = [self.waiting.popleft() for _ in range(size)]
@@ -87,6 +121,7 @@ class Group(Generic[Item, Result]):
             await self.commit(batch)
         finally:
             self.lanes_free += 1
+            self.crowd.count -= len(batch)
             self.kick()
 
     async def commit(self, batch: Sequence[Waiting[Item, Result]]) -> None:
@@ -94,6 +129,7 @@ class Group(Generic[Item, Result]):
         if isinstance(error, TimeoutError):
             # Those behind it have waited for the same silence, and nothing was sent for them.
             fail([*batch, *self.waiting], error)
+            self.crowd.count -= len(self.waiting)
             self.waiting.clear()
         elif isinstance(error, OUTAGES):
             # The answer may have been lost on the way back, so it is asked for again.
@@ -133,7 +169,8 @@ class Group(Generic[Item, Result]):
 
     async def close(self) -> None:
         """Finish what was added; nothing may be added any more."""
-        while self.crew.tasks:
+        while self.waiting or self.crew.tasks:
+            self.go()
             await asyncio.gather(*self.crew.tasks, return_exceptions=True)
 
 

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from config.settings import Network
+from gateway.kit.groups import Crowd
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.x402 import finality, payments, receipts, token, transactions
@@ -59,17 +60,17 @@ class Sent:
 class LocalFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
-    def __init__(self, pool: Pool, network: Network) -> None:
+    def __init__(self, pool: Pool, network: Network, crowd: Crowd | None = None) -> None:
         assert network.rpc_url is not None, "the settings give a network a node or a remote facilitator"
         self.pool = pool
         self.network = network
-        self.chain = Chain(network.rpc_url)
+        self.chain = Chain(network.rpc_url, crowd)
         self.gas = GasPrices(self.chain)
         self.signers = tuple(Signer(key) for key in network.keys)
         self.assets = tuple(accounts.of_networks([network]).values())
         self.gas_money = GasMoney(self.chain, network, self.signers, self.gas)
         self.checks = Checks(self.chain, network, self.gas_money, self.signers[0].address)
-        self.submissions = {one.address: Submissions(pool, network, one) for one in self.signers}
+        self.submissions = {one.address: Submissions(pool, network, one, crowd) for one in self.signers}
         self.sending = Sending(self.chain, self.refused, asks_for_receipts=network.confirmations == 1)
         self.mined = Mined(self.chain)
         self.sent: dict[UUID, Sent] = {}

@@ -19,7 +19,7 @@ import structlog
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
-from gateway.kit.groups import Group
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
@@ -74,19 +74,19 @@ class Unasked:
 class RemoteFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
-    def __init__(self, pool: Pool, network: Network) -> None:
+    def __init__(self, pool: Pool, network: Network, crowd: Crowd | None = None) -> None:
         assert network.facilitator_url is not None, "only a network that has one is given to it"
         self.pool = pool
         self.network = network
         self.url = network.facilitator_url.rstrip("/")
         self.assets = accounts.of_networks([network])
-        self.chain = Chain(network.rpc_url) if network.rpc_url else None
+        self.chain = Chain(network.rpc_url, crowd) if network.rpc_url else None
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if network.facilitator_authorization is not None:
             headers["Authorization"] = network.facilitator_authorization.get_secret_value()
         seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
         self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
-        self.submitting = Group(self.submit_batch)
+        self.submitting = Group(self.submit_batch, crowd=crowd)
         self.unasked: dict[UUID, Unasked] = {}
         """Submitted here, and never sent to the facilitator by anybody."""
 

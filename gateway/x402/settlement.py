@@ -15,7 +15,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from gateway.kit.groups import Group
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.metering import metrics
 from gateway.x402 import payments
@@ -58,13 +58,18 @@ class Settlements:
     """Every network's facilitator, and how long a caller waits for one."""
 
     def __init__(
-        self, pool: Pool, facilitators: Mapping[str, Facilitator], wait_seconds: Mapping[str, float]
+        self,
+        pool: Pool,
+        facilitators: Mapping[str, Facilitator],
+        wait_seconds: Mapping[str, float],
+        crowd: Crowd | None = None,
     ) -> None:
         self.pool = pool
         self.facilitators = facilitators
         self.wait_seconds = wait_seconds
+        self.crowd = crowd or Crowd()
         # One lane: every batch locks the same clearing account, so a second one would only wait.
-        self.bookings = Group(self.book_batch, lanes=1)
+        self.bookings = Group(self.book_batch, lanes=1, crowd=self.crowd)
 
     async def close(self) -> None:
         await self.bookings.close()

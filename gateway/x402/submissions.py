@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from config.settings import Network
-from gateway.kit.groups import Group
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Db, Pool
 from gateway.x402 import multicall, payments, transactions, undeployed
 from gateway.x402.facilitator import Authorization
@@ -37,10 +37,10 @@ class Submission:
 
 
 class Submissions:
-    def __init__(self, pool: Pool, network: Network, signer: Signer) -> None:
+    def __init__(self, pool: Pool, network: Network, signer: Signer, crowd: Crowd | None = None) -> None:
         self.pool, self.network, self.signer = pool, network, signer
         # One lane: a signer's nonces are in the order of its commits, so a second one would only wait.
-        self.group = Group(self.store, lanes=1, size_max=BATCH_MAX)
+        self.group = Group(self.store, lanes=1, size_max=BATCH_MAX, crowd=crowd)
         self.nonce: int | None = None
         """The next one, unless somebody else has signed since."""
         self.wary = 0

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.kit.groups import Group
+from gateway.kit.groups import COMPANY_SECONDS, Crowd, Group
 
 
 class Slow:
@@ -87,3 +87,72 @@ async def test_a_group_that_is_cut_off_leaves_nobody_waiting() -> None:
         await asyncio.sleep(0.01)
         await slow.group.crew.close()
     assert all(one.cancelled() for one in calls)
+
+
+class Waves:
+    """Two groups that the same callers pass through, and the batches that each of them ran."""
+
+    def __init__(self) -> None:
+        self.first_batches: list[int] = []
+        self.second_batches: list[int] = []
+        crowd = Crowd()
+        self.first: Group[int, int] = Group(self.run_first, crowd=crowd)
+        self.second: Group[int, int] = Group(self.run_second, crowd=crowd)
+
+    async def run_first(self, batch: Sequence[int]) -> Sequence[int]:
+        self.first_batches.append(len(batch))
+        return batch
+
+    async def run_second(self, batch: Sequence[int]) -> Sequence[int]:
+        self.second_batches.append(len(batch))
+        return batch
+
+    async def pass_through(self, item: int) -> None:
+        await self.first.add(item)
+        # Others are sooner back from what is between the two.
+        for _ in range(item):
+            await asyncio.sleep(0)
+        await self.second.add(item)
+
+
+async def test_one_who_is_alone_waits_for_nobody() -> None:
+    waves, loop = Waves(), asyncio.get_running_loop()
+    began = loop.time()
+    for _ in range(20):
+        await waves.pass_through(0)
+    assert loop.time() - began < 20 * COMPANY_SECONDS
+    assert waves.second_batches == [1] * 20
+
+
+async def test_a_few_of_a_crowd_wait_for_the_others_and_not_for_long() -> None:
+    waves = Waves()
+    busy = [waves.first.add(item) for item in range(40)]
+    beside = [waves.second.add(item) for item in range(2)]
+    assert await asyncio.gather(*busy, *beside) == [*range(40), 0, 1]
+    silent: Group[int, int] = Group(waves.run_first, crowd=waves.second.crowd)
+    waves.second.crowd.count += 100
+    assert await asyncio.wait_for(silent.add(7), 1) == 7
+    waves.second.crowd.count -= 100
+    assert waves.second.crowd.count == 0
+
+
+async def test_who_still_waits_for_company_is_carried_before_the_end() -> None:
+    waves = Waves()
+    waves.second.crowd.count += 100
+    asked = waves.second.add(1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert waves.second_batches == []
+    await waves.second.close()
+    assert (await asked, waves.second_batches) == (1, [1])
+
+
+async def test_a_crowd_that_was_given_up_is_no_crowd_any_more() -> None:
+    async def silence(batch: Sequence[int]) -> Sequence[int]:
+        raise TimeoutError
+
+    crowd = Crowd()
+    group: Group[int, int] = Group(silence, crowd=crowd, size_max=2)
+    outcomes = await asyncio.gather(*(group.add(item) for item in range(5)), return_exceptions=True)
+    assert [type(one) for one in outcomes] == [TimeoutError] * 5
+    assert crowd.count == 0
