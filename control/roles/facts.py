@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from control.computes.provider import ComputeProvider
-from control.postgres import connecting, inventory
+from control.postgres import connecting, contents
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Pool, Statements
 from gateway.kit.tasks import Crew
@@ -106,16 +106,10 @@ class Facts:
         if not (row := await self.fetch(SQL.is_active, endpoint.id)) or not row[0]:
             return False
         try:
-            admin = await self.computes.admin(str(endpoint.id))
-            try:
-                found = await inventory.look(admin)
-            finally:
-                await admin.close()
-            await inventory.learn(self.pool, endpoint.branch_id, found, role)
+            return await contents.learn(self.pool, self.computes, endpoint.branch_id, role)
         except (Refusal, asyncpg.PostgresError, *OUTAGES) as error:
             log.warning("pgproxy.not_looked", endpoint=endpoint.label, reason=str(error))
             return False
-        return True
 
     async def fetch(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         try:
