@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from control.computes import archives, bases, commits, compute, derive, describing, disks, programs, slots
+from control.computes import (
+    archives,
+    bases,
+    commits,
+    compute,
+    derive,
+    describing,
+    disks,
+    programs,
+    shortage,
+    slots,
+)
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.disks import Fill, Usage
@@ -70,15 +81,14 @@ class LocalProvider:
                 return
             if disks.fill_of(self.usages, spec.project):
                 raise DiskFull("no branch is made of a project at the limit of its disk")
-            record = Record(
-                timeline, spec.project, self.store.uid_of(spec.project), source[0] if source else None, None,
-                programs.utc_now().isoformat(), spec.retention_seconds,
-            )  # fmt: skip
             try:
-                await (self.derive(record, *source) if source else self.create_empty(record))
-            except OSError as error:
-                log.error("timeline %s could not be made: %s", timeline, error)
-                raise ComputeUnavailable("the data could not be copied; the log says why") from None
+                with shortage.reported("the data could not be copied; the log says why"):
+                    record = Record(
+                        timeline, spec.project, self.store.uid_of(spec.project),
+                        source[0] if source else None, None, programs.utc_now().isoformat(),
+                        spec.retention_seconds,
+                    )  # fmt: skip
+                    await (self.derive(record, *source) if source else self.create_empty(record))
             finally:
                 # Nothing is there any more if it went well.
                 partial = place.root.with_name(f"{timeline}.new")
@@ -129,11 +139,13 @@ class LocalProvider:
 
     async def archive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
+            with shortage.reported("the data could not be archived; the log says why"):
+                await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
 
     async def unarchive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.unarchive, place))
+            with shortage.reported("the data could not be unpacked; the log says why"):
+                await tasks.finish(asyncio.to_thread(archives.unarchive, place))
 
     async def stat(self, timeline: str) -> TimelineInfo:
         head = await self.ask(timeline, bases.SQL.head)
