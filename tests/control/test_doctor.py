@@ -41,7 +41,8 @@ async def test_a_bare_machine_is_well(fine: Settings) -> None:
     assert {finding.subject for finding in found} == {
         "python", "compiled modules", "data directory", "embedded postgres", "embedded valkey", "port",
         "metrics port", "postgres port", "database", "redis",
-        "encryption keys", "networks", "stripe", "polar",
+        "encryption keys", "networks", "stripe", "polar", "postgres certificate", "projects' disk",
+        "projects' servers", "projects' databases",
     }  # fmt: skip
     assert not list(fine.data_dir.parent.iterdir()) if fine.data_dir else False
 
