@@ -117,11 +117,13 @@ class Reading:
         return data
 
     def read_chunks(self, data: bytes) -> bytes:
-        parts: list[bytes] = []
+        # Copied once, when they are put together.
+        view = memoryview(data)
+        parts: list[memoryview] = []
         at = 0
         while True:
             if self.part is Part.CHUNK:
-                piece = data[at : at + self.left]
+                piece = view[at : at + self.left]
                 parts.append(piece)
                 at += len(piece)
                 self.left -= len(piece)
@@ -132,14 +134,14 @@ class Reading:
                 self.is_surplus = at < len(data)
                 break
             if self.part is Part.CHUNK_SIZE:
-                at = take_whole(data, at, parts)
+                at = take_whole(data, view, at, parts)
             end = data.find(b"\r\n", at)
             if end < 0 or end - at > LINE_BYTES_MAX:
                 self.keep(data[at:])
                 break
             self.read_line(data[at:end])
             at = end + 2
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     def keep(self, rest: bytes) -> None:
         """A line that is not complete yet, and may not become one."""
@@ -168,7 +170,7 @@ class Reading:
             self.part = Part.DONE
 
 
-def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
+def take_whole(data: bytes, view: memoryview, at: int, parts: list[memoryview]) -> int:
     """Take the chunks that are here with all of their bytes, and return where the first other one begins.
 
     An upstream that sends its answer byte by byte must not cost the others the time for it.
@@ -179,6 +181,6 @@ def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
         end = start + int(match[1], 16)
         if end == start or data[end : end + 2] != b"\r\n":
             break
-        parts.append(data[start:end])
+        parts.append(view[start:end])
         at = end + 2
     return at
