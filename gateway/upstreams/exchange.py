@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+from gateway.kit.chunks import Improper
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
 from gateway.types import Answer, Body, Head
@@ -12,7 +13,7 @@ from gateway.upstreams.arriving import Arriving
 from gateway.upstreams.connection import Connection
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.pool import Lane
-from gateway.upstreams.said import Improper, Part, Pass, whole
+from gateway.upstreams.said import Part, Pass, whole
 
 # A body of up to this size that is here already is written with the head.
 AT_ONCE_BYTES_MAX = 1 << 16
