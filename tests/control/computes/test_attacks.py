@@ -269,7 +269,7 @@ async def test_a_server_that_is_full_keeps_nobody_from_looking_after_the_next_on
     taken = []
     with pytest.raises(asyncpg.TooManyConnectionsError):
         while True:
-            taken.append(await provider.admin("on-a"))  # noqa: PERF401
+            taken.append(await provider.admin("on-a"))
     await keeping.upkeep(provider)
     assert {name: len(bases.all_of(provider.store.place(name))) - begun[name] for name in begun} == {
         "a": 0, "b": 1
