@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 from gateway import max_price, upstream_payment
 from gateway.front.arrived import Arrived, Heading
 from gateway.kit import hygiene
-from gateway.kit.body import NO_BODY, RequestBody
+from gateway.kit.body import body_of
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.proxies import Proxies, client_of
 from gateway.kit.values import dataclass
@@ -62,7 +62,7 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
         meaning.credentials,
         client_of(peer, heading.headers, proxies) if proxies else peer,
         f"{origin}{path}?{query}" if query else origin + path,
-        NO_BODY if request.content_length == 0 else RequestBody(request, body_bytes_max),
+        body_of(request, body_bytes_max),
         is_socket,
         # A conversation cannot be had again.
         None if is_socket else meaning.idempotency_key,

@@ -96,8 +96,8 @@ class Connection(Serving):
         count, was_empty = self._request_count, not self._messages
         super().data_received(data)
         if self._request_count != count:
-            is_one = was_empty and self._request_count == count + 1 and data.endswith(END)
-            self.is_between = is_one and self._messages[-1][1] is EMPTY_PAYLOAD and not self._upgraded
+            is_one = was_empty and self._request_count == count + 1 and not self._upgraded
+            self.is_between = is_one and is_all(data, self._messages[-1][1], is_begun=not was_between)
             self.begin(data)
             self.take_if_idle(data if was_between and self.is_between else None)
         else:
@@ -224,6 +224,14 @@ class Connection(Serving):
             answer = respond(problem(500, "internal-error", "Internal error", "This is a bug of ours."), {})
         answer.force_close()
         return answer
+
+
+def is_all(data: bytes, body: StreamReader, *, is_begun: bool) -> bool:
+    """Whether a request that was read from ``data`` ends with it. Some of it may have come before."""
+    if body is EMPTY_PAYLOAD:
+        return data.endswith(END)
+    behind = len(data) - data.find(END) - len(END)
+    return not is_begun and body.is_eof() and 0 < body.total_bytes == behind
 
 
 def close_after(request: AnyRequest) -> None:

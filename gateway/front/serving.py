@@ -8,13 +8,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, _ErrInfo
 
-from gateway.front.arrived import Arrived, Heading
+from gateway.front.arrived import Arrived, Heading, Wording
 from gateway.front.framing import flaw
 from gateway.front.reply import Reply
 from gateway.kit.problem import Refusal
@@ -51,11 +51,8 @@ class Serving(RequestHandler):
         found = self.front.headings.recognise(data)
         if found is None:
             return False
-        method, target, heading = found
-        arrived = Arrived(cast("Connection", self), method, target, HttpVersion11, heading)
-        if not self.front.is_call(method, arrived.path):
-            return False
         self._request_count += 1
+        arrived = Arrived(cast("Connection", self), *found)
         self._task_handler = self._loop.create_task(self.answer(arrived))
         return True
 
@@ -83,10 +80,8 @@ class Serving(RequestHandler):
         """None for what aiohttp's kind of request is needed for, and for what nobody may act on."""
         if message.upgrade or not self.front.is_call(message.method, message.path.partition("?")[0]):
             return None
-        arrived = Arrived(
-            cast("Connection", self), message.method, message.path, message.version, Heading(message.headers),
-            body,
-        )  # fmt: skip
+        wording = Wording(message.method, message.path, Heading(message.headers))
+        arrived = Arrived(cast("Connection", self), wording, b"", message.version, body)
         arrived.keep_alive = not message.should_close
         return None if flaw(arrived) else arrived
 

@@ -4,9 +4,8 @@ The call writes here what it finds out, stage by stage, so that whatever its end
 far it came, whose it was and what it cost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from operator import sub
 from time import perf_counter_ns
 from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
@@ -50,6 +49,12 @@ class Watch:
     broken: Literal["hung_up", "cut_short"] | None = None
     first_call_id: UUID | None = None
     """Of the call that was made and charged before, whose answer this one is given."""
+    known: Mapping[str, Any] | None = None
+    """What the log says of each call like this one, if that was found out before."""
+    ended_as: str | None = None
+    """Its outcome, once it was counted."""
+    ended = 0
+    """When it was over, in nanoseconds, by the clock of ``entered``."""
 
     def __init__(
         self,
@@ -116,10 +121,6 @@ class Watch:
     def stages(self) -> tuple[Stage, ...]:
         """Those that were entered."""
         return self.order[: len(self.entered)]
-
-    def durations(self, ended: int) -> tuple[int, ...]:
-        """Of each of them, in nanoseconds."""
-        return tuple(map(sub, (*self.entered[1:], ended), self.entered))
 
     def settle(self, receipt: Receipt | None) -> None:
         """What the head says that the call cost; nothing yet for one whose body decides."""

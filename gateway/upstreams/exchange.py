@@ -86,8 +86,8 @@ class Exchange:
             self.arriving = Arriving(connection)
             if self.answered.cancelled():
                 raise late()
-            if self.body.length == 0:
-                connection.write(self.head)
+            if (body := self.body.here()) is not None:
+                connection.write(self.head + body)
                 self.is_sent = True
             else:
                 await self.send(connection)

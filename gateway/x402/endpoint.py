@@ -3,13 +3,13 @@ client library's do.
 """
 
 import binascii
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from config.settings import Upstream
+from gateway.kit.body import HereBody
 from gateway.kit.problem import Refusal
 from gateway.kit.ssrf import Guard
 from gateway.upstreams.http import HttpUpstreams
@@ -24,27 +24,6 @@ class Unanswered(Exception):
 
 class Unsent(Unanswered):
     """There was no connection, so nothing was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Octets:
-    """A request's body that is here already."""
-
-    octets: bytes
-    is_whole: bool = True
-
-    @property
-    def length(self) -> int:
-        return len(self.octets)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self.octets
-
-    async def digest(self) -> bytes:
-        raise NotImplementedError("nobody pays for it")
-
-    def close(self) -> None:
-        """It is in memory."""
 
 
 class Endpoint:
@@ -68,7 +47,7 @@ class Endpoint:
 
     async def ask(self, method: str, body: bytes, path: str = "") -> tuple[int, bytes]:
         """The status and the body of the answer, whatever they are; ``Unanswered`` when there is none."""
-        exchange = self.upstreams.send(method, self.url + path, self.headers, Octets(body), all_of_them)
+        exchange = self.upstreams.send(method, self.url + path, self.headers, HereBody(body), all_of_them)
         try:
             async with exchange as answer:
                 parts, size = [], 0
