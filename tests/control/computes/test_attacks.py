@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -267,7 +267,7 @@ async def test_a_server_that_is_full_keeps_nobody_from_looking_after_the_next_on
         await admin.close()
     # Ours included, which a tenant makes wait by what it locks.
     taken = []
-    with pytest.raises(asyncpg.TooManyConnectionsError):
+    with suppress(asyncpg.TooManyConnectionsError):
         while True:
             taken.append(await provider.admin("on-a"))
     await keeping.upkeep(provider)
