@@ -72,6 +72,28 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
     )
 
 
+def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, proxies: Proxies) -> Inbound:
+    """A request with the head of one that was admitted before."""
+    peer = request.protocol.address
+    return Inbound(
+        call_id,
+        first.method,
+        first.slug,
+        first.path,
+        first.query,
+        first.headers,
+        first.credentials,
+        client_of(peer, request.headers, proxies) if proxies else peer,
+        first.url,
+        body_of(request, body_bytes_max),
+        first.is_websocket,
+        first.idempotency_key,
+        first.max_price,
+        first.upstream_payment,
+        first.heading,
+    )
+
+
 def refuse_ambiguous(method: str, query: str) -> None:
     """Of the head's framing the connection made sure; this is about what its line means."""
     if method in ("TRACE", "CONNECT"):

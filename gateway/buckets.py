@@ -151,6 +151,17 @@ class Buckets:
         self.advances.told(buckets, allowance)
         return allowance
 
+    def ahead(self, buckets: tuple[Bucket, ...]) -> Allowance | None:
+        """``take`` without waiting, where that can be; None where somebody has to be asked."""
+        advance = self.advances.by_buckets.get(buckets)
+        if advance is None or advance.left <= 0 or advance.shared is None or advance.ends < time.monotonic():
+            return None
+        advance.calls += 1
+        advance.left -= 1
+        if 2 * advance.left <= advance.size:
+            self.ask_ahead(buckets)
+        return with_more(advance.shared, advance.left)
+
     def ask_ahead(self, buckets: tuple[Bucket, ...]) -> None:
         """In the same round trip as whoever waits, and without waiting for it."""
         if self.sweeper is None:

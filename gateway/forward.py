@@ -17,11 +17,12 @@ from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.addresses import text_of
 from gateway.kit.trace import Trace
+from gateway.plan import Plan
 from gateway.types import Caller, Fetch, Inbound, Match, Outbound, Route, Vouched
 from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.postgres import Asking, Queries
-from gateway.upstreams.request import Fields, fields
+from gateway.upstreams.request import Fields, Request
 from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
@@ -39,21 +40,24 @@ class Upstreams:
 
 
 async def forward(
-    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
+    upstreams: Upstreams, plan: Plan, inbound: Inbound, caller: Caller, own_trace: Trace | None
 ) -> Exchange | Asking:
     """To be entered for the upstream's answer, whose head is there; a ``Refusal`` when there is none."""
-    route = match.route
+    match, route = plan.match, plan.match.route
     if route.database is not None:
         assert inbound.question is not None, "read before it was priced"
         return await upstreams.queries.ask(route.publisher_id, route.database, inbound.question).ask()
-    is_known = route.auth is None and route.exchange is None and caller.token is None
-    vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
-    exchange = upstreams.http.send(
-        inbound.method, with_query(match.url, vouched.query),
-        fields_of(upstreams, inbound, match, vouched, trace), inbound.body,
-        hygiene.of_response if route.passthrough is None else passthrough.of_response,
-    )  # fmt: skip
-    await exchange.ask()
+    passed = hygiene.of_response if route.passthrough is None else passthrough.of_response
+    if route.auth is None and route.exchange is None and caller.token is None and own_trace is None:
+        request = plan.request or prepare(upstreams, plan, inbound)
+        address = text_of(inbound.client_address)
+        own = f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
+        return await upstreams.http.begin(request, own.encode(), inbound.body, passed).ask()
+    vouched = await vouch(upstreams, inbound, match, caller)
+    headers = headers_of(upstreams, inbound, match, vouched)
+    carry(headers, own_trace)
+    url = with_query(match.url, vouched.query)
+    exchange = await upstreams.http.send(inbound.method, url, headers, inbound.body, passed).ask()
     if (
         exchange.answer.head.status == 401
         and route.exchange is not None
@@ -63,22 +67,18 @@ async def forward(
     return exchange
 
 
-def fields_of(
-    upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vouched, own_trace: Trace | None
-) -> CIMultiDict[str] | Fields:
-    """What is the same for each call with these headers is remembered beside them."""
-    heading = inbound.heading
-    if heading is None or inbound.body.length != 0 or vouched is not NOBODY or own_trace is not None:
-        headers = headers_of(upstreams, inbound, match, vouched)
-        carry(headers, own_trace)
-        return headers
-    known: tuple[Route, Fields] | None = heading.sent
+def prepare(upstreams: Upstreams, plan: Plan, inbound: Inbound) -> Request:
+    """A request that is the same for each call with this head, but for whose it is."""
+    match, heading = plan.match, inbound.heading
+    known: tuple[Route, Fields] | None = None if heading is None else heading.sent
     if known is None or known[0] is not match.route:
-        headers = constant_of(upstreams, inbound, match, vouched)
+        headers = constant_of(upstreams, inbound, match, NOBODY)
         carry(headers, None)
-        known = heading.sent = match.route, fields(headers)
-    address = text_of(inbound.client_address)
-    return known[1].and_more(f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n")
+        known = match.route, upstreams.http.fields(headers)
+        if heading is not None:
+            heading.sent = known
+    plan.request = upstreams.http.prepare(inbound.method, match.url, known[1], inbound.body)
+    return plan.request
 
 
 async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:

@@ -10,17 +10,29 @@ from uuid import UUID
 from config.settings import Limits
 from gateway.buckets import Allowance, Bucket, Buckets, bucket, by_address
 from gateway.kit.problem import Refusal
-from gateway.types import Caller, Inbound, Match
+from gateway.plan import Plan
+from gateway.types import Inbound, Match
 
 
-async def limit(
-    buckets: Buckets, limits: Limits, inbound: Inbound, match: Match, caller: Caller
-) -> Allowance:
-    asked = [by_address(limits, inbound.client_address)]
-    if caller.key_id is not None:
-        asked.append(by_key(limits, caller.key_id))
-    asked += by_publisher(match)
+async def limit(buckets: Buckets, asked: tuple[Bucket, ...]) -> Allowance:
+    """To be asked where ``ahead`` does not know it."""
     return await buckets.require(*asked)
+
+
+def ahead(buckets: Buckets, asked: tuple[Bucket, ...]) -> Allowance | None:
+    """Without waiting, for who often calls and has plenty left."""
+    return buckets.ahead(asked)
+
+
+def asked_of(limits: Limits, plan: Plan, inbound: Inbound) -> tuple[Bucket, ...]:
+    """What a call takes from. The same head mostly comes from the same address."""
+    address, caller = inbound.client_address, plan.caller
+    if plan.asked is not None and plan.asked[0] is address:
+        return plan.asked[1]
+    by_caller = () if caller.key_id is None else (by_key(limits, caller.key_id),)
+    asked = by_address(limits, address), *by_caller, *by_publisher(plan.match)
+    plan.asked = address, asked
+    return asked
 
 
 def by_key(limits: Limits, key_id: UUID) -> Bucket:
