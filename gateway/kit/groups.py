@@ -3,6 +3,10 @@
 A batch starts as soon as a lane is free and takes whatever has queued up meanwhile, so a lone caller never
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
+
+A batch costs both sides as much as twenty of its items. So a group that is told how many more are coming
+waits in a crowd until half of it is there, for no longer than its commits take: while one half is committed,
+the other is served.
 """
 
 import asyncio
@@ -17,10 +21,9 @@ from gateway.kit.tasks import Crew
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
-
-# How long a batch waits that is small beside the crowd, and which part of the crowd is company enough: while
-# one half is at the database, the other one has the interpreter.
-COMPANY_SECONDS = 0.002
+# A batch that is small beside the crowd waits as long as a commit takes, and no longer than this. Which part
+# of the crowd is company enough: while one half is at the database, the other one has the interpreter.
+COMPANY_SECONDS_MAX = 0.005
 COMPANY_SHARE = 2
 
 Item = TypeVar("Item")
@@ -80,8 +83,10 @@ class Group(Generic[Item, Result]):
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
-        self.patience: asyncio.TimerHandle | None = None
+        self.alarm: asyncio.TimerHandle | None = None
         """Runs while those who wait here are too few."""
+        # What a batch takes, by those before.
+        self.commit_seconds = 0.0
 
     def add(self, item: Item) -> "asyncio.Future[Result]":
         """The result, once the item's batch is committed.
@@ -103,13 +108,14 @@ class Group(Generic[Item, Result]):
             return
         if len(self.waiting) >= self.size_max or self.crowd.is_most(len(self.waiting)):
             self.go()
-        elif self.patience is None:
-            self.patience = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.go)
+        elif self.alarm is None:
+            patience = min(self.commit_seconds, COMPANY_SECONDS_MAX)
+            self.alarm = asyncio.get_running_loop().call_later(patience, self.go)
 
     def go(self) -> None:
-        if self.patience is not None:
-            self.patience.cancel()
-            self.patience = None
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
         while self.waiting and self.lanes_free:
             size = min(len(self.waiting), self.size_max)
             batch = [self.waiting.popleft() for _ in range(size)]
@@ -117,9 +123,12 @@ class Group(Generic[Item, Result]):
             self.crew.start(self.carry(batch))
 
     async def carry(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await self.commit(batch)
         finally:
+            self.commit_seconds += (loop.time() - began - self.commit_seconds) / 8
             self.lanes_free += 1
             self.crowd.count -= len(batch)
             self.kick()

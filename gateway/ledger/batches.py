@@ -10,6 +10,9 @@ from asyncpg import Record
 from gateway.kit.sql import joined, listed
 from gateway.kit.values import dataclass
 
+# How long a charge waits for a PostgreSQL that crashed, which is back sooner.
+PATIENCE_SECONDS = 5
+
 Obstacle: TypeAlias = Literal["short", "repeated", "per_call", "per_day", "total", "promoted"]
 """Too little money, a key that another call has, or the cap that was reached. Of ``promoted`` nobody hears
 but ``Holds``: such a call goes another way.

@@ -21,6 +21,7 @@ from gateway.kit.tasks import Crew
 from gateway.ledger import promoted, telling
 from gateway.ledger.batches import (
     OPEN,
+    PATIENCE_SECONDS,
     PROMOTED,
     SHORT,
     Opening,
@@ -35,9 +36,6 @@ from gateway.ledger.batches import (
 from gateway.ledger.promoted import Promoted
 
 SQL = Statements(__file__)
-
-# A PostgreSQL that crashed is back sooner.
-PATIENCE_SECONDS = 5
 
 Ask: TypeAlias = Callable[[Sequence[Opening]], Awaitable[dict[UUID, Verdict]]]
 

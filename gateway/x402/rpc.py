@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gateway.kit.groups import COMPANY_SECONDS, Crowd
+from gateway.kit.groups import Crowd
 from gateway.kit.tasks import Crew
 from gateway.x402.endpoint import Endpoint, Unanswered
 from gateway.x402.facilitator import FacilitatorUnavailable
@@ -26,6 +26,8 @@ ANSWER_BYTES_MAX = 1 << 26
 
 # As many requests under way at once. One that a node is slow with leaves the others free.
 LANES = 4
+# How long a batch waits that is small beside the crowd.
+COMPANY_SECONDS = 0.002
 # Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
 BATCH_MAX = 100
 

@@ -169,7 +169,7 @@ class Farebox:
         """What the caller paid of its funds, once nothing is held any more and usage and ledger agree."""
 
         async def is_closed() -> bool:
-            return bool(await self.pool.fetchval("SELECT count(*) = 0 FROM holds WHERE state = 'open'"))
+            return bool(await self.pool.fetchval(NOTHING_HELD))
 
         await until(is_closed)
         assert await self.is_sound()
@@ -183,6 +183,11 @@ class Farebox:
         challenge = await self.agent.ask(method, url, **more)
         assert challenge.status == 402, challenge.text
         return await self.agent.pay(method, url, challenge, **more)
+
+
+NOTHING_HELD = """
+SELECT NOT EXISTS (SELECT FROM holds WHERE state = 'open') AND NOT EXISTS (SELECT FROM purses)
+"""
 
 
 async def break_off(request: web.Request) -> web.StreamResponse:

@@ -168,7 +168,8 @@ async def money_is_right(
     posted, held = await ledger.balance(account.organization_id, farebox.asset)
     assert posted == DOLLAR - (total - settled) * PRICE
     open_holds = await farebox.pool.fetchval("SELECT count(*) FROM holds WHERE state = 'open'")
-    assert held == open_holds * PRICE
+    purses = await farebox.pool.fetchval("SELECT coalesce(sum(amount), 0) FROM purses")
+    assert held == open_holds * PRICE + purses
 
 
 async def test_connections_to_the_database_that_die_unheard_are_replaced(besieged: Besieged) -> None:
