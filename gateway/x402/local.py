@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from config.settings import Network
+from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
@@ -106,9 +107,11 @@ class LocalFacilitator:
         await self.prepare()
         await self.checks.check_again(authorization)
 
-    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
+    async def submit(
+        self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
+    ) -> None:
         await self.prepare()
-        sent = await self.store(payment_id, authorization, usage)
+        sent = await self.store(payment_id, authorization, usage, kept)
         try:
             sent.receipt = await self.sending.send(sent.signed)
         except BaseException:
@@ -123,9 +126,11 @@ class LocalFacilitator:
         if error.says("insufficient funds"):
             self.gas_money.forget()
 
-    async def store(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> Sent:
+    async def store(
+        self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
+    ) -> Sent:
         """Sign the transfer and commit it with the payment's new state; return what there is to send."""
-        submission = Submission(payment_id, authorization, usage, await self.gas.fees())
+        submission = Submission(payment_id, authorization, usage, await self.gas.fees(), kept)
         signer = self.least_busy()
         signer.busy += 1
         try:

@@ -19,6 +19,7 @@ import structlog
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
+from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
@@ -60,6 +61,7 @@ class Unreached(FacilitatorUnavailable):
 class Submitting:
     payment_id: UUID
     usage: dict[str, Any]
+    kept: Kept | None = None
     is_tried: bool = False
     """Given to the database before: by a commit that nobody heard of, perhaps."""
 
@@ -123,8 +125,10 @@ class RemoteFacilitator:
         # It verifies again itself before it settles.
         return
 
-    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
-        if not await self.submitting.add(Submitting(payment_id, usage)):
+    async def submit(
+        self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
+    ) -> None:
+        if not await self.submitting.add(Submitting(payment_id, usage, kept)):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
         self.unasked[payment_id] = Unasked(authorization, time.monotonic())
 
@@ -132,7 +136,9 @@ class RemoteFacilitator:
         tried = [one.payment_id for one in batch if one.is_tried]
         for one in batch:
             one.is_tried = True
-        submitted = await payments.submit(self.pool, {one.payment_id: one.usage for one in batch})
+        answers = [one.kept for one in batch if one.kept is not None]
+        usage = {one.payment_id: one.usage for one in batch}
+        submitted = await payments.submit(self.pool, usage, answers)
         if tried:
             states = await payments.states(self.pool, tried)
             submitted |= {payment_id for payment_id, state in states.items() if state == "submitted"}

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
+from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.metering import metrics
@@ -86,8 +87,11 @@ class Settlements:
         authorization: Authorization,
         event: dict[str, Any],
         checked: Checked | None = None,
+        kept: Kept | None = None,
     ) -> Settlement:
         """Settle a claimed payment on chain and book it. ``event`` is what its usage row will say.
+
+        ``kept`` is the answer that it buys: stored when nothing but the chain can stop the payment any more.
 
         What was checked a moment ago is not asked again.
         """
@@ -96,7 +100,7 @@ class Settlements:
         try:
             if checked is None or not checked.is_fresh:
                 await facilitator.check_again(authorization)
-            await facilitator.submit(payment_id, authorization, event)
+            await facilitator.submit(payment_id, authorization, event, kept)
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
             failure = error.code if isinstance(error, PaymentInvalid) else "facilitator_unavailable"

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from config.settings import Network
+from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Db, Pool
 from gateway.x402 import multicall, payments, transactions, undeployed
@@ -32,6 +33,8 @@ class Submission:
     authorization: Authorization
     usage: dict[str, Any]
     fees: Fees
+    kept: Kept | None = None
+    """The answer that is paid for, to be kept with it."""
     is_tried: bool = False
     """Given to the database before: it may be stored, by a commit that nobody heard of."""
 
@@ -77,7 +80,7 @@ class Submissions:
             return None
         made = self.sign_all(batch, nonce)
         is_stored = await transactions.submit(
-            self.pool, self.network.id, self.signer.address, nonce, usage, made
+            self.pool, self.network.id, self.signer.address, nonce, usage, made, answers_of(batch)
         )
         return in_order(batch, made) if is_stored else None
 
@@ -87,7 +90,8 @@ class Submissions:
             if tried:
                 # The guess that nobody heard of may still run: like it, lock the signer before its payments.
                 await transactions.take_nonces(connection, self.network.id, self.signer.address, 0)
-            claimed = await payments.submit(connection, {one.payment_id: one.usage for one in batch})
+            usage = {one.payment_id: one.usage for one in batch}
+            claimed = await payments.submit(connection, usage, answers_of(batch))
             # Each once, should somebody submit the same payment twice.
             taken = {one.payment_id: one for one in batch if one.payment_id in claimed}
             nonce, signed = await self.sign(connection, list(taken.values())) if taken else (None, [])
@@ -149,6 +153,10 @@ class Submissions:
         data = multicall.aggregate([one.authorization for one in share])
         gas = network.gas_limit * len(share)
         return self.signer.sign(Fields(network.chain_id, nonce, gas, self.multicall, data), share[-1].fees)
+
+
+def answers_of(batch: Sequence[Submission]) -> Sequence[Kept]:
+    return [one.kept for one in batch if one.kept is not None]
 
 
 def in_order(batch: Sequence[Submission], made: Sequence[Transaction]) -> Sequence[Signed]:
