@@ -69,7 +69,7 @@ async def database(server: str, template: str) -> AsyncIterator[str]:
     """A database of its own for each test: a schema would still share NOTIFY and advisory locks."""
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(server)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield name
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
