@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -102,6 +102,12 @@ def metered(compute_unit: str) -> int:
 async def project_of(db: Db, endpoint_id: UUID) -> UUID | None:
     found: UUID | None = await db.fetchval(SQL.project_of, endpoint_id)
     return found
+
+
+async def states(db: Db) -> dict[Status, int]:
+    """How many there are in each."""
+    counted = {row["status"]: row["count"] for row in await db.fetch(SQL.states)}
+    return {status: counted.get(status, 0) for status in get_args(Status)}
 
 
 async def connected(db: Db, endpoint_id: UUID, count: int) -> None:
