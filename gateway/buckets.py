@@ -68,12 +68,16 @@ class Allowance:
     @property
     def lines(self) -> str:
         """The same as they are written."""
-        kind, remaining, reset = self.kind, self.remaining, math.ceil(self.reset_seconds)
-        return (
-            f"RateLimit-Limit: {self.burst}\r\nRateLimit-Remaining: {remaining}\r\n"
-            f"RateLimit-Reset: {reset}\r\nRateLimit-Policy: {policy(kind, self.burst, self.rate)}\r\n"
-            f'RateLimit: "{kind}";r={remaining};t={reset}\r\n'
-        )
+        reset = math.ceil(self.reset_seconds)
+        return lines(self.kind, self.burst, self.rate) % (self.remaining, reset, self.remaining, reset)
+
+
+@lru_cache(maxsize=1024)
+def lines(kind: str, burst: int, rate: float) -> str:
+    return (
+        f"RateLimit-Limit: {burst}\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n"
+        f'RateLimit-Policy: {policy(kind, burst, rate)}\r\nRateLimit: "{kind}";r=%d;t=%d\r\n'
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -107,11 +107,14 @@ async def serve(
             with await forward(gate.upstreams, plan, inbound, caller, watch.trace) as answer:
                 turn.answered(answer.head)
                 watch.answered(answer.head)
-                async with (
-                    settle(hold, answer, watch.charge) as settled,
-                    ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
-                ):
+                async with settle(hold, answer, watch.charge) as settled:
                     watch.settled(settled.receipt)
-                    if upstream_offers.is_asked(matched, known):
+                    answer, receipt = settled.answer, settled.receipt
+                    if route.passthrough is not None and answer.head.status == 402:
                         raise await upstream_offers.refusal(gate.till.x402, inbound, matched, settled)
-                    return await relay(request, inbound, known, settled.receipt, allowance, watch)
+                    if route.ownership is None:
+                        return await relay(request, inbound, answer, receipt, allowance, watch)
+                    async with ownership.recorded(
+                        gate.snapshot.pool, inbound, matched, caller, answer
+                    ) as known:
+                        return await relay(request, inbound, known, receipt, allowance, watch)

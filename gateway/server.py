@@ -119,7 +119,7 @@ async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
 def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
     known = {} if refusal.shared is None else refusal.shared
     if not known:
-        known["lines"] = refusing(CIMultiDict(refusal.headers))
+        known["lines"] = refusing(refusal.status, CIMultiDict(refusal.headers))
         known["body"] = refusal.written()
     limits = "" if watch.allowance is None else watch.allowance.lines
     more = f"{limits}{hygiene.CALL_ID}: {watch.call_id}\r\n"
