@@ -103,7 +103,10 @@ class Purses:
         self.takings = Group(self.take_batch)
         # What was served is paid for, if the database is back in time.
         self.charges = Group(
-            self.charge_batch, patience_seconds=PATIENCE_SECONDS, coming=lambda: self.calls_running
+            self.charge_batch,
+            patience_seconds=PATIENCE_SECONDS,
+            coming=lambda: self.calls_running,
+            whose=lambda one: one.purse_id,
         )
         self.returns = Group(self.return_batch)
         self.spenders: dict[Whose, Spender] = {}
