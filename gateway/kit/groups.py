@@ -4,15 +4,15 @@ A batch starts as soon as a lane is free and takes whatever has queued up meanwh
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
 
-A batch costs both sides as much as twenty of its items. So a group that is told how many more are coming
-waits in a crowd until half of it is there, for no longer than its commits take: while one half is committed,
-the other is served.
+A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of it
+is there, for no longer than its commits take: while one half is committed, the other is served.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from gateway.kit.pools import TIMEOUT_SECONDS
@@ -48,7 +48,7 @@ class Waiting(Generic[Item, Result]):
 
 
 class Crowd:
-    """How many are in a family of groups now: waiting for their batch, or in one."""
+    """How many are in a family of groups now, waiting for their batch or in one, or are known to come."""
 
     __slots__ = ("count",)
 
@@ -74,10 +74,13 @@ class Group(Generic[Item, Result]):
         size_max: int = 256,
         patience_seconds: float = 0,
         crowd: Crowd | None = None,
+        whose: Callable[[Item], Hashable] | None = None,
     ) -> None:
+        """``crowd`` is this group's family, ``whose`` says who has turns of their own."""
         self.run = run
         self.crowd = crowd or Crowd()
         self.patience_seconds = patience_seconds
+        self.whose = whose
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
@@ -117,6 +120,8 @@ class Group(Generic[Item, Result]):
             self.alarm.cancel()
             self.alarm = None
         while self.waiting and self.lanes_free:
+            if self.whose is not None and len(self.waiting) > self.size_max:
+                self.waiting = in_turns(self.waiting, self.whose)
             size = min(len(self.waiting), self.size_max)
             batch = [self.waiting.popleft() for _ in range(size)]
             self.lanes_free -= 1
@@ -146,10 +151,18 @@ class Group(Generic[Item, Result]):
             if isinstance(error, OUTAGES):
                 fail(batch, error)
         if error is not None and not isinstance(error, OUTAGES):
-            # One bad item must not fail its neighbours, so each gets a transaction of its own.
-            for one in batch:
-                if error := await self.attempt([one]):
-                    fail([one], error)
+            await self.divide(batch)
+
+    async def divide(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        """A bad item must not fail its neighbours: halves are tried, and halves of those that fail."""
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            if not part or (error := await self.attempt(part)) is None:
+                continue
+            if len(part) == 1 or isinstance(error, OUTAGES):
+                fail(part, error)
+            else:
+                await self.divide(part)
 
     async def insist(self, batch: Sequence[Waiting[Item, Result]]) -> Exception | None:
         """Once more, or as long as there is patience."""
@@ -181,6 +194,20 @@ class Group(Generic[Item, Result]):
         while self.waiting or self.crew.tasks:
             self.go()
             await asyncio.gather(*self.crew.tasks, return_exceptions=True)
+
+
+def in_turns(
+    waiting: Iterable[Waiting[Item, Result]], whose: Callable[[Item], Hashable]
+) -> deque[Waiting[Item, Result]]:
+    """Everybody's first, then everybody's second: who has a thousand is not in the way of who has one."""
+    before: Counter[Hashable] = Counter()
+    turns = []
+    for one in waiting:
+        owner = whose(one.item)
+        turns.append(before[owner])
+        before[owner] += 1
+    ranked = sorted(zip(turns, waiting, strict=True), key=itemgetter(0))
+    return deque(one for _, one in ranked)
 
 
 def fail(batch: Sequence[Waiting[Item, Result]], error: BaseException) -> None:

@@ -75,6 +75,8 @@ class Posting:
     """Whether it is less than what was counted against the caps of an API key."""
     alert_below: int = 0
     """Write an event when this charge takes the owner's balance below it."""
+    owner_id: UUID | None = None
+    """Whose turn it is, when more are waiting than a batch takes."""
 
 
 Columns: TypeAlias = tuple[list[UUID], list[UUID], list[UUID], list[UUID], list[int]]

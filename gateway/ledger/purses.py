@@ -104,7 +104,12 @@ class Purses:
         # Calls that have drawn, and did not end yet: they will be charged soon.
         self.crowd = Crowd()
         # What was served is paid for, if the database is back in time.
-        self.charges = Group(self.charge_batch, patience_seconds=PATIENCE_SECONDS, crowd=self.crowd)
+        self.charges = Group(
+            self.charge_batch,
+            patience_seconds=PATIENCE_SECONDS,
+            crowd=self.crowd,
+            whose=lambda one: one.purse_id,
+        )
         self.returns = Group(self.return_batch)
         self.spenders: dict[Whose, Spender] = {}
         self.crew = Crew()

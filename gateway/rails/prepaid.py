@@ -109,6 +109,7 @@ class PrepaidHold:
             event.call_id, spent, fee, self.description, event.publisher_id,
             event.method, event.path, head.status,
             is_partial=self.is_capped and spent < price.ceiling, alert_below=self.alert_below,
+            owner_id=event.organization_id,
         )  # fmt: skip
         try:
             if self.purse is None:

@@ -65,6 +65,98 @@ async def test_a_failed_batch_fails_only_the_item_that_failed_it() -> None:
     assert [one if isinstance(one, int) else type(one) for one in outcomes] == [24, ValueError, 28]
 
 
+async def test_the_neighbours_of_a_bad_item_are_found_by_halves() -> None:
+    """One by one, one bad item would keep a full batch waiting for as many statements."""
+    sizes: list[int] = []
+
+    async def run(batch: Sequence[int]) -> Sequence[int]:
+        sizes.append(len(batch))
+        if 13 in batch:
+            raise ValueError("13")
+        return batch
+
+    group = Group(run)
+    outcomes = await asyncio.gather(*(group.add(item) for item in range(64)), return_exceptions=True)
+    assert [one for one in outcomes if not isinstance(one, int)] == [outcomes[13]]
+    assert isinstance(outcomes[13], ValueError)
+    assert len(sizes) == 1 + 2 * 6
+    group = Group(run)
+    [alone] = await asyncio.gather(group.add(13), return_exceptions=True)
+    assert isinstance(alone, ValueError)
+
+
+async def test_who_has_many_waiting_is_not_in_the_way_of_who_has_one() -> None:
+    batches: list[list[str]] = []
+
+    async def run(batch: Sequence[str]) -> Sequence[str]:
+        batches.append(list(batch))
+        await asyncio.sleep(0)
+        return batch
+
+    group = Group(run, size_max=4, whose=lambda item: item[0])
+    items = ["a1", "a2", "a3", "a4", "a5", "a6", "b1", "c1", "b2"]
+    assert await asyncio.gather(*(group.add(item) for item in items)) == items
+    assert batches == [["a1", "b1", "c1", "a2"], ["b2", "a3", "a4", "a5"], ["a6"]]
+
+
+class Crowd:
+    """Calls that come and go; whoever is served comes again."""
+
+    def __init__(self) -> None:
+        self.away = 0
+        self.sizes: list[int] = []
+        self.group: Group[int, int] = Group(self.run, coming=lambda: self.away)
+
+    async def run(self, batch: Sequence[int]) -> Sequence[int]:
+        self.sizes.append(len(batch))
+        await asyncio.sleep(0.004)
+        return batch
+
+    async def call(self, item: int, seconds: float) -> None:
+        self.away += 1
+        await asyncio.sleep(seconds)
+        self.away -= 1
+        await self.group.add(item)
+
+
+async def test_a_crowd_waits_for_half_of_it_and_shares_a_commit() -> None:
+    """They come one after the other, and each of them would be a batch of its own."""
+    crowd = Crowd()
+    await asyncio.gather(*(crowd.call(item, 0.0) for item in range(8)))
+    crowd.sizes.clear()
+    for _ in range(3):
+        await asyncio.gather(*(crowd.call(item, item / 4000) for item in range(8)))
+    assert len(crowd.sizes) <= 9
+    assert sum(crowd.sizes) == 24
+
+
+async def test_nobody_waits_long_for_company_that_does_not_come() -> None:
+    crowd = Crowd()
+    await asyncio.gather(crowd.call(1, 0), crowd.call(2, 0))
+    crowd.away = 50
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await crowd.group.add(3)
+    assert loop.time() - began < 0.2
+    # The one before was alone, so this one does not wait at all.
+    crowd.group.commit_seconds = 60
+    done = crowd.group.add(4)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert crowd.sizes[-2:] == [1, 1]
+    assert crowd.group.alarm is None
+    await done
+
+
+async def test_what_waits_for_company_is_finished_when_its_group_is_closed() -> None:
+    crowd = Crowd()
+    await asyncio.gather(crowd.call(1, 0), crowd.call(2, 0))
+    crowd.away = 50
+    done = crowd.group.add(3)
+    await crowd.group.close()
+    assert await done == 3
+
+
 async def test_a_bad_item_fails_its_neighbours_not_even_after_an_outage() -> None:
     outages = [ConnectionError("away"), ConnectionError("away")]
 
