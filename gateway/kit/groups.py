@@ -88,7 +88,8 @@ class Group(Generic[Item, Result]):
         self.is_scheduled = False
         self.alarm: asyncio.TimerHandle | None = None
         """Runs while those who wait here are too few."""
-        # What a batch takes, by those before.
+        # Of the batches before: how many items the last one had, and how long they took.
+        self.size_before = 0
         self.commit_seconds = 0.0
 
     def add(self, item: Item) -> "asyncio.Future[Result]":
@@ -109,11 +110,16 @@ class Group(Generic[Item, Result]):
         self.is_scheduled = False
         if not (self.waiting and self.lanes_free):
             return
-        if len(self.waiting) >= self.size_max or self.crowd.is_most(len(self.waiting)):
+        if self.is_worth_it():
             self.go()
         elif self.alarm is None:
             patience = min(self.commit_seconds, COMPANY_SECONDS_MAX)
             self.alarm = asyncio.get_running_loop().call_later(patience, self.go)
+
+    def is_worth_it(self) -> bool:
+        """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""
+        size = len(self.waiting)
+        return self.size_before <= 1 or size >= self.size_max or self.crowd.is_most(size)
 
     def go(self) -> None:
         if self.alarm is not None:
@@ -133,6 +139,7 @@ class Group(Generic[Item, Result]):
         try:
             await self.commit(batch)
         finally:
+            self.size_before = len(batch)
             self.commit_seconds += (loop.time() - began - self.commit_seconds) / 8
             self.lanes_free += 1
             self.crowd.count -= len(batch)
