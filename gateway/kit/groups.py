@@ -3,6 +3,10 @@
 A batch starts as soon as a lane is free and takes whatever has queued up meanwhile, so a lone caller never
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
+
+A batch costs both sides as much as twenty of its items. So a group that is told how many more are coming
+waits in a crowd until half of it is there, for no longer than its commits take: while one half is committed,
+the other is served. Groups that the same calls pass through, one after the other, know it by their ``Crowd``.
 """
 
 import asyncio
@@ -17,11 +21,8 @@ from gateway.kit.tasks import Crew
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
-
-# How long a batch waits that is small beside the crowd, and which part of the crowd is company enough: while
-# one half is at the database, the other one has the interpreter.
-COMPANY_SECONDS = 0.002
-COMPANY_SHARE = 2
+# However long commits take.
+WINDOW_SECONDS_MAX = 0.005
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,16 +46,16 @@ class Waiting(Generic[Item, Result]):
 
 
 class Crowd:
-    """How many are in a family of groups now: waiting for their batch, or in one."""
+    """How many are in one of a family of groups now, waiting for their batch or in it."""
 
     __slots__ = ("count",)
 
     def __init__(self) -> None:
         self.count = 0
 
-    def is_most(self, number: int) -> bool:
-        """Whether so many go by themselves. One who is alone always does."""
-        return number * COMPANY_SHARE >= self.count
+    def half(self) -> int:
+        """Of one who is alone, that is all."""
+        return (self.count + 1) // 2
 
 
 class Group(Generic[Item, Result]):
@@ -70,18 +71,23 @@ class Group(Generic[Item, Result]):
         lanes: int = 1,
         size_max: int = 256,
         patience_seconds: float = 0,
+        coming: Callable[[], int] = lambda: 0,
         crowd: Crowd | None = None,
     ) -> None:
+        """``coming`` says how many items are about to be added; of a ``crowd``, that is half."""
         self.run = run
-        self.crowd = crowd or Crowd()
         self.patience_seconds = patience_seconds
+        self.crowd = crowd or Crowd()
+        self.coming = coming if crowd is None else crowd.half
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
-        self.patience: asyncio.TimerHandle | None = None
-        """Runs while those who wait here are too few."""
+        self.alarm: asyncio.TimerHandle | None = None
+        # Of the batches before: how many items the last one had, and how long they took.
+        self.size_before = 0
+        self.commit_seconds = 0.0
 
     def add(self, item: Item) -> "asyncio.Future[Result]":
         """The result, once the item's batch is committed.
@@ -91,7 +97,7 @@ class Group(Generic[Item, Result]):
         done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
         self.crowd.count += 1
-        if self.lanes_free and not self.is_scheduled:
+        if self.lanes_free and not self.is_scheduled and (self.alarm is None or self.is_worth_it()):
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
             asyncio.get_running_loop().call_soon(self.kick)
@@ -99,17 +105,23 @@ class Group(Generic[Item, Result]):
 
     def kick(self) -> None:
         self.is_scheduled = False
-        if not (self.waiting and self.lanes_free):
+        if not self.waiting or not self.lanes_free:
             return
-        if len(self.waiting) >= self.size_max or self.crowd.is_most(len(self.waiting)):
+        if self.is_worth_it():
             self.go()
-        elif self.patience is None:
-            self.patience = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.go)
+        elif self.alarm is None:
+            patience = min(self.commit_seconds, WINDOW_SECONDS_MAX)
+            self.alarm = asyncio.get_running_loop().call_later(patience, self.go)
+
+    def is_worth_it(self) -> bool:
+        """Whoever comes alone goes at once. Those of the last batch are taken to come again."""
+        here = len(self.waiting)
+        return self.size_before <= 1 or here >= min(max(self.coming(), self.size_before // 2), self.size_max)
 
     def go(self) -> None:
-        if self.patience is not None:
-            self.patience.cancel()
-            self.patience = None
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
         while self.waiting and self.lanes_free:
             size = min(len(self.waiting), self.size_max)
             batch = [self.waiting.popleft() for _ in range(size)]
@@ -117,9 +129,13 @@ class Group(Generic[Item, Result]):
             self.crew.start(self.carry(batch))
 
     async def carry(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await self.commit(batch)
         finally:
+            self.size_before = len(batch)
+            self.commit_seconds += (loop.time() - began - self.commit_seconds) / 8
             self.lanes_free += 1
             self.crowd.count -= len(batch)
             self.kick()
