@@ -7,7 +7,7 @@ slowly, or has to wait for a payment. A longer answer passes as if nobody copied
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +17,7 @@ from gateway.answers.store import Answers, Kept, Omitted
 from gateway.kit import tasks
 from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
+from gateway.kit.values import dataclass
 from gateway.types import Answer
 from gateway.upstreams.arriving import Arriving
 from gateway.x402.intake import SettlementPending

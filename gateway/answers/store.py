@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -11,6 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool, Statements
+from gateway.kit.values import dataclass
 from gateway.ledger import holds
 from gateway.types import Answer, Head
 

@@ -4,8 +4,9 @@ A batch starts as soon as a lane is free and takes whatever has queued up meanwh
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
 
-A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of it
-is there, for no longer than its commits take: while one half is committed, the other is served.
+A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of
+it is there, for no longer than its commits take: while one half is committed, the other is served. Groups
+that the same calls pass through, one after the other, share their ``Crowd``.
 """
 
 import asyncio
@@ -21,10 +22,8 @@ from gateway.kit.tasks import Crew
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
-# A batch that is small beside the crowd waits as long as a commit takes, and no longer than this. Which part
-# of the crowd is company enough: while one half is at the database, the other one has the interpreter.
+# A batch that is small beside the crowd waits as long as a commit takes, and no longer than this.
 COMPANY_SECONDS_MAX = 0.005
-COMPANY_SHARE = 2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,9 +54,9 @@ class Crowd:
     def __init__(self) -> None:
         self.count = 0
 
-    def is_most(self, number: int) -> bool:
-        """Whether so many go by themselves. One who is alone always does."""
-        return number * COMPANY_SHARE >= self.count
+    def half(self) -> int:
+        """Of one who is alone, that is all."""
+        return (self.count + 1) // 2
 
 
 class Group(Generic[Item, Result]):
@@ -78,9 +77,9 @@ class Group(Generic[Item, Result]):
     ) -> None:
         """``crowd`` is this group's family, ``whose`` says who has turns of their own."""
         self.run = run
-        self.crowd = crowd or Crowd()
         self.patience_seconds = patience_seconds
         self.whose = whose
+        self.crowd = crowd or Crowd()
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
@@ -100,7 +99,7 @@ class Group(Generic[Item, Result]):
         done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
         self.crowd.count += 1
-        if self.lanes_free and not self.is_scheduled:
+        if self.lanes_free and not self.is_scheduled and (self.alarm is None or self.is_worth_it()):
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
             asyncio.get_running_loop().call_soon(self.kick)
@@ -108,7 +107,7 @@ class Group(Generic[Item, Result]):
 
     def kick(self) -> None:
         self.is_scheduled = False
-        if not (self.waiting and self.lanes_free):
+        if not self.waiting or not self.lanes_free:
             return
         if self.is_worth_it():
             self.go()
@@ -118,8 +117,7 @@ class Group(Generic[Item, Result]):
 
     def is_worth_it(self) -> bool:
         """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""
-        size = len(self.waiting)
-        return self.size_before <= 1 or size >= self.size_max or self.crowd.is_most(size)
+        return self.size_before <= 1 or len(self.waiting) >= min(self.crowd.half(), self.size_max)
 
     def go(self) -> None:
         if self.alarm is not None:

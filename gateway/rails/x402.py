@@ -111,9 +111,7 @@ class X402Rail:
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
-        requirements = self.offers.requirements(
-            quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
-        )
+        requirements = self.offers.of_call(route, quote.prices, is_upfront=match.is_upfront)
         is_required = route.requires_payment_identifier
         note = self.offers.too_small(quote.prices) if self.offers.minimums else ""
         resource = Resource(inbound.url, quote.description)

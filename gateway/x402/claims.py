@@ -7,12 +7,12 @@ once, the first ones stand.
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from uuid import UUID
 
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
+from gateway.kit.values import dataclass
 from gateway.x402 import payments
 from gateway.x402.payments import Claim
 

@@ -4,10 +4,11 @@ The codes are those of the x402 specification, section 9, and of its EVM mechani
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from gateway.kit.values import dataclass
 from gateway.types import Asset
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import finality, payments, receipts, token, transactions
+from gateway.x402 import finality, payments, receipts, transactions
 from gateway.x402.chain import Chain, NodeRefused, number, text
 from gateway.x402.checks import Checks
 from gateway.x402.contradictions import compare
@@ -33,11 +33,12 @@ from gateway.x402.facilitator import (
 )
 from gateway.x402.gas import GasPrices
 from gateway.x402.gas_money import GasMoney
-from gateway.x402.mined import Mined, Receipt
+from gateway.x402.mined import Mined
 from gateway.x402.receipts import Watch
 from gateway.x402.sending import Sending
 from gateway.x402.signers import Signer
 from gateway.x402.submissions import Submission, Submissions
+from gateway.x402.token import Proofs
 from gateway.x402.transactions import Signed, Stored
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,7 @@ class Sent:
     signer: Signer
     authorization: Authorization
     signed: Signed
-    receipt: Receipt | None = None
+    proofs: Proofs | None = None
     """What the node said of it with the answer to sending it, if it was mined by then."""
 
 
@@ -113,7 +114,7 @@ class LocalFacilitator:
         await self.prepare()
         sent = await self.store(payment_id, authorization, usage, kept)
         try:
-            sent.receipt = await self.sending.send(sent.signed)
+            sent.proofs = await self.sending.send(sent.signed)
         except BaseException:
             # Its caller does not wait for it, so nobody else would say that the signer has less to do.
             del self.sent[payment_id]
@@ -164,12 +165,13 @@ class LocalFacilitator:
     async def proven(self, sent: Sent, wait_seconds: float) -> Settlement | None:
         one, name = sent.authorization, "0x" + sent.signed.hash.hex()
         depth = self.network.depth(one.amount, one.asset.decimals)
-        receipt = sent.receipt if depth == 1 else None
-        if receipt is None:
+        proofs = sent.proofs if depth == 1 else None
+        if proofs is None:
             seconds = min(wait_seconds, receipts.RESEND_SECONDS)
             receipt = await self.mined.receipt([name], depth, seconds)
-        if receipt is None or not token.is_proof(
-            receipt, one.asset.address, one.payer, one.pay_to, one.amount, one.nonce
+            proofs = None if receipt is None else Proofs(receipt)
+        if proofs is None or not proofs.are_of(
+            one.asset.address, one.payer, one.pay_to, one.amount, one.nonce
         ):
             return None
         return Settlement("settled", name)

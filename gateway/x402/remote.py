@@ -23,6 +23,7 @@ from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
+from gateway.types import Asset
 from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
@@ -257,16 +258,23 @@ class RemoteFacilitator:
 def request(authorization: Authorization, network: Network) -> dict[str, Any]:
     """Of ``/verify`` and ``/settle``: the same for the same payment, in whatever version it was paid."""
     one = authorization
-    terms = wire.offer_v2(Requirement(one.asset, one.amount, one.pay_to, wire.TIMEOUT_SECONDS, network.id))
+    terms = terms_of(one.asset, one.amount, one.pay_to, network.id)
     payload = wire.signed(one)
     # Some libraries that facilitators are made of take addresses with their checksum only (EIP-55).
-    with_checksum(terms, "asset", "payTo")
     with_checksum(payload["authorization"], "from", "to")
     return {
         "x402Version": 2,
         "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": payload},
         "paymentRequirements": terms,
     }
+
+
+@lru_cache(maxsize=1024)
+def terms_of(asset: Asset, amount: int, pay_to: str, network: str) -> msgspec.Raw:
+    """As they are written, twice in each request for each payment of a price."""
+    terms = wire.offer_v2(Requirement(asset, amount, pay_to, wire.TIMEOUT_SECONDS, network))
+    with_checksum(terms, "asset", "payTo")
+    return msgspec.Raw(msgspec.json.encode(terms))
 
 
 def with_checksum(fields: dict[str, Any], *names: str) -> None:

@@ -20,13 +20,14 @@ from gateway.x402.facilitator import FacilitatorUnavailable
 Request: TypeAlias = tuple[str, list[Any]]
 """A method and its parameters."""
 
+ENCODER = msgspec.json.Encoder()
 TIMEOUT_SECONDS = 10
 HEADERS = {"Content-Type": "application/json"}
 ANSWER_BYTES_MAX = 1 << 26
 
 # As many requests under way at once. One that a node is slow with leaves the others free.
 LANES = 4
-# How long a batch waits that is small beside the crowd.
+# So long a request waits while less than half of the crowd is in it: each costs the node, and us, the same.
 COMPANY_SECONDS = 0.002
 # Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
 BATCH_MAX = 100
@@ -110,7 +111,7 @@ class Node:
         loop = asyncio.get_running_loop()
         asker = Asker(loop.create_future(), [{}] * len(requests), len(requests))
         for position, (method, params) in enumerate(requests):
-            text = b'"method":%b,"params":%b' % (msgspec.json.encode(method), msgspec.json.encode(params))
+            text = b'"method":"%b","params":%b' % (method.encode(), ENCODER.encode(params))
             question = self.waiting.get(text)
             if question is None:
                 question = self.waiting[text] = Question(text)
@@ -134,7 +135,7 @@ class Node:
         self.is_scheduled = False
         if not (self.waiting and self.lanes_free):
             return
-        if len(self.waiting) >= self.size_max or self.crowd.is_most(self.askers):
+        if len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
             self.go()
         elif self.patience is None:
             self.patience = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.go)

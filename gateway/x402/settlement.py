@@ -4,9 +4,9 @@ A call settles its own payment. What it could not see the end of, the reconciler
 transaction: same functions, same statements.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
+from gateway.kit.values import dataclass
 from gateway.metering import metrics
 from gateway.x402 import payments
 from gateway.x402.facilitator import (
@@ -31,6 +32,7 @@ from gateway.x402.facilitator import (
 )
 
 log = structlog.get_logger(__name__)
+STANDARD = logging.getLogger(__name__)
 
 # A check that is younger is not made again before settling; see the README.
 FRESH_SECONDS = 1.0
@@ -122,9 +124,12 @@ class Settlements:
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
         counted(network, settlement.outcome).inc()
-        # A settled one is in its call's own line and in the ledger.
-        say = log.debug if settlement.outcome == "settled" else log.info
-        say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction)
+        said = {"payment_id": str(payment_id), "transaction": settlement.transaction}
+        if settlement.outcome != "settled":
+            log.info("payment." + settlement.outcome, **said)
+        # It is in its call's own line and in the ledger: so mostly it is not even asked what to say here.
+        elif STANDARD.isEnabledFor(logging.DEBUG):
+            log.debug("payment.settled", **said)
 
     async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
         # Whoever was first has booked the others.

@@ -5,7 +5,6 @@ none is skipped, which would hold up every later one, and none is used twice, ho
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,9 @@ import asyncpg
 from gateway.answers import store as store_of_answers
 from gateway.answers.store import Kept
 from gateway.kit.sql import Db, Statements
+from gateway.kit.values import dataclass
 from gateway.types import Asset
+from gateway.x402 import payments
 from gateway.x402.facilitator import Authorization
 from gateway.x402.payments import State
 
@@ -127,7 +128,7 @@ async def submit(
     or one of them is not claimed any more, and nothing was done.
     """
     carriers = carriers_of(transactions)
-    asked = list(usage), list(usage.values()), [carriers.get(one) for one in usage]
+    asked = list(usage), payments.texts(usage), [carriers.get(one) for one in usage]
     hashes, leaders, raws, shared = columns(transactions)
     try:
         return bool(

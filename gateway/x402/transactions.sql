@@ -29,7 +29,7 @@ RETURNING id
 -- signed already. All of it or nothing: a payment that is not claimed any more would leave a gap, so then there is no
 -- hash, and the column refuses that.
 WITH asked AS (
-    SELECT * FROM unnest($4::uuid[], $5::jsonb[], $6::uuid[]) AS asked (payment_id, usage, carrier_id)
+    SELECT * FROM unnest($4::uuid[], $5::text[]::jsonb[], $6::uuid[]) AS asked (payment_id, usage, carrier_id)
 ), taken AS (
     UPDATE signers SET next_nonce = next_nonce + cardinality($7::bytea[])
     WHERE network = $1 AND address = $2 AND next_nonce = $3::bigint

@@ -220,13 +220,42 @@ async def test_one_who_is_alone_waits_for_nobody() -> None:
     assert waves.second_batches == [1] * 20
 
 
-async def test_a_few_of_a_crowd_wait_for_the_others_and_not_for_long() -> None:
+async def test_a_few_of_a_crowd_wait_for_half_of_it_and_not_for_long() -> None:
     waves = Waves()
-    busy = [waves.first.add(item) for item in range(40)]
-    beside = [waves.second.add(item) for item in range(2)]
-    assert await asyncio.gather(*busy, *beside) == [*range(40), 0, 1]
-    silent: Group[int, int] = Group(waves.run_first, crowd=waves.second.crowd)
+    await asyncio.gather(*(waves.second.add(item) for item in range(4)))
+    waves.second.crowd.count += 10
+    waves.second.commit_seconds = 60
+    asked = []
+    for item in range(10):
+        assert waves.second_batches == [4]
+        asked.append(waves.second.add(item))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*asked) == list(range(10))
+    assert waves.second_batches == [4, 10]
+    # Its patience has an end, whatever the others do.
+    assert await asyncio.wait_for(waves.second.add(7), 1) == 7
+    assert waves.second.crowd.count == 10
+
+
+async def test_who_still_waits_for_company_is_carried_before_the_end() -> None:
+    waves = Waves()
+    await asyncio.gather(*(waves.second.add(item) for item in range(4)))
     waves.second.crowd.count += 100
-    assert await asyncio.wait_for(silent.add(7), 1) == 7
-    waves.second.crowd.count -= 100
-    assert waves.second.crowd.count == 0
+    waves.second.commit_seconds = 60
+    asked = waves.second.add(1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert waves.second_batches == [4]
+    await waves.second.close()
+    assert (await asked, waves.second_batches) == (1, [4, 1])
+
+
+async def test_a_crowd_that_was_given_up_is_no_crowd_any_more() -> None:
+    async def silence(batch: Sequence[int]) -> Sequence[int]:
+        raise TimeoutError
+
+    crowd = Crowd()
+    group: Group[int, int] = Group(silence, crowd=crowd, size_max=2)
+    outcomes = await asyncio.gather(*(group.add(item) for item in range(5)), return_exceptions=True)
+    assert [type(one) for one in outcomes] == [TimeoutError] * 5
+    assert crowd.count == 0
