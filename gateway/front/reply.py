@@ -17,6 +17,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from multidict import CIMultiDict
 
 from gateway.front.arrived import AnyRequest, Arrived
+from gateway.kit.chunks import write_chunk
 from gateway.kit.problem import Problem
 
 if TYPE_CHECKING:
@@ -144,19 +145,13 @@ class Reply:
         if not (chunk and self.has_body):
             return
         if self.is_chunked:
-            self.put_chunk(chunk)
+            write_chunk(self.open_transport(), chunk)
             return
         if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
                 raise ConnectionAbortedError("the body is longer than its head says")
         self.put(chunk)
-
-    def put_chunk(self, chunk: bytes) -> None:
-        if len(chunk) <= JOINED_BYTES_MAX:
-            self.put(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        else:
-            self.open_transport().writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
 
     async def pour(self, body: "Pourable") -> None:
         """The body, as it comes and as fast as the caller takes it."""

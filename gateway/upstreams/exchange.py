@@ -136,7 +136,10 @@ class Exchange:
             async for chunk in self.body.chunks():
                 if not chunk:
                     continue
-                connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+                if is_chunked:
+                    connection.write_chunk(chunk)
+                else:
+                    connection.write(chunk)
                 if not connection.is_writable:
                     await connection.drained()
                 if not connection.is_open:
