@@ -6,6 +6,7 @@ HTTP/1.1, with the connection. One object is one answer, and remembers that it h
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
@@ -163,9 +164,10 @@ class Reply:
         finally:
             connection.feeder = None
 
-    async def end(self) -> None:
+    async def end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
         if self.is_chunked:
-            self.put(b"0\r\n\r\n")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+            self.put(f"0\r\n{lines}\r\n".encode(errors="surrogateescape"))
         elif self.left:
             raise ConnectionAbortedError("the body is shorter than its head says")
         await self.drained()

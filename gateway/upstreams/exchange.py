@@ -180,6 +180,7 @@ class Exchange:
             self.arriving.feed(body)
         is_done = reading.part is Part.DONE
         if is_done:
+            self.arriving.trailers = reading.trailers
             self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
             self.answered.set_result(reading.said.head(self.passed))
