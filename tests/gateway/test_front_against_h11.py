@@ -123,7 +123,8 @@ def test_nothing_is_served_that_h11_reads_differently(runner: Runner, pieces: li
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @given(cut())
-@settings(max_examples=200_000, deadline=None)
+@settings(max_examples=100_000, deadline=None)
 def test_nothing_is_served_that_h11_reads_differently_for_long(runner: Runner, pieces: list[bytes]) -> None:
     runner.agree(pieces)
