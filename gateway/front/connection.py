@@ -11,9 +11,8 @@ import structlog
 from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from gateway.front.arrived import END, AnyRequest, Arrived
+from gateway.front.arrived import AnyRequest, Arrived
 from gateway.front.problems import (
     FULL,
     LATE,
@@ -25,7 +24,6 @@ from gateway.front.problems import (
 from gateway.front.reply import Pourable
 from gateway.front.serving import Serving
 from gateway.kit.addresses import address_of
-from gateway.kit.body import RequestBroken
 from gateway.kit.problem import problem, respond
 from gateway.metering import metrics
 
@@ -42,23 +40,19 @@ log = structlog.get_logger(__name__)
 class Connection(Serving):
     __slots__ = (
         "address",
-        "body",
         "body_bytes",
         "body_timer",
         "feeder",
-        "is_between",
         "place",
+        "size",
         "stall_timer",
         "strikes",
     )
 
     def __init__(self, front: "Front", **settings: Any) -> None:
         super().__init__(front, **settings)
-        self.is_between = True
-        """Whether the parser has nothing of a request that it waits for the rest of."""
         self.place: str | None = None
-        self.body: StreamReader | None = None
-        self.body_bytes = self.strikes = 0
+        self.body_bytes = self.strikes = self.size = 0
         self.body_timer: asyncio.TimerHandle | None = None
         self.stall_timer: asyncio.TimerHandle | None = None
         self.feeder: Pourable | None = None
@@ -89,49 +83,32 @@ class Connection(Serving):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_between, self.is_between = self.is_between, False
-        if was_between and self._task_handler is None and not self.is_closing and self.recognise(data):
-            self.is_between = True
+        was_between = self.is_between and not self._messages
+        if self.is_closing or (was_between and self._task_handler is None and self.recognise(data)):
             return
-        count, was_empty = self._request_count, not self._messages
-        super().data_received(data)
-        if self._request_count != count:
-            is_one = was_empty and self._request_count == count + 1 and not self._upgraded
-            self.is_between = is_one and is_all(data, self._messages[-1][1], is_begun=not was_between)
-            self.begin(data)
-            self.take_if_idle(data if was_between and self.is_between else None)
-        else:
-            if data and not (self._close or self._force_close or self._upgraded):
-                self.go_on(len(data))
-            self.take_if_idle()
+        count, self.size = self._request_count, len(data)
+        self.read(data)
+        self.watch_time()
+        is_one = was_between and self.is_between and self._request_count == count + 1
+        self.take_if_idle(data if is_one else None)
 
-    def begin(self, data: bytes) -> None:
-        """A head is complete."""
+    def begin(self, *, is_ended: bool) -> None:
+        super().begin(is_ended=is_ended)
         if self.head_timer is not None:
             self.head_timer.cancel()
             self.head_timer = None
-        _, body = self._messages[-1]
-        if body.is_eof():
-            # An error of the parser looks the same. It knows nothing of the body that it came upon.
-            self.break_off(RequestBroken("the request's body is not framed as its head says"))
-            self.body = body
-            is_whole = data.endswith(b"\r\n\r\n") or body.total_bytes > 0
-            if not (is_whole or self._upgraded or self._buffer_paused or self._close):
-                self.await_head()
-            return
-        self.body = body
         self.body_bytes = self.strikes = 0
-        if self.body_timer is None:
-            self.body_timer = self._loop.call_later(WINDOW_SECONDS, self.look_at_body)
 
-    def go_on(self, size: int) -> None:
-        """More of a body, the end of one, or a part of a head."""
-        if self.body is not None and not self.body.is_eof():
-            self.body_bytes += size
+    def watch_time(self) -> None:
+        """Of what has begun and not ended."""
+        if self.framing is not None:
+            self.body_bytes += self.size
+            if self.body_timer is None:
+                self.body_timer = self._loop.call_later(WINDOW_SECONDS, self.look_at_body)
         elif self.body_timer is not None:
             self.body_timer.cancel()
             self.body_timer = None
-        else:
+        if self.seen and not self.is_broken:
             self.await_head()
 
     def await_head(self) -> None:
@@ -151,7 +128,7 @@ class Connection(Serving):
     def look_at_body(self) -> None:
         self.body_timer = None
         body = self.body
-        if body is None or body.is_eof() or self._force_close:
+        if body is None or self.framing is None or self._force_close:
             return
         # A body that nobody reads at the moment waits for us or for the upstream, not for its sender.
         is_awaited = body._waiter is not None and self._current_request is not None
@@ -163,13 +140,8 @@ class Connection(Serving):
         else:
             self.body_timer = self._loop.call_later(WINDOW_SECONDS, self.look_at_body)
 
-    def break_off(self, reason: RequestBroken | BodyTooSlow) -> None:
-        """End a body that is not complete: whoever reads it gets the reason, and nothing follows it."""
-        body = self.body
-        if body is None or body.is_eof():
-            return
-        body.set_exception(reason)
-        body.feed_eof()
+    def break_off(self, reason: Exception) -> None:
+        super().break_off(reason)
         self.close_after_answer()
         self.close()
 
@@ -224,14 +196,6 @@ class Connection(Serving):
             answer = respond(problem(500, "internal-error", "Internal error", "This is a bug of ours."), {})
         answer.force_close()
         return answer
-
-
-def is_all(data: bytes, body: StreamReader, *, is_begun: bool) -> bool:
-    """Whether a request that was read from ``data`` ends with it. Some of it may have come before."""
-    if body is EMPTY_PAYLOAD:
-        return data.endswith(END)
-    behind = len(data) - data.find(END) - len(END)
-    return not is_begun and body.is_eof() and 0 < body.total_bytes == behind
 
 
 def close_after(request: AnyRequest) -> None:

@@ -6,7 +6,7 @@ HTTP/1.1, with the connection. One object is one answer, and remembers that it h
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
@@ -18,6 +18,7 @@ from aiohttp.client_exceptions import ClientConnectionResetError
 from multidict import CIMultiDict
 
 from gateway.front.arrived import AnyRequest, Arrived
+from gateway.kit.chunks import write_chunk
 from gateway.kit.problem import Problem
 
 if TYPE_CHECKING:
@@ -138,19 +139,13 @@ class Reply:
         if not (chunk and self.has_body):
             return
         if self.is_chunked:
-            self.put_chunk(chunk)
+            write_chunk(self.open_transport(), chunk)
             return
         if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
                 raise ConnectionAbortedError("the body is longer than its head says")
         self.put(chunk)
-
-    def put_chunk(self, chunk: bytes) -> None:
-        if len(chunk) <= JOINED_BYTES_MAX:
-            self.put(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        else:
-            self.open_transport().writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
 
     async def pour(self, body: "Pourable") -> None:
         """The body, as it comes and as fast as the caller takes it."""
@@ -162,9 +157,10 @@ class Reply:
         finally:
             connection.feeder = None
 
-    async def end(self) -> None:
+    async def end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
         if self.is_chunked:
-            self.put(b"0\r\n\r\n")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+            self.put(f"0\r\n{lines}\r\n".encode(errors="surrogateescape"))
         elif self.left:
             raise ConnectionAbortedError("the body is shorter than its head says")
         await self.drained()

@@ -1,7 +1,7 @@
 """A body as it comes in: what has arrived waits here for its reader, and behind it the upstream does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 # What is read ahead of the reader.
@@ -21,7 +21,8 @@ class Sink(Protocol):
 
 class Arriving(AsyncIterator[bytes]):
     __slots__ = (
-        "failure", "is_ended", "is_paused", "is_touched", "parts", "sink", "size", "source", "waiter",
+        "failure", "is_ended", "is_paused", "is_touched", "parts", "sink", "size", "source", "trailers",
+        "waiter",
     )  # fmt: skip
 
     def __init__(self, source: Source) -> None:
@@ -32,6 +33,8 @@ class Arriving(AsyncIterator[bytes]):
         self.failure: Exception | None = None
         self.waiter: asyncio.Future[None] | None = None
         self.sink: Sink | None = None
+        self.trailers: Sequence[tuple[str, str]] = ()
+        """Fields behind the body, when it has ended."""
 
     def feed(self, data: bytes) -> None:
         if self.sink is not None:

@@ -136,7 +136,10 @@ class Exchange:
             async for chunk in self.body.chunks():
                 if not chunk:
                     continue
-                connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+                if is_chunked:
+                    connection.write_chunk(chunk)
+                else:
+                    connection.write(chunk)
                 if not connection.is_writable:
                     await connection.drained()
                 if not connection.is_open:
@@ -177,6 +180,7 @@ class Exchange:
             self.arriving.feed(body)
         is_done = reading.part is Part.DONE
         if is_done:
+            self.arriving.trailers = reading.trailers
             self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
             self.answered.set_result(reading.said.head(self.passed))
