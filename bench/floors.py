@@ -50,11 +50,12 @@ FLOORS = (
 
 def show(targets: Sequence[Target], wanted: AbstractSet[tuple[str, int]]) -> None:
     """Of those that were to be measured."""
+    asked = [one for one in FLOORS if {(one.mine, one.connections), (one.theirs, one.connections)} <= wanted]
+    if not asked:
+        return
     found = {(one.name, one.connections): one for one in targets}
     print("\n| what | ratio | by CPU time | floor | aim | |\n|---|---:|---:|---:|---:|---|")
-    for floor in FLOORS:
-        if not wanted >= {(floor.mine, floor.connections), (floor.theirs, floor.connections)}:
-            continue
+    for floor in asked:
         mine = found.get((floor.mine, floor.connections))
         theirs = found.get((floor.theirs, floor.connections))
         values = ratios(mine, theirs, floor.of)

@@ -48,10 +48,11 @@ async def test_each_request_is_answered_once_and_no_more_are_sent_than_there_are
 async def test_every_target_answers_what_it_is_asked() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "0.1", "--only", "Farebox", "upstream",
+        "--connections", "16", "64",
         cwd=ROOT, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), 110)
+        out, _ = await asyncio.wait_for(process.communicate(), 240)
     finally:
         if process.returncode is None:
             process.kill()
