@@ -29,6 +29,10 @@ RESTORED = (
     b"standard_conforming_strings", b"default_transaction_read_only",
 )  # fmt: skip
 
+# A statement is not there or is there already. A client may have said a wrong name, or we are mistaken about
+# what the server has, as after a DEALLOCATE by SQL, and would be for all who come after.
+OTHER_STATEMENTS = ("26000", "42P05")
+
 SQL = Statements(__file__)
 
 Heard = bytes | None
@@ -96,6 +100,9 @@ class PooledServer(asyncio.Protocol):
 
     def prepare(self, statement: Statement, *, is_hidden: bool) -> bytes:
         """What makes the server have it."""
+        if self.answers.is_skipping:
+            # After an error it passes over this one too, and has nothing by it.
+            return statement.parse
         self.answers.expect(Owed(PARSE, is_hidden, statement.name))
         if not statement.name:
             self.unnamed = statement
@@ -184,7 +191,9 @@ class PooledServer(asyncio.Protocol):
 
     def hear_completed(self, body: bytes) -> Heard:
         if body in (b"DEALLOCATE ALL\0", b"DISCARD ALL\0"):
-            self.statements.clear()
+            # Those that were sent behind it are made after it.
+            for name in self.statements.keys() - self.answers.awaited():
+                del self.statements[name]
             self.unnamed = None
             if self.client is not None:
                 self.client.prepared.clear()
@@ -200,7 +209,7 @@ class PooledServer(asyncio.Protocol):
 
     def hear_error(self, body: bytes) -> Heard:
         is_hidden = self.answers.is_hiding and self.answers.owed[0].kind == QUERY
-        self.answers.is_doubtful |= is_hidden
+        self.answers.is_doubtful |= is_hidden or messages.sqlstate(body) in OTHER_STATEMENTS
         for dropped in self.answers.failed():
             if dropped.statement:
                 self.statements.pop(dropped.statement, None)

@@ -1,8 +1,10 @@
 """Clients that share servers, and do not notice."""
 
 import asyncio
+import hashlib
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -10,7 +12,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from tests.gateway.pgwire.conftest import Stage, proxying
+from gateway.pgwire import backend, messages, scram
+from gateway.pgwire.wire import Wire
+from tests.gateway.pgwire.conftest import PASSWORD, Stage, proxying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -74,6 +78,51 @@ async def test_an_error_in_a_batch_leaves_nothing_behind(narrow: Stage) -> None:
     await client.execute("DISCARD ALL")
     assert await client.fetchval("SELECT 7") == 7
     await client.close()
+
+
+async def test_what_a_server_passed_over_it_is_not_taken_to_have(narrow: Stage) -> None:
+    """What is prepared behind an error is not prepared, and is made for others who prepare it."""
+    wire, other = await raw(narrow), await raw(narrow)
+    bound = b"\0\0" + bytes(6)
+    wire.write(
+        messages.message(b"P", b"\0SELECT 1 / 0\0\0\0") + messages.message(b"B", bound)
+        + messages.message(b"E", bytes(5)) + messages.message(b"H")
+    )  # fmt: skip
+    assert [(await wire.message())[0] for _ in range(2)] == [b"1", b"E"]
+    wire.write(messages.message(b"P", b"behind\0SELECT 42\0\0\0") + messages.message(b"S"))
+    assert (await wire.message())[0] == b"Z"
+    other.write(messages.message(b"P", b"own\0SELECT 42\0\0\0") + messages.message(b"D", b"Sown\0"))
+    other.write(messages.message(b"S"))
+    async with asyncio.timeout(5):
+        assert [(await other.message())[0] for _ in range(4)] == [b"1", b"t", b"T", b"Z"]
+    for one in (wire, other):
+        one.transport.abort()
+
+
+async def raw(stage: Stage) -> Wire:
+    """Logged in to the pooler, for messages that no library sends in this order."""
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, "127.0.0.1", stage.port)
+    options = f"endpoint={stage.label}-pooler".encode()
+    wire.write(messages.startup({b"user": b"app", b"database": b"app", b"options": options}))
+    verifier = scram.parse(stage.kept.verifiers[stage.endpoint.id, "app"])
+    assert verifier is not None
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), verifier.salt, verifier.iterations)
+    keys = scram.Keys(scram.mac(salted, b"Client Key"), verifier.stored_key, verifier.server_key)
+    await backend.authenticate(wire, keys)
+    return (await backend.until_ready(backend.Session(wire, Path()))).wire
+
+
+async def test_a_statement_that_sql_took_away_is_missing_once(narrow: Stage) -> None:
+    one, other = [await narrow.connect(pooled=True, statement_cache_size=10) for _ in range(2)]
+    assert await one.fetchval("SELECT 43") == 43
+    for name in await one.fetch("SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT 43'"):
+        await one.execute(f"DEALLOCATE {name['name']}")
+    with pytest.raises(asyncpg.InvalidSQLStatementNameError):
+        await other.fetchval("SELECT 43")
+    assert await other.fetchval("SELECT 43") == 43
+    assert await one.fetchval("SELECT 43") == 43
+    await one.close()
+    await other.close()
 
 
 async def test_copies_go_both_ways(narrow: Stage) -> None:
