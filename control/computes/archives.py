@@ -18,9 +18,7 @@ def archive(place: Place, bin_dir: Path) -> None:
     shutil.rmtree(place.tail, ignore_errors=True)
     place.tail.mkdir(mode=0o700)
     (place.tail / "head").write_text(place.head(bin_dir))
-    wal = place.data / "pg_wal"
-    for path in (*bases.segments(wal), *wal.glob("*.history")):
-        copying.copy_file(path, place.tail / path.name)
+    copying.copy_named(place.data / "pg_wal", place.tail, is_history)
     partial = place.tar.with_name(place.tar.name + ".new")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with (
@@ -32,6 +30,10 @@ def archive(place: Place, bin_dir: Path) -> None:
     partial.rename(place.tar)
     copying.flush_names(place.root)
     remove(place.data)
+
+
+def is_history(name: str) -> bool:
+    return bases.is_segment(name) or name.endswith(".history")
 
 
 def unarchive(place: Place) -> None:

@@ -115,12 +115,19 @@ class Store:
         return sorted(path.name for path in (self.root / "timelines").iterdir() if "." not in path.name)
 
     def begin(self, timeline: str) -> Place:
-        """A directory under another name, which does not count until it is published."""
+        """A directory under another name, which does not count until it is published.
+
+        Nobody else enters it while we write: its user has other servers, and could put links there.
+        """
         place = Place(self.root / "timelines" / f"{timeline}.new")
         shutil.rmtree(place.root, ignore_errors=True)
-        place.root.mkdir(mode=0o711)
+        place.root.mkdir(mode=0o700)
         place.bases.mkdir(mode=0o700)
         return place
+
+    def open_up(self, partial: Place) -> None:
+        """For the server that is to run in it."""
+        partial.root.chmod(0o711)
 
     def publish(self, partial: Place, timeline: str) -> None:
         copying.flush(partial.root)
@@ -138,7 +145,10 @@ class Store:
         shutil.rmtree(gone, ignore_errors=True)
 
     def socket_directory(self, name: str, uid: int | None) -> Path:
-        return directory.private(self.sockets / hashlib.sha256(name.encode()).hexdigest()[:16], uid)
+        return directory.private(self.sockets_of(name), uid)
+
+    def sockets_of(self, name: str) -> Path:
+        return self.sockets / hashlib.sha256(name.encode()).hexdigest()[:16]
 
     def uid_of(self, project: str) -> int | None:
         """A user for each project that nobody else has, kept for good; ourselves unless we are root."""
