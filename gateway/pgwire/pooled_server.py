@@ -51,6 +51,9 @@ class PooledServer(asyncio.Protocol):
         self.client: PooledClient | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.partial = b""
+        self.ahead: list[bytes] = []
+        self.missing = 0
+        """Bytes of what began in ``partial``: they are put aside until it is whole, and joined once."""
         self.passing = 0
         """Bytes of a row that are still to come."""
         self.cancels = 0
@@ -115,8 +118,13 @@ class PooledServer(asyncio.Protocol):
         return statement.parse + messages.message(b"C", b"S" + oldest + b"\0")
 
     def data_received(self, data: bytes) -> None:
+        self.missing -= len(data)
+        if self.missing > 0:
+            self.ahead.append(data)
+            return
         if self.partial:
-            data, self.partial = self.partial + data, b""
+            data, self.partial = b"".join((self.partial, *self.ahead, data)), b""
+            self.ahead.clear()
         client, said = self.client, self.read(data)
         if client is not None and said:
             client.send(said)
@@ -143,6 +151,7 @@ class PooledServer(asyncio.Protocol):
                 continue
             if after > end or after <= at + 4:
                 self.refuse_endless(after - at)
+                self.missing = after - end
                 break
             said = self.heard(kind, data[at + HEAD_BYTES : after])
             if said is not None:

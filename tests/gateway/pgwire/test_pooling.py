@@ -13,6 +13,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.pgwire import backend, messages, scram
+from gateway.pgwire.pooled import PooledClient
+from gateway.pgwire.pooled_server import PooledServer
 from gateway.pgwire.wire import Wire
 from tests.gateway.pgwire.conftest import PASSWORD, Stage, proxying
 
@@ -97,6 +99,47 @@ async def test_what_a_server_passed_over_it_is_not_taken_to_have(narrow: Stage) 
         assert [(await other.message())[0] for _ in range(4)] == [b"1", b"t", b"T", b"Z"]
     for one in (wire, other):
         one.transport.abort()
+
+
+async def test_a_long_message_is_not_read_again_with_each_piece_of_it(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep the process, and everybody else's connections, from anything else for seconds."""
+    looked_at: list[int] = []
+    read = PooledClient.read
+
+    def counted(client: PooledClient, server: PooledServer, data: bytes, out: list[bytes]) -> int:
+        looked_at.append(len(data))
+        return read(client, server, data, out)
+
+    monkeypatch.setattr(PooledClient, "read", counted)
+    wire = await raw(narrow)
+    text = b"SELECT 44 -- " + b"x" * (4 << 20)
+    for name in (b"one", b"two"):
+        wire.write(messages.message(b"P", name + b"\0" + text + b"\0\0\0") + messages.message(b"S"))
+        async with asyncio.timeout(20):
+            assert [(await wire.message())[0] for _ in range(2)] == [b"1", b"Z"]
+    assert sum(looked_at) < 4 * len(text)
+    wire.transport.abort()
+
+
+async def test_nor_is_what_a_server_says(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    read = PooledServer.read
+
+    def counted(server: PooledServer, data: bytes) -> bytes:
+        looked_at.append(len(data))
+        return read(server, data)
+
+    monkeypatch.setattr(PooledServer, "read", counted)
+    client = await narrow.connect(pooled=True)
+    told: list[int] = []
+    client.add_log_listener(lambda _, message: told.append(len(message.message)))
+    await client.execute("DO $$ BEGIN RAISE NOTICE '%', repeat('x', 4000000); END $$")
+    assert await client.fetchval("SELECT 45") == 45
+    await client.close()
+    assert told == [4_000_000]
+    assert sum(looked_at) < 3 * 4_000_000
 
 
 async def raw(stage: Stage) -> Wire:
