@@ -29,7 +29,7 @@ class PooledClient(asyncio.Protocol):
         self.pool = pool
         self.parameters = parameters
         """What its session has, of what a server says the value of."""
-        self.prepared = Prepared()
+        self.prepared = Prepared(pool.shelf)
         self.server: PooledServer | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.buffer = b""
@@ -188,6 +188,7 @@ class PooledClient(asyncio.Protocol):
             out.append(data)
             return size
         if len(data) < size:
+            self.prepared.wait_for(size)
             return wait_for(size, statements.BYTES_MAX)
         name, at = statements.split(data, HEAD_BYTES)
         body = data[at:]

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from gateway.pgwire import backend, messages, scram
+from gateway.pgwire import backend, messages, scram, statements
 from gateway.pgwire.pooled import PooledClient
 from gateway.pgwire.pooled_server import PooledServer
 from gateway.pgwire.wire import Wire
@@ -121,6 +121,29 @@ async def test_a_long_message_is_not_read_again_with_each_piece_of_it(
             assert [(await wire.message())[0] for _ in range(2)] == [b"1", b"Z"]
     assert sum(looked_at) < 4 * len(text)
     wire.transport.abort()
+
+
+async def test_clients_of_an_endpoint_keep_so_much_together(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory is that of a process for everybody: what one client may keep, a thousand may not."""
+    monkeypatch.setattr(statements, "ENDPOINT_BYTES_MAX", 1 << 20)
+    one, other = await raw(narrow), await raw(narrow)
+    text = b"SELECT 46 -- " + b"x" * 700_000
+    prepare = messages.message(b"P", b"own\0" + text + b"\0\0\0") + messages.message(b"S")
+    one.write(prepare)
+    async with asyncio.timeout(5):
+        assert [(await one.message())[0] for _ in range(2)] == [b"1", b"Z"]
+    # As soon as it is announced: it is not waited for.
+    other.write(prepare[:1000])
+    async with asyncio.timeout(5):
+        kind, body = await other.message()
+    assert (kind, messages.sqlstate(body)) == (b"E", "54000")
+    one.transport.abort()
+    (shelf,) = narrow.proxy.house.pools.shelves.values()
+    async with asyncio.timeout(5):
+        while shelf.size:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_nor_is_what_a_server_says(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
