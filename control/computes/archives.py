@@ -32,9 +32,7 @@ def archive(place: Place, bin_dir: Path) -> None:
 def pack(place: Place, bin_dir: Path, partial: Path) -> None:
     place.tail.mkdir(mode=0o700)
     (place.tail / "head").write_text(place.head(bin_dir))
-    wal = place.data / "pg_wal"
-    for path in (*bases.segments(wal), *wal.glob("*.history")):
-        copying.copy_file(path, place.tail / path.name)
+    copying.copy_named(place.data / "pg_wal", place.tail, is_history)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with (
         os.fdopen(descriptor, "wb") as file,
@@ -42,6 +40,10 @@ def pack(place: Place, bin_dir: Path, partial: Path) -> None:
     ):
         tar.add(place.data, arcname="pgdata", filter=ordinary)
     copying.flush(place.root)
+
+
+def is_history(name: str) -> bool:
+    return bases.is_segment(name) or name.endswith(".history")
 
 
 def unarchive(place: Place) -> None:

@@ -215,7 +215,7 @@ def adopt(store: Store, timeline: str) -> Compute | None:
     path = place.root / "compute.json"
     if not path.exists():
         return None
-    server = postmaster.adopt(place)
+    server = postmaster.adopt(store, place)
     if server is None:
         # It ended meanwhile, or had not become ready: the next start waits for what is left of it.
         path.unlink()

@@ -72,6 +72,7 @@ def copy(store: Store, source: Place, base: Base, partial: Place, uid: int | Non
     signal_file = partial.data / "recovery.signal"
     signal_file.touch(mode=0o600)
     copying.give(signal_file, uid)
+    store.open_up(partial)
 
 
 async def replay(store: Store, place: Place, uid: int | None, at: At) -> str | None:
@@ -171,3 +172,4 @@ def copy_template(store: Store, partial: Place, uid: int | None) -> None:
     lay_out(partial, uid)
     copying.copy_cluster(store.template, partial.data, with_wal=True)
     copying.give(partial.data, uid)
+    store.open_up(partial)

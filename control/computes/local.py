@@ -43,6 +43,7 @@ from control.computes.provider import (
     TimelineSpec,
     TimelineUnknown,
 )  # fmt: skip
+from control.computes.turns import Turns
 from gateway.kit import tasks
 from gateway.kit.sql import Connection
 
@@ -55,6 +56,8 @@ class LocalProvider:
     computes: dict[str, Compute] = field(default_factory=dict)
     file_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """By project: a branch reads its parent's history, which must stay as it is meanwhile."""
+    turns: Turns = field(default_factory=Turns)
+    """Of those who look into a project's log, each with a process that reads all that a tenant wrote."""
     crew: tasks.Crew = field(default_factory=tasks.Crew)
     bulletin: Bulletin = field(default_factory=Bulletin)
     usages: dict[str, Usage] = field(default_factory=dict)
@@ -157,10 +160,11 @@ class LocalProvider:
             await asyncio.to_thread(place.remember, retention_seconds=seconds)
 
     async def resolve(self, timeline: str, at: At) -> Resolved:
-        head = (await self.stat(timeline)).head_lsn
-        if at.timestamp is not None:
-            return await commits.at_time(self.store, timeline, at.timestamp, head)
-        return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
+        async with self.turns.of(self.store.place(timeline).record().project):
+            head = (await self.stat(timeline)).head_lsn
+            if at.timestamp is not None:
+                return await commits.at_time(self.store, timeline, at.timestamp, head)
+            return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
 
     async def reach(self, timeline: str, at: At) -> Resolved:
         place = self.store.place(timeline)

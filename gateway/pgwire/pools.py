@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from config.pgproxy import PgProxy
 from gateway.kit.tasks import Crew
@@ -14,6 +15,7 @@ from gateway.pgwire.messages import TOO_MANY, Fatal
 from gateway.pgwire.pooled import PooledClient
 from gateway.pgwire.pooled_server import PooledServer
 from gateway.pgwire.scram import Keys
+from gateway.pgwire.statements import Shelf
 from gateway.pgwire.waking import Waker
 
 APPLICATION_NAME = b"application_name"
@@ -32,6 +34,7 @@ class Pools:
     def __init__(self, settings: PgProxy, waker: Waker) -> None:
         self.settings, self.waker = settings, waker
         self.pools: dict[Name, Pool] = {}
+        self.shelves: WeakValueDictionary[UUID, Shelf] = WeakValueDictionary()
         self.crew = Crew()
         waker.make_room = self.make_room
 
@@ -42,7 +45,8 @@ class Pools:
         name = Name(endpoint.id, is_session, tuple(sorted(alike.items())))
         pool = self.pools.get(name)
         if pool is None:
-            pool = self.pools[name] = Pool(self, alike, is_session=is_session)
+            shelf = self.shelves.setdefault(endpoint.id, Shelf())
+            pool = self.pools[name] = Pool(self, alike, shelf, is_session=is_session)
         # Those of the last one who proved them: a password that was changed is the new one.
         pool.endpoint, pool.keys = endpoint, keys
         return pool
@@ -85,8 +89,10 @@ class Pool:
     endpoint: Endpoint
     keys: Keys
 
-    def __init__(self, pools: Pools, parameters: Mapping[bytes, bytes], *, is_session: bool) -> None:
-        self.pools, self.asked, self.is_session = pools, parameters, is_session
+    def __init__(
+        self, pools: Pools, parameters: Mapping[bytes, bytes], shelf: Shelf, *, is_session: bool
+    ) -> None:
+        self.pools, self.asked, self.shelf, self.is_session = pools, parameters, shelf, is_session
         self.clients: set[PooledClient] = set()
         self.waiting: deque[PooledClient] = deque()
         self.servers: set[PooledServer] = set()
@@ -207,6 +213,7 @@ class Pool:
     def left(self, client: PooledClient) -> None:
         """A client is gone. What it had not finished is finished for nobody."""
         self.clients.discard(client)
+        client.prepared.clear()
         if client in self.waiting:
             self.waiting.remove(client)
         server = client.server
