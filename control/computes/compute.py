@@ -62,7 +62,12 @@ class Compute:
 
     def event(self, kind: Kind) -> ComputeEvent:
         return ComputeEvent(
-            kind, self.timeline, frozenset(self.endpoints), programs.utc_now(), dict(self.moved)
+            kind,
+            self.timeline,
+            frozenset(self.endpoints),
+            programs.utc_now(),
+            dict(self.moved),
+            since=self.since if self.state is State.ACTIVE else None,
         )
 
 

@@ -199,6 +199,8 @@ class ComputeEvent:
     """Bytes to and from clients, by endpoint, since it was ready."""
     id: str = ""
     """Whoever read so far goes on from here."""
+    since: datetime | None = None
+    """When the server was ready whose bytes they are: the state has the same while it runs."""
 
 
 StopMode = Literal["fast", "immediate"]
