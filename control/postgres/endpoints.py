@@ -135,3 +135,8 @@ async def delete_of_branch(db: Db, branch_id: UUID) -> None:
 
 async def delete_of_project(db: Db, project_id: UUID) -> None:
     await db.execute(SQL.delete_of_project, project_id)
+
+
+async def undelete(db: Db, project_id: UUID, deleted_at: datetime) -> None:
+    """Those that were deleted with their project."""
+    await db.execute(SQL.undelete, project_id, deleted_at)
