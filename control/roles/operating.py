@@ -13,6 +13,7 @@ from control.postgres.actions import HANDLERS
 from control.postgres.running import Runner
 from control.roles.base import Base
 from control.roles.patient import repeat
+from control.selling import leavings
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Pool
@@ -45,6 +46,8 @@ async def operating(base: Base) -> AsyncIterator[None]:
     crew.start(repeat("measure_branches", MEASURE_SECONDS, partial(measure, pool, computes)))
     limit = partial(limiting.limit, pool, computes, base.settings.plans, {})
     crew.start(repeat("limit_disks", LIMIT_SECONDS, limit))
+    leavings_of = partial(leavings.drop, pool, computes, keyring)
+    crew.start(repeat("drop_sellers", MEASURE_SECONDS, leavings_of))
     crew.start(repeat("refresh_branches", REFRESH_SECONDS, partial(contents.refresh_all, pool, computes)))
     try:
         yield
