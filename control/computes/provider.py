@@ -201,6 +201,8 @@ class ComputeEvent:
     """Whoever read so far goes on from here."""
     since: datetime | None = None
     """When the server was ready whose bytes they are: the state has the same while it runs."""
+    verifiers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    """Of roles whose passwords were changed while it ran, when it falls asleep."""
 
 
 StopMode = Literal["fast", "immediate"]

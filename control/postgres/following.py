@@ -9,7 +9,7 @@ import structlog
 from control.computes.provider import ComputeEvent, ComputeProvider, State
 from control.metering import meters
 from control.metering.meters import Reading
-from control.postgres import endpoints
+from control.postgres import endpoints, inventory
 from control.postgres.endpoints import Status
 from gateway.kit.sql import Pool, Statements
 
@@ -41,6 +41,16 @@ async def note(pool: Pool, event: ComputeEvent) -> None:
             await endpoints.become(pool, endpoint_id, state, event.at)
             if event.since is not None:
                 await send(pool, endpoint_id, event.since, event.moved.get(name, (0, 0))[0], event.at)
+    if event.verifiers:
+        await learn(pool, event)
+
+
+async def learn(pool: Pool, event: ComputeEvent) -> None:
+    """Passwords that were changed shortly before it fell asleep. Not by news from before its last run."""
+    async with pool.acquire() as db, db.transaction():
+        branch_id = await db.fetchval(SQL.asleep_since, UUID(event.timeline), event.at)
+        if branch_id is not None:
+            await inventory.adopt(db, branch_id, event.verifiers)
 
 
 async def send(pool: Pool, endpoint_id: UUID, since: datetime, sent: int, at: datetime) -> None:

@@ -27,3 +27,10 @@ DELETE FROM egress_runs WHERE (endpoint_id, started_at) IN (
     WHERE updated_at < now() - interval '30 days' AND EXISTS (
         SELECT FROM egress_runs AS later WHERE later.endpoint_id = old.endpoint_id AND later.started_at > old.started_at)
     LIMIT 1000)
+
+-- name: asleep_since
+-- The branch with this data, if it fell asleep at this moment and has not been awake since.
+SELECT branches.id FROM branches JOIN endpoints ON endpoints.branch_id = branches.id
+WHERE timeline_id = $1 AND branches.deleted_at IS NULL AND endpoints.deleted_at IS NULL
+    AND endpoints.status = 'idle' AND endpoints.status_at = $2
+LIMIT 1 FOR NO KEY UPDATE OF branches
