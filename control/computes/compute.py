@@ -3,12 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from control.computes import archives, cgroups, files, idle, postmaster, programs, shortage, slots
+from control.computes import archives, cgroups, files, idle, postmaster, programs, shortage, slots, verifiers
 from control.computes.files import Place, Store
 from control.computes.postmaster import Postmaster
 from control.computes.provider import (
@@ -52,6 +52,8 @@ class Compute:
     """By the event loop's clock."""
     moved: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Bytes to and from clients, by endpoint, since the server was ready."""
+    verifiers: Mapping[str, str | None] | None = None
+    """By role, as they were when the server was ready."""
     is_full: bool = False
     """Whether sessions are to write nothing, when it starts."""
 
@@ -63,7 +65,12 @@ class Compute:
 
     def event(self, kind: Kind) -> ComputeEvent:
         return ComputeEvent(
-            kind, self.timeline, frozenset(self.endpoints), programs.utc_now(), dict(self.moved)
+            kind,
+            self.timeline,
+            frozenset(self.endpoints),
+            programs.utc_now(),
+            dict(self.moved),
+            since=self.since if self.state is State.ACTIVE else None,
         )
 
 
@@ -142,6 +149,7 @@ async def watch(store: Store, compute: Compute, server: Postmaster | None, tell:
     while server is not None:
         begun = loop.time()
         await confine(store, compute, server)
+        compute.verifiers = await verifiers.look(server)
         await server.exited.wait()
         if loop.time() - begun < HEALTHY_SECONDS:
             await asyncio.sleep(pause)

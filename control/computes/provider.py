@@ -199,6 +199,10 @@ class ComputeEvent:
     """Bytes to and from clients, by endpoint, since it was ready."""
     id: str = ""
     """Whoever read so far goes on from here."""
+    since: datetime | None = None
+    """When the server was ready whose bytes they are: the state has the same while it runs."""
+    verifiers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    """Of roles whose passwords were changed while it ran, when it falls asleep."""
 
 
 StopMode = Literal["fast", "immediate"]

@@ -176,7 +176,7 @@ async def one(call: Call, project_id: UUID, branch_id: UUID | None, endpoint_id:
 
 async def require_room(call: Call) -> None:
     plans = call.ports.settings.plans
-    await headroom.require(call.db, plans, call.actor.organization_id, "compute_seconds", adding=0)
+    await headroom.require(call.db, plans, call.actor.organization_id, "compute_seconds")
 
 
 async def enqueue(call: Call, row: Record, action: Action) -> UUID:

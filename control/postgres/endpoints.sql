@@ -83,5 +83,8 @@ UPDATE endpoints SET deleted_at = now(), updated_at = now() WHERE id = $1 AND de
 -- name: delete_of_branch
 UPDATE endpoints SET deleted_at = now(), updated_at = now() WHERE branch_id = $1 AND deleted_at IS NULL
 
+-- name: undelete
+UPDATE endpoints SET deleted_at = NULL, updated_at = now() WHERE project_id = $1 AND deleted_at = $2
+
 -- name: delete_of_project
 UPDATE endpoints SET deleted_at = now(), updated_at = now() WHERE project_id = $1 AND deleted_at IS NULL

@@ -62,7 +62,7 @@ async def gated(
         stack.push_async_callback(http.close)
         sockets = SocketUpstreams(guard, settings.upstream)
         stack.push_async_callback(sockets.close)
-        sold = SoldBranches(pool, base.computes)
+        sold = SoldBranches(pool, base.computes, settings.plans)
         queries = Queries(guard, settings.upstream, settings.queries, sold)
         stack.push_async_callback(queries.close)
         fee = settings.fees.platform_basis_points

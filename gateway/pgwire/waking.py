@@ -9,7 +9,7 @@ from uuid import UUID
 from gateway.kit.tasks import Crew
 from gateway.pgwire import backend, metrics
 from gateway.pgwire.backend import NotThere, Session, Told
-from gateway.pgwire.computes import Address, Computes, Endpoint, NotStarted
+from gateway.pgwire.computes import Address, Computes, Endpoint, NotAllowed, NotStarted
 from gateway.pgwire.messages import TOO_MANY, Fatal
 from gateway.pgwire.scram import Keys
 from gateway.pgwire.wire import part
@@ -32,6 +32,7 @@ class Known:
     address: Address | None = None
     waking: asyncio.Future[None] | None = None
     error: str = ""
+    sqlstate: str = "57P03"
     rest_seconds: float = 0.0
     rests_until: float = 0.0
     wakes: list[float] = field(default_factory=list)
@@ -104,7 +105,7 @@ class Waker:
         # One who hangs up leaves the others what they wait for.
         await asyncio.shield(known.waking)
         if known.address is None:
-            raise Fatal("57P03", known.error or "the database was not started; try again")
+            raise Fatal(known.sqlstate, known.error or "the database was not started; try again")
         return known.address
 
     def remembered(self, endpoint: Endpoint) -> Known:
@@ -119,7 +120,9 @@ class Waker:
     def refuse_if_resting(self, known: Known) -> None:
         now = asyncio.get_running_loop().time()
         if now < known.rests_until:
-            raise Fatal("57P03", known.error, f"It is tried again in {known.rests_until - now:.0f} seconds.")
+            raise Fatal(
+                known.sqlstate, known.error, f"It is tried again in {known.rests_until - now:.0f} seconds."
+            )
         known.wakes = [at for at in known.wakes if now - at < WAKES_SECONDS]
         if len(known.wakes) >= WAKES_MAX:
             metrics.WAKES.labels("limited").inc()
@@ -132,9 +135,15 @@ class Waker:
         try:
             async with asyncio.timeout(self.wait_seconds_max):
                 known.address = await self.computes.wake(endpoint)
+        except NotAllowed as error:
+            metrics.WAKES.labels("refused").inc()
+            known.error, known.sqlstate = str(error), error.sqlstate
+            # No longer than that, as it may be allowed at any moment.
+            known.rest_seconds, known.rests_until = 0.0, loop.time() + REST_SECONDS_MIN
         except (NotStarted, TimeoutError) as error:
             metrics.WAKES.labels("failed").inc()
             known.error = str(error) or "the database did not become ready in time"
+            known.sqlstate = error.sqlstate if isinstance(error, NotStarted) else "57P03"
             known.rest_seconds = min(max(REST_SECONDS_MIN, 2 * known.rest_seconds), REST_SECONDS_MAX)
             known.rests_until = loop.time() + known.rest_seconds
         else:
