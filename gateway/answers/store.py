@@ -15,7 +15,7 @@ from gateway.ledger import holds
 from gateway.types import Answer, Head
 
 SQL = Statements(__file__)
-FIRST = re.compile(r"^WITH ", re.MULTILINE)
+PLACE = "kept AS (SELECT)"
 PARAMETER = re.compile(r"\$(\d+)")
 
 # A batch is one message to the database, and each answer may have a megabyte.
@@ -69,11 +69,11 @@ class Answers:
         await self.group.close()
 
 
-def keeping(text: str, parameters: int) -> str:
-    """A statement of so many parameters that keeps answers too: ``columns`` are those after these."""
+def keeping(statement: str, parameters: int) -> str:
+    """One of so many parameters that keeps answers too, where it has a place for that: ``columns`` follow."""
+    before, after = statement.split(PLACE)
     keep = PARAMETER.sub(lambda found: f"${int(found[1]) + parameters}", SQL.keep)
-    beside, is_first = FIRST.subn(lambda _: f"WITH kept AS ({keep}), ", text, count=1)
-    return beside if is_first else f"WITH kept AS ({keep}) {text}"
+    return f"{before}kept AS ({keep}){after}"
 
 
 def columns(batch: Sequence[Kept]) -> tuple[Sequence[Any], ...]:

@@ -105,6 +105,11 @@ class Group(Generic[Item, Result]):
             asyncio.get_running_loop().call_soon(self.kick)
         return done
 
+    @property
+    def is_gathering(self) -> bool:
+        """Whether the next batch has begun to fill and goes as soon as it is worth it."""
+        return 0 < len(self.waiting) < self.size_max and self.lanes_free > 0
+
     def kick(self) -> None:
         self.is_scheduled = False
         if not self.waiting or not self.lanes_free:

@@ -146,8 +146,10 @@ class LocalFacilitator:
         return sent
 
     def least_busy(self) -> Signer:
-        rich = [signer for signer in self.signers if signer.has_gas_money]
-        return min(rich or self.signers, key=lambda signer: signer.busy)
+        """Whoever comes at the same time goes to the same one, where they can share its transaction."""
+        rich = [signer for signer in self.signers if signer.has_gas_money] or self.signers
+        gathering = (signer for signer in rich if self.submissions[signer.address].is_gathering)
+        return next(gathering, None) or min(rich, key=lambda signer: signer.busy)
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
         sent = self.sent.pop(payment_id, None)

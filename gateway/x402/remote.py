@@ -89,7 +89,8 @@ class RemoteFacilitator:
             headers["Authorization"] = network.facilitator_authorization.get_secret_value()
         seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
         self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
-        self.submitting = Group(self.submit_batch, crowd=crowd)
+        self.crowd = crowd or Crowd()
+        self.submitting = Group(self.submit_batch, crowd=self.crowd)
         self.unasked: dict[UUID, Unasked] = {}
         """Submitted here, and never sent to the facilitator by anybody."""
 
@@ -243,6 +244,8 @@ class RemoteFacilitator:
     async def ask(self, method: str, path: str, question: Any, seconds: float) -> Any:
         """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
         body = b"" if question is None else msgspec.json.encode(question)
+        # Whoever has its answer has a statement next.
+        self.crowd.count += 1
         try:
             async with asyncio.timeout(max(seconds, 1.0)):
                 status, text = await self.endpoint.ask(method, body, f"/{path}")
@@ -250,6 +253,8 @@ class RemoteFacilitator:
             raise Unreached(f"the facilitator cannot be reached: {error}") from None
         except (Unanswered, TimeoutError) as error:
             raise FacilitatorUnavailable(f"the facilitator does not answer: {error}") from None
+        finally:
+            self.crowd.count -= 1
         if status != 200:
             raise FacilitatorUnavailable(f"the facilitator answered {status}")
         return answers.parse(text)

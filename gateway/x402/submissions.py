@@ -55,6 +55,11 @@ class Submissions:
         """What there is to send, stored; None when the payment is not claimed any more."""
         return await self.group.add(submission)
 
+    @property
+    def is_gathering(self) -> bool:
+        """Whether there is a batch that has not gone yet and whose payments can share a transaction."""
+        return self.multicall is not None and self.group.is_gathering
+
     async def close(self) -> None:
         await self.group.close()
 
