@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.kit.sql import Pool
 from gateway.ledger import accounts, purses, telling
 from gateway.ledger.holds import Holds
 from gateway.ledger.purses import CALLS_MIN, SHARE, SQL, Purse, Purses
+from tests.control.model.dying import Death, Gone, dying
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.gateway.test_holds import plans
 
@@ -210,6 +212,34 @@ async def test_what_a_dead_process_had_taken_is_given_back_and_pays_for_nothing_
     assert not await stopped.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
     await stopped.close()
     assert await ledger.balance(owner) == (PLENTY, 0)
+    assert await ledger.is_sound()
+
+
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3])
+async def test_a_process_that_is_gone_at_any_statement_loses_nobody_anything(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, at: int, is_after: bool
+) -> None:
+    """Of taking, charging and giving back; then the sweeper comes."""
+    gone = Purses(pool, timedelta(seconds=-5))
+    gone.charges.patience_seconds = 0
+    call_id, is_told, purse = ids.new(), False, None
+    with dying(Death(at, is_after)):
+        for _ in range(CALLS_MIN + 1):
+            if (purse := gone.draw(owner, USDC.id, PRICE)) is None:
+                await asyncio.gather(*gone.crew.tasks)
+        if purse is not None:
+            with suppress(Gone):
+                is_told = await gone.charge(purse, seller.earnings_id, seller.posting(call_id, PRICE))
+        await gone.close()
+    assert await ledger.is_sound()
+    await purses.return_expired(pool)
+    assert await purse_rows(pool) == []
+    charged = await pool.fetchval("SELECT count(*) FROM transfers WHERE cause_id = $1", call_id)
+    assert is_told <= charged
+    # At the first statement nothing was begun; at the second it depends on whether that came through.
+    assert charged == (at > 2 or (at == 2 and is_after))
+    assert await ledger.balance(owner) == (PLENTY - charged * PRICE, 0)
     assert await ledger.is_sound()
 
 
