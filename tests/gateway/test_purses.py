@@ -15,7 +15,8 @@ from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, purses, telling
 from gateway.ledger.holds import Holds
-from gateway.ledger.purses import CALLS_MIN, SHARE, SQL, Purse, Purses
+from gateway.ledger.purses import SQL, Purses
+from gateway.ledger.spenders import CALLS_MIN, SHARE, Purse
 from tests.control.model.dying import Death, Gone, dying
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.gateway.test_holds import plans
@@ -381,7 +382,7 @@ async def test_a_purse_ends_though_its_owner_calls_on(
 ) -> None:
     """So what changes about an account, a grant say, matters to its calls within a second."""
     purse = await drawn(own, owner)
-    purse.ends = time.monotonic() - 1
+    purse.ends_seconds = time.monotonic() - 1
     assert own.draw(owner, USDC.id, PRICE) is None
     own.tick()
     assert purse.is_retired

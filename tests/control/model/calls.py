@@ -13,7 +13,8 @@ from gateway.ledger import accounts, caps, grants, holds, purses
 from gateway.ledger.batches import Opening, Posting
 from gateway.ledger.caps import Caps
 from gateway.ledger.grants import NewGrant
-from gateway.ledger.purses import CALLS_MIN, SHARE, Purses
+from gateway.ledger.purses import Purses
+from gateway.ledger.spenders import CALLS_MIN, SHARE
 from tests.arrivals import arrive
 from tests.control.conftest import TEST_USDC
 from tests.control.model.dying import DEATHS, Death
