@@ -23,48 +23,11 @@ from gateway.kit.tasks import Crew
 from gateway.kit.values import dataclass
 from gateway.ledger import telling
 from gateway.ledger.batches import PATIENCE_SECONDS, Posting, texts_of
+from gateway.ledger.spenders import KEPT_SECONDS, REST_TICKS, SHARE, TICK_SECONDS, Purse, Spender
 
 SQL = Statements(__file__)
 
-# No more than this share of what a balance has left.
-SHARE = 16
-# Calls in a tick: who makes fewer is served by holds.
-CALLS_MIN = 8
-TICK_SECONDS = 0.25
-# For how long a purse is drawn on, so that what changes about an account matters to its calls soon.
-KEPT_SECONDS = 1.0
-# After a balance had too little for one: ticks until it is asked again.
-REST_TICKS = 8
-
 log = structlog.get_logger(__name__)
-
-
-class Purse:
-    """What its process has left of it. The row has as much or more: it knows of charges, not of draws."""
-
-    __slots__ = ("ends", "id", "is_retired", "left", "running", "size")
-
-    def __init__(self, purse_id: UUID, amount: int, ends: float) -> None:
-        self.id, self.left, self.ends = purse_id, amount, ends
-        self.size = amount
-        # For calls that have drawn on it and are neither charged nor given back; those of which it is not
-        # known stay here, and the purse then is the sweeper's.
-        self.running = 0
-        self.is_retired = False
-
-
-class Spender:
-    """One owner's calls in one asset, and the purses that they are paid from: this one, then the next."""
-
-    __slots__ = ("amount", "amount_before", "calls", "calls_before", "is_asking", "next", "purse", "rest")
-
-    def __init__(self) -> None:
-        self.purse: Purse | None = None
-        self.next: Purse | None = None
-        # In this tick and in the one before.
-        self.calls = self.amount = self.calls_before = self.amount_before = 0
-        self.is_asking = False
-        self.rest = 0
 
 
 Whose: TypeAlias = tuple[UUID, UUID]
@@ -117,15 +80,18 @@ class Purses:
 
     def draw(self, owner_id: UUID, asset_id: UUID, amount: int) -> Purse | None:
         """Pay a call with so much. None where it needs a hold: its owner calls rarely, or has little left."""
-        spender = self.spenders.get((owner_id, asset_id)) or self.met((owner_id, asset_id))
+        whose, now_seconds = (owner_id, asset_id), time.monotonic()
+        spender = self.spenders.get(whose) or self.met(whose)
         spender.calls += 1
         spender.amount += amount
-        purse, now = spender.purse, time.monotonic()
-        if purse is None or purse.left < amount or purse.ends < now:
-            purse = self.turned(spender, amount, now)
-        if spender.next is None and (purse is None or 2 * purse.left < purse.size):
-            self.ask((owner_id, asset_id), spender)
-        if purse is None:
+        purse, after = spender.purse, spender.next
+        if after is not None and (purse is None or not purse.has(amount, now_seconds)):
+            self.retire(spender.turn())
+            purse = after
+        if (wanted := spender.wants()) is not None:
+            spender.is_asking = True
+            self.crew.start(self.take(spender, Taking(ids.new(), whose, *wanted)))
+        if purse is None or not purse.has(amount, now_seconds):
             return None
         purse.left -= amount
         purse.running += amount
@@ -139,27 +105,8 @@ class Purses:
             asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
         return spender
 
-    def turned(self, spender: Spender, amount: int, now: float) -> Purse | None:
-        """The next purse, if it is there and has enough."""
-        after = spender.next
-        if after is None or after.left < amount or after.ends < now:
-            return None
-        self.retire(spender.purse)
-        spender.purse, spender.next = spender.next, None
-        return spender.purse
-
-    def ask(self, whose: Whose, spender: Spender) -> None:
-        """For twice what was spent in a tick."""
-        calls = max(spender.calls, spender.calls_before)
-        if spender.is_asking or spender.rest or calls < CALLS_MIN:
-            return
-        spender.is_asking = True
-        size = 2 * max(spender.amount, spender.amount_before)
-        taking = Taking(ids.new(), whose, size, CALLS_MIN * size // (2 * calls))
-        self.crew.start(self.take(spender, taking))
-
     async def take(self, spender: Spender, taking: Taking) -> None:
-        ends = time.monotonic() + KEPT_SECONDS
+        ends_seconds = time.monotonic() + KEPT_SECONDS
         try:
             amount = await self.takings.add(taking)
         except (*OUTAGES, asyncpg.PostgresError):
@@ -169,10 +116,8 @@ class Purses:
         spender.is_asking = False
         if not amount:
             spender.rest = REST_TICKS
-        elif spender.purse is None:
-            spender.purse = Purse(taking.purse_id, amount, ends)
         else:
-            spender.next = Purse(taking.purse_id, amount, ends)
+            spender.give(Purse(taking.purse_id, amount, ends_seconds))
 
     async def charge(self, purse: Purse, payee_id: UUID, posting: Posting) -> bool:
         """True when the call is charged: now, or before. False when its purse had expired."""
@@ -203,17 +148,12 @@ class Purses:
             self.give_back(purse.id, purse.running)
 
     def tick(self) -> None:
-        now = time.monotonic()
+        now_seconds = time.monotonic()
         for whose, spender in list(self.spenders.items()):
-            is_idle = not spender.calls
-            while spender.purse is not None and (is_idle or spender.purse.ends < now):
-                self.retire(spender.purse)
-                spender.purse, spender.next = spender.next, None
-            if is_idle and not spender.is_asking:
+            if spender.calls == 0 and not spender.is_asking:
                 del self.spenders[whose]
-            spender.calls_before, spender.amount_before = spender.calls, spender.amount
-            spender.calls = spender.amount = 0
-            spender.rest = max(0, spender.rest - 1)
+            for purse in spender.end_tick(now_seconds):
+                self.retire(purse)
         self.is_ticking = bool(self.spenders)
         if self.is_ticking:
             asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
@@ -223,8 +163,7 @@ class Purses:
         spender = self.spenders.get((owner_id, asset_id))
         if spender is None or spender.purse is None:
             return False
-        purses = [one for one in (spender.purse, spender.next) if one is not None]
-        spender.purse = spender.next = None
+        purses = [one for one in (spender.turn(), spender.turn()) if one is not None]
         spender.rest = REST_TICKS
         for one in purses:
             one.is_retired = True
@@ -293,8 +232,8 @@ class Purses:
         """Once no call is running any more."""
         await asyncio.gather(*self.crew.tasks)
         for spender in self.spenders.values():
-            self.retire(spender.purse)
-            self.retire(spender.next)
+            self.retire(spender.turn())
+            self.retire(spender.turn())
         self.spenders.clear()
         await asyncio.gather(*self.crew.tasks)
         for group in (self.takings, self.charges, self.returns):

@@ -19,7 +19,8 @@ from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
 from gateway.ledger.batches import SHORT, Opening, Posting, Verdict
 from gateway.ledger.holds import Holds
-from gateway.ledger.purses import Purse, Purses
+from gateway.ledger.purses import Purses
+from gateway.ledger.spenders import Purse
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun, ended
 from gateway.rails.repeats import give_again

@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,9 @@ from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts, purses, telling
 from gateway.ledger.holds import Holds
-from gateway.ledger.purses import CALLS_MIN, SHARE, SQL, Purse, Purses
+from gateway.ledger.purses import SQL, Purses
+from gateway.ledger.spenders import CALLS_MIN, SHARE, Purse
+from tests.control.model.dying import Death, Gone, dying
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.gateway.test_holds import plans
 
@@ -213,6 +216,34 @@ async def test_what_a_dead_process_had_taken_is_given_back_and_pays_for_nothing_
     assert await ledger.is_sound()
 
 
+@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("at", [1, 2, 3])
+async def test_a_process_that_is_gone_at_any_statement_loses_nobody_anything(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, at: int, is_after: bool
+) -> None:
+    """Of taking, charging and giving back; then the sweeper comes."""
+    gone = Purses(pool, timedelta(seconds=-5))
+    gone.charges.patience_seconds = 0
+    call_id, is_told, purse = ids.new(), False, None
+    with dying(Death(at, is_after)):
+        for _ in range(CALLS_MIN + 1):
+            if (purse := gone.draw(owner, USDC.id, PRICE)) is None:
+                await asyncio.gather(*gone.crew.tasks)
+        if purse is not None:
+            with suppress(Gone):
+                is_told = await gone.charge(purse, seller.earnings_id, seller.posting(call_id, PRICE))
+        await gone.close()
+    assert await ledger.is_sound()
+    await purses.return_expired(pool)
+    assert await purse_rows(pool) == []
+    charged = await pool.fetchval("SELECT count(*) FROM transfers WHERE cause_id = $1", call_id)
+    assert is_told <= charged
+    # At the first statement nothing was begun; at the second it depends on whether that came through.
+    assert charged == (at > 2 or (at == 2 and is_after))
+    assert await ledger.balance(owner) == (PLENTY - charged * PRICE, 0)
+    assert await ledger.is_sound()
+
+
 async def test_the_row_of_a_purse_stops_a_process_that_would_spend_more(
     pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
 ) -> None:
@@ -351,7 +382,7 @@ async def test_a_purse_ends_though_its_owner_calls_on(
 ) -> None:
     """So what changes about an account, a grant say, matters to its calls within a second."""
     purse = await drawn(own, owner)
-    purse.ends = time.monotonic() - 1
+    purse.ends_seconds = time.monotonic() - 1
     assert own.draw(owner, USDC.id, PRICE) is None
     own.tick()
     assert purse.is_retired
