@@ -50,8 +50,7 @@ async def forward(
     passed = hygiene.of_response if route.passthrough is None else passthrough.of_response
     if route.auth is None and route.exchange is None and caller.token is None and own_trace is None:
         request = plan.request or prepare(upstreams, plan, inbound)
-        address = text_of(inbound.client_address)
-        own = f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
+        own = f"X-Forwarded-For: {plan.forwarded}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
         return await upstreams.http.begin(request, own.encode(), inbound.body, passed).ask()
     vouched = await vouch(upstreams, inbound, match, caller)
     headers = headers_of(upstreams, inbound, match, vouched)

@@ -83,9 +83,13 @@ class Connection(Serving):
 
     def data_received(self, data: bytes) -> None:
         was_between, self.is_between = self.is_between, False
-        if was_between and self._task_handler is None and not self.is_closing and self.recognise(data):
-            self.is_between = True
-            return
+        if was_between and self._task_handler is None and not (self._close or self._force_close):
+            found = self.front.headings.recognise(data)
+            if found is not None:
+                self.is_between = True
+                self._request_count += 1
+                self._task_handler = self._loop.create_task(self.answer(Arrived(self, *found)))
+                return
         count, was_empty = self._request_count, not self._messages
         super().data_received(data)
         if self._request_count != count:

@@ -14,15 +14,15 @@ class Source(Protocol):
 
 
 class Arriving(AsyncIterator[bytes]):
-    __slots__ = ("failure", "is_ended", "is_paused", "is_touched", "parts", "size", "source", "waiter")
+    # Most bodies come in one piece, and set few of these.
+    size = 0
+    is_ended = is_paused = is_touched = False
+    failure: Exception | None = None
+    waiter: "asyncio.Future[None] | None" = None
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.parts: list[bytes] = []
-        self.size = 0
-        self.is_ended = self.is_paused = self.is_touched = False
-        self.failure: Exception | None = None
-        self.waiter: asyncio.Future[None] | None = None
 
     def feed(self, data: bytes) -> None:
         self.parts.append(data)
