@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import _ErrInfo
 
-from gateway.front.arrived import END, AnyRequest, Arrived
+from gateway.front.arrived import END, LENGTH, AnyRequest, Arrived
 from gateway.front.problems import (
     FULL,
     LATE,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # A body's rate is looked at this often, and one slow look is forgiven.
 WINDOW_SECONDS = 5.0
 STRIKES_MAX = 2
+# As long as clients take between a head and the body behind it, and not so long that it would be missed.
+HELD_SECONDS = 0.25
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +47,10 @@ class Connection(Serving):
         "body",
         "body_bytes",
         "body_timer",
+        "held",
         "is_between",
         "place",
+        "rest",
         "stall_timer",
         "strikes",
     )
@@ -53,6 +59,10 @@ class Connection(Serving):
         super().__init__(front, **settings)
         self.is_between = True
         """Whether the parser has nothing of a request that it waits for the rest of."""
+        self.held = b""
+        """Of a request of which the parser knows nothing yet."""
+        self.rest: int | None = None
+        """How much is to come of the request that the parser has; None where that is not certain."""
         self.place: str | None = None
         self.body: StreamReader | None = None
         self.body_bytes = self.strikes = 0
@@ -84,20 +94,53 @@ class Connection(Serving):
     def data_received(self, data: bytes) -> None:
         was_between, self.is_between = self.is_between, False
         if was_between and self._task_handler is None and not (self._close or self._force_close):
-            found = self.front.headings.recognise(data)
-            if found is not None:
+            if self.held:
+                data = self.let_go() + data
+                found = self.front.headings.recognise(data)
+            else:
+                found = self.front.headings.recognise(data)
+                if found is not None and len(found[1]) < found[0].heading.length:
+                    self.hold(data)
+                    return
+            if found is not None and len(found[1]) == found[0].heading.length:
                 self.is_between = True
                 self._request_count += 1
                 self._task_handler = self._loop.create_task(self.answer(Arrived(self, *found)))
                 return
+        self.parse(data, is_begun=not was_between)
+
+    def hold(self, data: bytes) -> None:
+        """A known head without all of its body, as many clients send it: the rest comes in a moment, or the
+        parser gets what is here.
+        """
+        self.held, self.is_between = data, True
+        self.head_timer = self._loop.call_later(HELD_SECONDS, self.parse_held)
+
+    def let_go(self) -> bytes:
+        data, self.held = self.held, b""
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+        return data
+
+    def parse_held(self) -> None:
+        self.is_between = False
+        self.parse(self.let_go(), is_begun=False)
+
+    def parse(self, data: bytes, *, is_begun: bool) -> None:
+        """What is not certain is the parser's. It may have begun with what came before."""
         count, was_empty = self._request_count, not self._messages
         super().data_received(data)
         if self._request_count != count:
             is_one = was_empty and self._request_count == count + 1 and not self._upgraded
-            self.is_between = is_one and is_all(data, self._messages[-1][1], is_begun=not was_between)
+            self.rest = rest_of(data, *self._messages[-1], is_begun=is_begun) if is_one else None
+            self.is_between = self.rest == 0
             self.begin(data)
-            self.take_if_idle(data if was_between and self.is_between else None)
+            self.take_if_idle(data if self.rest is not None and not is_begun else None)
         else:
+            if self.rest is not None:
+                self.rest = less(self.rest, len(data), self.body)
+                self.is_between = self.rest == 0
             if data and not (self._close or self._force_close or self._upgraded):
                 self.go_on(len(data))
             self.take_if_idle()
@@ -219,12 +262,27 @@ class Connection(Serving):
         return answer
 
 
-def is_all(data: bytes, body: StreamReader, *, is_begun: bool) -> bool:
-    """Whether a request that was read from ``data`` ends with it. Some of it may have come before."""
+def rest_of(
+    data: bytes, message: RawRequestMessage | _ErrInfo, body: StreamReader, *, is_begun: bool
+) -> int | None:
+    """How much is still to come of the one request that was read from ``data``; None where that is not
+    certain. Some of it may have come before.
+    """
     if body is EMPTY_PAYLOAD:
-        return data.endswith(END)
-    behind = len(data) - data.find(END) - len(END)
-    return not is_begun and body.is_eof() and 0 < body.total_bytes == behind
+        return 0 if data.endswith(END) else None
+    # In front of a request there may be empty lines, and the first of its own would not end its head.
+    if is_begun or isinstance(message, _ErrInfo) or not data[:1].isalpha():
+        return None
+    declared = message.headers.getall("Content-Length", ())
+    if len(declared) != 1 or not LENGTH.fullmatch(declared[0]):
+        return None
+    return less(int(declared[0]), len(data) - data.find(END) - len(END), body)
+
+
+def less(rest: int, size: int, body: StreamReader | None) -> int | None:
+    """``size`` bytes of a body have come; None where the parser is of another opinion about its end."""
+    rest -= size
+    return rest if rest >= 0 and body is not None and body.is_eof() == (rest == 0) else None
 
 
 def close_after(request: AnyRequest) -> None:
