@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.buckets import Bucket
 from gateway.snapshot import Snapshot
-from gateway.types import Caller, Inbound, Match, Quote
+from gateway.types import Caller, Inbound, Match, Quote, Vouched
 from gateway.upstreams.request import Request
 
 
@@ -28,6 +28,7 @@ class Plan:
         "match",
         "quote",
         "request",
+        "vouched",
     )
 
     def __init__(
@@ -47,7 +48,8 @@ class Plan:
         self.forwarded = ""
         """``forward``'s: how the upstream is told of it."""
         self.request: Request | None = None
-        """``forward``'s."""
+        """``forward``'s: what the upstream is sent, and what vouched for it."""
+        self.vouched: Vouched | None = None
 
     def holds(self, snapshot: Snapshot) -> bool:
         if self.edition != snapshot.edition:
