@@ -50,7 +50,8 @@ async def forward(
     is_nobodys = route.auth is None and route.exchange is None and caller.token is None
     vouched = NOBODY if is_nobodys else await vouch(upstreams, inbound, match, caller)
     request = plan.request
-    if request is None or vouched != plan.vouched or own_trace is not None:
+    is_other = vouched is not plan.vouched and vouched != plan.vouched
+    if request is None or is_other or own_trace is not None:
         request = prepare(upstreams, plan, inbound, vouched, own_trace)
     own = f"X-Forwarded-For: {plan.forwarded}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
     passed = hygiene.of_response if route.passthrough is None else passthrough.of_response

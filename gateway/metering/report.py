@@ -105,13 +105,9 @@ class Reporter:
         since = time_ns() - perf_counter_ns()
         alike: dict[tuple[Stage, ...], list[Watch]] = {}
         for watch in ended:
-            self.count(watch, outcome := watch.outcome)
-            watch.ended_as = outcome
-            stages = watch.stages
-            if stages in alike:
-                alike[stages].append(watch)
-            else:
-                alike[stages] = [watch]
+            watch.ended_as = watch.outcome
+            self.count(watch, watch.ended_as)
+            alike.setdefault(watch.stages, []).append(watch)
         for stages, watches in alike.items():
             spent = spent_of(watches)
             self.time(stages, spent, watches)
