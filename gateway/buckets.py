@@ -162,7 +162,7 @@ class Buckets:
             return None
         advance.calls += 1
         advance.left -= 1
-        if 2 * advance.left <= advance.size:
+        if 2 * advance.left <= advance.size and not advance.is_asked:
             self.ask_ahead(buckets)
         return with_more(advance.shared, advance.left)
 
@@ -265,9 +265,10 @@ def said(done: "asyncio.Future[Allowance]") -> Allowance | None:
 
 def with_more(shared: Allowance, left: int) -> Allowance:
     """What a caller has when ``left`` calls of its advance are not made yet."""
+    reset_seconds = shared.reset_seconds - left / shared.rate
     return Allowance(
         0, shared.kind, shared.burst, shared.rate, shared.remaining + left,
-        max(0.0, shared.reset_seconds - left / shared.rate),
+        reset_seconds if reset_seconds > 0 else 0.0,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.kit.proxies import Proxies
-from gateway.limit import ahead, asked_of, limit
+from gateway.limit import asked_of, limit
 from gateway.match import match
 from gateway.metering.report import Reporter, known_of
 from gateway.metering.watch import Watch
@@ -88,7 +88,7 @@ async def serve(
 ) -> web.StreamResponse | Reply:
     matched, caller, route = plan.match, plan.caller, plan.match.route
     asked = asked_of(gate.limits, plan, inbound)
-    allowance = watch.limited(ahead(gate.buckets, asked) or await limit(gate.buckets, asked))
+    allowance = watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
     if route.ownership is not None:
         await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     if route.oauth_provider_id is not None:

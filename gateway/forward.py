@@ -47,29 +47,47 @@ async def forward(
     if route.database is not None:
         assert inbound.question is not None, "read before it was priced"
         return await upstreams.queries.ask(route.publisher_id, route.database, inbound.question).ask()
+    is_nobodys = route.auth is None and route.exchange is None and caller.token is None
+    vouched = NOBODY if is_nobodys else await vouch(upstreams, inbound, match, caller)
+    request = plan.request
+    is_other = vouched is not plan.vouched and vouched != plan.vouched
+    if request is None or is_other or own_trace is not None:
+        request = prepare(upstreams, plan, inbound, vouched, own_trace)
+    own = f"X-Forwarded-For: {plan.forwarded}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
     passed = hygiene.of_response if route.passthrough is None else passthrough.of_response
-    if route.auth is None and route.exchange is None and caller.token is None and own_trace is None:
-        request = plan.request or prepare(upstreams, plan, inbound)
-        address = text_of(inbound.client_address)
-        own = f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
-        return await upstreams.http.begin(request, own.encode(), inbound.body, passed).ask()
-    vouched = await vouch(upstreams, inbound, match, caller)
-    headers = headers_of(upstreams, inbound, match, vouched)
-    carry(headers, own_trace)
-    url = with_query(match.url, vouched.query)
-    exchange = await upstreams.http.send(inbound.method, url, headers, inbound.body, passed).ask()
+    exchange = await upstreams.http.begin(request, own.encode(), inbound.body, passed).ask()
     if (
-        exchange.answer.head.status == 401
-        and route.exchange is not None
+        route.exchange is not None
+        and exchange.answer.head.status == 401
         and caller.organization_id is not None
     ):
         upstreams.exchanger.forget(route.publisher_id, route.exchange, caller.organization_id)
     return exchange
 
 
-def prepare(upstreams: Upstreams, plan: Plan, inbound: Inbound) -> Request:
-    """A request that is the same for each call with this head, but for whose it is."""
-    match, heading = plan.match, inbound.heading
+def prepare(
+    upstreams: Upstreams, plan: Plan, inbound: Inbound, vouched: Vouched, own_trace: Trace | None
+) -> Request:
+    """A request to the upstream, but for whose it is; the next one of the plan is the same unless other
+    credentials go with it, or it is traced.
+    """
+    match, http = plan.match, upstreams.http
+    url = with_query(match.url, vouched.query)
+    if vouched is NOBODY and own_trace is None:
+        written = fields_of(upstreams, inbound, match)
+    else:
+        headers = constant_of(upstreams, inbound, match, vouched)
+        carry(headers, own_trace)
+        written = http.fields(headers)
+    request = http.prepare(inbound.method, url, written, inbound.body)
+    if own_trace is None:
+        plan.request, plan.vouched = request, vouched
+    return request
+
+
+def fields_of(upstreams: Upstreams, inbound: Inbound, match: Match) -> Fields:
+    """What is the same for each call with these headers is remembered beside them."""
+    heading = inbound.heading
     known: tuple[Route, Fields] | None = None if heading is None else heading.sent
     if known is None or known[0] is not match.route:
         headers = constant_of(upstreams, inbound, match, NOBODY)
@@ -77,8 +95,7 @@ def prepare(upstreams: Upstreams, plan: Plan, inbound: Inbound) -> Request:
         known = match.route, upstreams.http.fields(headers)
         if heading is not None:
             heading.sent = known
-    plan.request = upstreams.http.prepare(inbound.method, match.url, known[1], inbound.body)
-    return plan.request
+    return known[1]
 
 
 async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:

@@ -12,12 +12,24 @@ from typing import Any
 
 from gateway.buckets import Bucket
 from gateway.snapshot import Snapshot
-from gateway.types import Caller, Inbound, Match, Quote
+from gateway.types import Caller, Inbound, Match, Quote, Vouched
 from gateway.upstreams.request import Request
 
 
 class Plan:
-    __slots__ = ("asked", "caller", "edition", "inbound", "known", "match", "quote", "request")
+    __slots__ = (
+        "address",
+        "asked",
+        "caller",
+        "edition",
+        "forwarded",
+        "inbound",
+        "known",
+        "match",
+        "quote",
+        "request",
+        "vouched",
+    )
 
     def __init__(
         self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Mapping[str, Any]
@@ -29,10 +41,15 @@ class Plan:
         self.known = known
         """What the log says of each of its calls."""
         self.quote: Quote | None = None
-        self.asked: tuple[IPv4Address | IPv6Address, tuple[Bucket, ...]] | None = None
-        """``limit``'s: what is asked for the calls of one address, the last that made one."""
+        self.address: IPv4Address | IPv6Address | None = None
+        """The last that made a call, to which the next two belong. Most heads come from one."""
+        self.asked: tuple[Bucket, ...] = ()
+        """``limit``'s: what a call from there takes from."""
+        self.forwarded = ""
+        """``forward``'s: how the upstream is told of it."""
         self.request: Request | None = None
-        """``forward``'s."""
+        """``forward``'s: what the upstream is sent, and what vouched for it."""
+        self.vouched: Vouched | None = None
 
     def holds(self, snapshot: Snapshot) -> bool:
         if self.edition != snapshot.edition:

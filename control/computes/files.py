@@ -20,8 +20,8 @@ from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
 
-# Nobody has them by convention: what the users of containers have begins at 100000. Not every container has the
-# second ones.
+# Nobody has them by convention: what the users of containers have begins at 100000. Not every container has
+# the second ones.
 UIDS = (range(61_100, 65_000), range(65_536, 100_000))
 
 

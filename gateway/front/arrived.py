@@ -26,6 +26,7 @@ LINE_BYTES_MAX = 1 << 12
 FIELDS_MAX = 1024
 HEAD_BYTES_MAX = 1 << 11
 HEADS_MAX = 1024
+BODY_BYTES_MAX = 1 << 16
 # How long the body is they do not say, or the connection is to become another; a payment is not sent twice.
 NOT_REMEMBERED = (
     "Transfer-Encoding", "Expect", "Upgrade", "X-PAYMENT", "PAYMENT-SIGNATURE", "X-PAYMENT-UPSTREAM",
@@ -148,12 +149,14 @@ class Headings:
         self.wordings: dict[bytes, Wording] = {}
 
     def recognise(self, data: bytes) -> tuple[Wording, bytes] | None:
-        """Head and body of what is a whole call, whose fields came before to the letter."""
+        """The head of a call, whose fields came before to the letter, and what is here of its body: all of it
+        if it has the heading's ``length``, and never more.
+        """
         end = data.find(END) + 4
         # The same object where no body follows.
         head = data[:end]
         wording = self.wordings.get(head) or self.word(head)
-        if wording is None or wording.heading.length != len(data) - end:
+        if wording is None or wording.heading.length < len(data) - end:
             return None
         return wording, data[end:]
 
@@ -184,17 +187,18 @@ class Headings:
         return heading
 
     def learn(self, data: bytes, arrived: Arrived) -> None:
-        """``data`` is all that came of a call, and there was nothing before it that it may go on from."""
+        """``data`` is what came of a call and of nothing else, its head at least."""
         begin, end = data.find(b"\r\n"), data.find(END) + 4
         if (
             end - begin <= FIELDS_BYTES_MAX
             and arrived.version == HttpVersion11
             and arrived.keep_alive
             and LINE.fullmatch(data, 0, begin)
-            and is_framed(arrived.headers, len(data) - end)
+            and is_framed(arrived.headers)
+            and (arrived.content_length or 0) <= BODY_BYTES_MAX
             and not any(name in arrived.headers for name in NOT_REMEMBERED)
         ):
-            arrived.heading.length = len(data) - end
+            arrived.heading.length = arrived.content_length or 0
             self.keep(data[begin:end], arrived.heading)
 
     def keep(self, fields: bytes, heading: Heading) -> None:
@@ -204,9 +208,7 @@ class Headings:
         self.young[fields] = heading
 
 
-def is_framed(headers: CIMultiDictProxy[str], length: int) -> bool:
-    """Whether these say once, and in the one usual way, that a body has this length."""
+def is_framed(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether these say in the one usual way how long the body is, or that there is none."""
     said = headers.getall("Content-Length", ())
-    if not said:
-        return length == 0
-    return len(said) == 1 and LENGTH.fullmatch(said[0]) is not None and int(said[0]) == length
+    return not said or (len(said) == 1 and LENGTH.fullmatch(said[0]) is not None)

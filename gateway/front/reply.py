@@ -11,7 +11,7 @@ from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientConnectionResetError
@@ -74,11 +74,12 @@ class Reply:
         self.lines = headers if isinstance(headers, Lines) else Lines(status, reason, headers)
         self.more = more
         self.request = request
-        connection = self.connection = cast("Connection", request.protocol)
+        connection: Connection = request.protocol  # type: ignore[assignment]
+        self.connection = connection
         self.status = status
         self.has_body = request.method != "HEAD" and status not in (204, 304)
         self.is_chunked = False
-        self.keep_alive = request.keep_alive and not connection.is_closing
+        self.keep_alive = request.keep_alive and not (connection._close or connection._force_close)
         self.left = self.lines.length
         """Bytes that the head promised and that were not written yet; None where it promised none."""
         if self.left is None or not self.has_body:

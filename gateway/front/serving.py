@@ -47,15 +47,11 @@ class Serving(Incoming):
     async def start(self) -> None:
         """Called by aiohttp for each connection. Nothing waits here: see ``take``."""
 
-    def recognise(self, data: bytes) -> bool:
-        """Serve a call whose fields are known, where nothing is under way and ``data`` is all of it."""
-        found = self.front.headings.recognise(data)
-        if found is None:
-            return False
+    def serve_known(self, wording: Wording, body: bytes) -> None:
+        """A call whose head came before, where nothing is under way."""
         self._request_count += 1
-        arrived = Arrived(cast("Connection", self), *found)
+        arrived = Arrived(cast("Connection", self), wording, body)
         self._task_handler = self._loop.create_task(self.answer(arrived))
-        return True
 
     def take_if_idle(self, data: bytes | None = None) -> None:
         if self._messages and self._task_handler is None:
@@ -91,7 +87,7 @@ class Serving(Incoming):
         front = self.front
         is_kept = self.has_answered = False
         # aiohttp ends these when the connection is lost, or the process is to end.
-        self._current_request, self._request_in_progress = cast(Any, arrived), True
+        self._current_request, self._request_in_progress = arrived, True  # type: ignore[assignment]
         if front.is_draining:
             arrived.keep_alive = False
         try:

@@ -78,14 +78,17 @@ class Reporter:
         self.timer: asyncio.TimerHandle | None = None
 
     def begin(self, call_id: UUID, request: Arrived) -> Watch:
-        sampler = None if self.spans is None else self.spans.sampler
-        own_trace = trace.of(request.headers, call_id, sampler)
-        self.tallies.begun()
+        headers, own_trace = request.heading.headers, None
+        if self.spans is not None or trace.PARENT in headers:
+            own_trace = trace.of(headers, call_id, None if self.spans is None else self.spans.sampler)
+        self.tallies.under_way += 1
+        if self.tallies.timer is None:
+            self.tallies.flush_soon()
         return Watch(call_id, request.method, request.path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
         watch.ended = perf_counter_ns()
-        self.tallies.ended()
+        self.tallies.under_way -= 1
         self.waiting.append(watch)
         if watch.error is not None or self.spans is not None or len(self.waiting) >= WAITING_MAX:
             self.flush()
@@ -98,16 +101,13 @@ class Reporter:
             self.timer.cancel()
             self.timer = None
         ended, self.waiting = self.waiting, []
+        self.tallies.flush_soon()
         since = time_ns() - perf_counter_ns()
         alike: dict[tuple[Stage, ...], list[Watch]] = {}
         for watch in ended:
-            self.count(watch, outcome := watch.outcome)
-            watch.ended_as = outcome
-            stages = watch.stages
-            if stages in alike:
-                alike[stages].append(watch)
-            else:
-                alike[stages] = [watch]
+            watch.ended_as = watch.outcome
+            self.count(watch, watch.ended_as)
+            alike.setdefault(watch.stages, []).append(watch)
         for stages, watches in alike.items():
             spent = spent_of(watches)
             self.time(stages, spent, watches)

@@ -24,17 +24,8 @@ class Tallies:
         self.calls: list[int] = []
         self.counted: dict[Counter, int] = {}
         self.under_way = 0
+        """Calls, which whoever begins and ends them counts here."""
         self.timer: asyncio.TimerHandle | None = None
-
-    def begun(self) -> None:
-        self.under_way += 1
-        if self.timer is None:
-            self.flush_soon()
-
-    def ended(self) -> None:
-        self.under_way -= 1
-        if self.timer is None:
-            self.flush_soon()
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         self.counted[counter] = self.counted.get(counter, 0) + amount

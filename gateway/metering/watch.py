@@ -113,7 +113,10 @@ class Watch:
         self.entered.append(perf_counter_ns())
 
     def settled(self, receipt: Receipt | None) -> None:
-        self.settle(receipt)
+        """What the head says that the call cost; nothing yet for one whose body decides."""
+        self.receipt = receipt
+        if receipt is not None and receipt.cost:
+            self.count_money(receipt)
         self.entered.append(perf_counter_ns())
 
     def enter(self, stage: Stage) -> None:
@@ -127,12 +130,6 @@ class Watch:
     def stages(self) -> tuple[Stage, ...]:
         """Those that were entered."""
         return self.order[: len(self.entered)]
-
-    def settle(self, receipt: Receipt | None) -> None:
-        """What the head says that the call cost; nothing yet for one whose body decides."""
-        self.receipt = receipt
-        if receipt is not None:
-            self.count_money(receipt)
 
     def repeat(self, answer: Answer, receipt: Receipt) -> None:
         """The call was made and charged before: its answer is given again, and nothing is charged."""

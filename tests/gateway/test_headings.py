@@ -9,7 +9,7 @@ import pytest
 from multidict import CIMultiDict
 
 from config.settings import Listen
-from gateway.front import arrived
+from gateway.front import arrived, connection
 from gateway.front.arrived import END, Arrived
 from gateway.front.reply import Reply
 from gateway.front.server import Front
@@ -102,6 +102,19 @@ CHUNKED = b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nTransfer-Encoding: chu
         ),
         ((THREE + b"one", THREE + b"t", b"wo", THREE + b"sec"), [post(b"one"), post(b"two"), post(b"sec")]),
         ((THREE + b"one", THREE, b"two", THREE + b"sec"), [post(b"one"), post(b"two"), post(b"sec")]),
+        # Many clients send a head and then its body; the parser gets what does not come at once.
+        ((THREE, b"one", THREE, b"two", WHOLE), [post(b"one"), post(b"two"), get()]),
+        ((THREE, b"one", THREE, b"t", b"w", b"o", WHOLE), [post(b"one"), post(b"two"), get()]),
+        ((THREE, b"one", THREE, b"two" + WHOLE, WHOLE), [post(b"one"), post(b"two"), get(), get()]),
+        ((THREE, b"one" + WHOLE[:5], WHOLE[5:], WHOLE), [post(b"one"), get(), get()]),
+        (
+            (posting(len(WHOLE)), WHOLE, posting(len(WHOLE)), WHOLE, WHOLE),
+            [post(WHOLE), post(WHOLE), get()],
+        ),
+        (
+            (WHOLE, b"\r\n\r\n" + posting(len(WHOLE) + 100), b"x" * 100, WHOLE, WHOLE),
+            [get(), post(b"x" * 100 + WHOLE), get()],
+        ),
         (
             (THREE + b"one", THREE + b"two" + WHOLE, THREE + b"sec"),
             [post(b"one"), post(b"two"), get(), post(b"sec")],
@@ -126,6 +139,24 @@ async def test_each_is_served_as_if_it_were_the_first(
     async with serving() as seen:
         await seen.send(*parts)
         assert seen.calls == expected
+
+
+@pytest.mark.parametrize("pause", [0.05, 0.15])
+async def test_a_body_that_takes_its_time_is_the_parsers(
+    monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    monkeypatch.setattr(connection, "HELD_SECONDS", 0.1)
+    async with serving() as seen:
+        await seen.send(THREE + b"one", THREE, b"two", THREE, b"th", b"r", WHOLE, pause=pause)
+        assert seen.calls == [post(b"one"), post(b"two"), post(b"thr"), get()]
+
+
+async def test_a_head_whose_body_never_comes_is_no_call() -> None:
+    async with serving() as seen:
+        await seen.send(THREE + b"one", THREE)
+        assert seen.calls == [post(b"one")]
+        await seen.front.drain(0.5)
+        assert seen.front.taken == 0
 
 
 @pytest.mark.parametrize(

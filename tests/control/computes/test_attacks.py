@@ -15,6 +15,7 @@ from control.computes import bases, copying, files, keeping, postmaster, tenants
 from control.computes.local import LocalProvider
 from control.computes.provider import At, ComputeSpec, ComputeUnavailable, TimelineSpec
 from control.embedded import postgres
+from control.embedded.directory import DirectoryUnusable
 from control.postgres import passwords
 from gateway.kit.sql import Connection
 
@@ -345,7 +346,7 @@ def test_users_do_not_run_out_with_projects_that_come_and_go(monkeypatch: pytest
     monkeypatch.setattr(files, "mapped", lambda: [range(1 << 32)])
     assert files.free_uid(given) == 65_536
     monkeypatch.setattr(files, "mapped", lambda: [range(65_536)])
-    with pytest.raises(files.DirectoryUnusable, match="given away"):
+    with pytest.raises(DirectoryUnusable, match="given away"):
         files.free_uid(given)
 
 
