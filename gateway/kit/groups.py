@@ -10,9 +10,10 @@ the other is served. Groups that the same calls pass through, one after the othe
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from gateway.kit.pools import TIMEOUT_SECONDS
@@ -71,14 +72,18 @@ class Group(Generic[Item, Result]):
         lanes: int = 1,
         size_max: int = 256,
         patience_seconds: float = 0,
-        coming: Callable[[], int] = lambda: 0,
+        coming: Callable[[], int] | None = None,
+        whose: Callable[[Item], Hashable] | None = None,
         crowd: Crowd | None = None,
     ) -> None:
-        """``coming`` says how many items are about to be added; of a ``crowd``, that is half."""
+        """``coming`` says how many items are about to be added, of a ``crowd`` half of it; ``whose`` says who
+        has turns of their own.
+        """
         self.run = run
-        self.patience_seconds = patience_seconds
         self.crowd = crowd or Crowd()
-        self.coming = coming if crowd is None else crowd.half
+        self.patience_seconds = patience_seconds
+        self.coming = coming or (crowd.half if crowd is not None else None)
+        self.whose = whose
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
@@ -120,14 +125,17 @@ class Group(Generic[Item, Result]):
 
     def is_worth_it(self) -> bool:
         """Whoever comes alone goes at once. Those of the last batch are taken to come again."""
-        here = len(self.waiting)
-        return self.size_before <= 1 or here >= min(max(self.coming(), self.size_before // 2), self.size_max)
+        if self.coming is None or self.size_before <= 1:
+            return True
+        return len(self.waiting) >= min(max(self.coming(), self.size_before // 2), self.size_max)
 
     def go(self) -> None:
         if self.alarm is not None:
             self.alarm.cancel()
             self.alarm = None
         while self.waiting and self.lanes_free:
+            if self.whose is not None and len(self.waiting) > self.size_max:
+                self.waiting = in_turns(self.waiting, self.whose)
             size = min(len(self.waiting), self.size_max)
             batch = [self.waiting.popleft() for _ in range(size)]
             self.lanes_free -= 1
@@ -158,10 +166,18 @@ class Group(Generic[Item, Result]):
             if isinstance(error, OUTAGES):
                 fail(batch, error)
         if error is not None and not isinstance(error, OUTAGES):
-            # One bad item must not fail its neighbours, so each gets a transaction of its own.
-            for one in batch:
-                if error := await self.attempt([one]):
-                    fail([one], error)
+            await self.divide(batch)
+
+    async def divide(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        """A bad item must not fail its neighbours: halves are tried, and halves of those that fail."""
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            if not part or (error := await self.attempt(part)) is None:
+                continue
+            if len(part) == 1 or isinstance(error, OUTAGES):
+                fail(part, error)
+            else:
+                await self.divide(part)
 
     async def insist(self, batch: Sequence[Waiting[Item, Result]]) -> Exception | None:
         """Once more, or as long as there is patience."""
@@ -193,6 +209,20 @@ class Group(Generic[Item, Result]):
         while self.waiting or self.crew.tasks:
             self.go()
             await asyncio.gather(*self.crew.tasks, return_exceptions=True)
+
+
+def in_turns(
+    waiting: Iterable[Waiting[Item, Result]], whose: Callable[[Item], Hashable]
+) -> deque[Waiting[Item, Result]]:
+    """Everybody's first, then everybody's second: who has a thousand is not in the way of who has one."""
+    before: Counter[Hashable] = Counter()
+    turns = []
+    for one in waiting:
+        owner = whose(one.item)
+        turns.append(before[owner])
+        before[owner] += 1
+    ranked = sorted(zip(turns, waiting, strict=True), key=itemgetter(0))
+    return deque(one for _, one in ranked)
 
 
 def fail(batch: Sequence[Waiting[Item, Result]], error: BaseException) -> None:
