@@ -42,6 +42,10 @@ STEPS_MIN, STEPS_PER_TOKEN_MAX = 2000, 8
 TOTALS: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
 
 
+# Of them there is one row, unless they are grouped. Those of others' making may be anything.
+TOTALS: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
+
+
 class Unfit(ValueError):
     """Why a statement is not run. The text is public."""
 
