@@ -11,6 +11,7 @@ import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from control.computes import copying, programs, settings
@@ -19,8 +20,9 @@ from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
 
-UID_FIRST = 61_100
-UID_LAST = 65_000
+# Nobody has them by convention: what the users of containers have begins at 100000. Not every container has
+# the second ones.
+UIDS = (range(61_100, 65_000), range(65_536, 100_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +166,17 @@ class Store:
 
 def free_uid(given: Collection[int]) -> int:
     taken = {entry.pw_uid for entry in pwd.getpwall()} | set(given)
-    for number in range(UID_FIRST, UID_LAST):
-        if number not in taken:
+    there = mapped()
+    for number in chain(*UIDS):
+        if number not in taken and any(number in numbers for numbers in there):
             return number
     raise DirectoryUnusable("Every user number for projects has been given away.")
+
+
+def mapped() -> list[range]:
+    """The numbers that there are here: in a container some are nobody's, and cannot be given anything."""
+    lines = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return [range(int(first), int(first) + int(count)) for first, _, count in lines]
 
 
 def operator() -> str | None:

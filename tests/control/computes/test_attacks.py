@@ -11,10 +11,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from control.computes import bases, copying, keeping, postmaster, tenants
+from control.computes import bases, copying, files, keeping, postmaster, tenants
 from control.computes.local import LocalProvider
 from control.computes.provider import At, ComputeSpec, ComputeUnavailable, TimelineSpec
 from control.embedded import postgres
+from control.embedded.directory import DirectoryUnusable
 from control.postgres import passwords
 from gateway.kit.sql import Connection
 
@@ -337,6 +338,16 @@ async def test_what_a_server_says_of_itself_is_not_where_we_remove_things(
     path.unlink()
     path.symlink_to("/etc/passwd")
     assert postgres.pid_file(place.data) == []
+
+
+def test_users_do_not_run_out_with_projects_that_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is given once, so that whoever makes and deletes projects takes one each time."""
+    given = set(range(61_100, 65_000))
+    monkeypatch.setattr(files, "mapped", lambda: [range(1 << 32)])
+    assert files.free_uid(given) == 65_536
+    monkeypatch.setattr(files, "mapped", lambda: [range(65_536)])
+    with pytest.raises(DirectoryUnusable, match="given away"):
+        files.free_uid(given)
 
 
 async def connected(sockets: Path) -> Connection | None:
