@@ -38,6 +38,14 @@ SCHEMAS: Final = ("pg_catalog", "information_schema", "pg_toast")
 STEPS_MIN, STEPS_PER_TOKEN_MAX = 2000, 8
 
 
+# Of them there is one row, unless they are grouped. Those of others' making may be anything.
+TOTALS: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
+
+
+# Of them there is one row, unless they are grouped. Those of others' making may be anything.
+TOTALS: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
+
+
 class Unfit(ValueError):
     """Why a statement is not run. The text is public."""
 
@@ -65,7 +73,7 @@ def parsed(statement: str) -> list[exp.Expr | None]:
 
 
 def rows_asked(statement: str) -> int | None:
-    """The statement's own limit, where it has one that can be told; ``Unfit`` unless it is one that reads."""
+    """How many it can return, where that can be told; ``Unfit`` unless it is one that reads."""
     try:
         found = parsed(statement)
     except SqlglotError:
@@ -115,4 +123,14 @@ def limit_of(root: exp.Expr) -> int | None:
     limit = root.args.get("limit")
     count = limit.expression if isinstance(limit, exp.Limit) else None
     is_number = isinstance(count, exp.Literal) and not count.is_string and count.name.isdecimal()
-    return int(count.name) if is_number and count is not None and len(count.name) < 10 else None
+    if is_number and count is not None and len(count.name) < 10:
+        return int(count.name)
+    return 1 if is_total(root) else None
+
+
+def is_total(root: exp.Expr) -> bool:
+    """Whoever counts a table does not pay for as many rows as may be returned of it."""
+    if not isinstance(root, exp.Select) or root.args.get("group") is not None:
+        return False
+    found = [one.unalias() for one in root.expressions]
+    return bool(found) and all(isinstance(one, TOTALS) for one in found)

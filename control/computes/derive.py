@@ -9,11 +9,11 @@ from pathlib import Path
 
 import asyncpg
 
-from control.computes import bases, copying, programs, settings
+from control.computes import bases, copying, programs, settings, shortage
 from control.computes.bases import Base
 from control.computes.files import Place, Record, Store, write_rules
 from control.computes.programs import lsn_number, lsn_text
-from control.computes.provider import HEAD, At, ComputeUnavailable
+from control.computes.provider import HEAD, At
 from control.embedded import binaries, directory, postgres, processes
 from control.embedded.postgres import Cluster
 from control.embedded.processes import Command, StartFailed
@@ -96,7 +96,7 @@ async def replay(store: Store, place: Place, uid: int | None, at: At) -> str | N
         if any(PAST_THE_END in line for line in lines):
             raise PastTheEnd from None
         log.error("replaying into %s failed: %s: %s", place.root.name, error, " | ".join(lines[-20:]))
-        raise ComputeUnavailable("the history could not be replayed; the log says why") from None
+        raise shortage.unavailable("the history could not be replayed; the log says why", lines) from None
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
     return forked

@@ -82,6 +82,13 @@ class Place:
             return (self.tail / "head").read_text()
         return programs.control_data(bin_dir, self.data)[0]
 
+    def end(self, bin_dir: Path) -> str | None:
+        """Where its history ends; None after a crash, when only replaying it would tell."""
+        if self.is_archived:
+            return self.head(bin_dir)
+        location, _, state = programs.control_data(bin_dir, self.data)
+        return location if state == "shut down" else None
+
     def record(self) -> Record:
         try:
             return Record(**json.loads((self.root / "timeline.json").read_text()))

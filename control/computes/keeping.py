@@ -5,12 +5,13 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
 import asyncpg
 
-from control.computes import bases, compute, derive, disks, files
+from control.computes import bases, compute, derive, disks, files, verifiers
 from control.computes.compute import Compute
 from control.computes.disks import Fill
 from control.computes.local import LocalProvider
@@ -68,7 +69,8 @@ async def suspend(provider: LocalProvider, one: Compute) -> None:
     async with one.lock:
         # Somebody may have come while we looked and waited.
         if one.server is not None and not await compute.why_active(one):
-            event = one.event("suspended")
+            told = await verifiers.changed(one.server, one.verifiers)
+            event = replace(one.event("suspended"), verifiers=told)
             await compute.stop(provider.store, one, "fast")
             provider.bulletin.tell(event)
 

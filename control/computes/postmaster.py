@@ -29,6 +29,7 @@ CONFINE = (
     'ulimit -v "$1"; ulimit -n "$2"; ulimit -c 0; echo "$3" > /proc/self/oom_score_adj; shift 3; exec "$@"'
 )
 
+LAST_BYTES = 2048
 LOG_BYTES_MAX = 8 << 20
 
 
@@ -123,6 +124,13 @@ def confined(spec: ComputeSpec, argv: tuple[str, ...]) -> tuple[str, ...]:
 def open_log(path: Path) -> BinaryIO:
     is_long = path.exists() and path.stat().st_size > LOG_BYTES_MAX
     return path.open("wb" if is_long else "ab")
+
+
+def last_lines(place: Place) -> list[str]:
+    """Of what the server said: a start that fails says why in a few lines."""
+    with (place.root / "log").open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LAST_BYTES))
+        return log.read().decode(errors="replace").splitlines()
 
 
 async def wait_until_ready(place: Place, server: Postmaster) -> None:

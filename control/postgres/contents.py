@@ -132,6 +132,13 @@ async def look(computes: ComputeProvider, endpoint: str, *, with_publications: b
         found, theirs = await inventory.look(connection), await slots.observed(connection)
     if not with_publications:
         return Contents(found, theirs, None)
+    return Contents(found, theirs, await published_by(computes, endpoint, found))
+
+
+async def published_by(
+    computes: ComputeProvider, endpoint: str, found: Inventory
+) -> dict[str, dict[str, Published]]:
+    """By database and name."""
     published = {}
     for name, _ in found.databases:
         published[name] = dict[str, Published]()
@@ -139,7 +146,7 @@ async def look(computes: ComputeProvider, endpoint: str, *, with_publications: b
         with suppress(RefusedByPostgres):
             async with visited(computes, endpoint, name) as connection:
                 published[name] = await publications.observed(connection)
-    return Contents(found, theirs, published)
+    return published
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from config.pgproxy import PgProxy
 from gateway.kit.tasks import Crew
 from gateway.pgwire import metrics
 from gateway.pgwire.computes import Endpoint
-from gateway.pgwire.messages import Fatal
+from gateway.pgwire.messages import TOO_MANY, Fatal
 from gateway.pgwire.pooled import PooledClient
 from gateway.pgwire.pooled_server import PooledServer
 from gateway.pgwire.scram import Keys
@@ -19,7 +19,6 @@ from gateway.pgwire.statements import Shelf
 from gateway.pgwire.waking import Waker
 
 APPLICATION_NAME = b"application_name"
-TOO_MANY = "53300"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,7 @@ class Pools:
         self.pools: dict[Name, Pool] = {}
         self.shelves: WeakValueDictionary[UUID, Shelf] = WeakValueDictionary()
         self.crew = Crew()
+        waker.make_room = self.make_room
 
     def find(self, endpoint: Endpoint, parameters: Mapping[bytes, bytes], keys: Keys) -> "Pool":
         """What a client calls itself changes with each, and is set when it is served."""
@@ -66,6 +66,14 @@ class Pools:
         metrics.POOLED.labels("busy").set(busy)
         metrics.POOLED.labels("idle").set(idle)
         metrics.WAITING.set(waiting)
+
+    def make_room(self, endpoint: Endpoint) -> bool:
+        """Pools hold on to what they may need again, and would keep everybody else out of a full server."""
+        alike = [pool for pool in self.pools.values() if pool.endpoint.timeline_id == endpoint.timeline_id]
+        pool = min((one for one in alike if one.idle), key=lambda one: one.idle[0].idle_since, default=None)
+        if pool is not None:
+            pool.close(pool.idle[0])
+        return pool is not None
 
     def is_stale(self, server: PooledServer, now: float) -> bool:
         return now - server.idle_since > self.settings.pool_idle_seconds_max

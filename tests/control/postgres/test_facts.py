@@ -8,23 +8,40 @@ from ipaddress import ip_network
 import asyncpg
 import pytest
 
+from config.plans import Plan
 from control.computes.local import LocalProvider
 from control.computes.provider import State
 from control.postgres import contents, inventory, roles
 from control.postgres.inventory import Inventory
 from control.postgres.running import Runner
+from control.quotas import choices
 from control.roles.facts import Facts
 from gateway.kit import ids
 from gateway.kit.crypto import Keyring
 from gateway.kit.sql import Connection, Db, Pool
-from gateway.pgwire.computes import NotStarted
+from gateway.pgwire.computes import NotAllowed, NotStarted
 from tests.control.postgres.conftest import Project
+
+SMALL = Plan(id="small", name="Small", quotas={"compute_seconds": 100})
+SOFT = Plan(id="soft", name="Soft", quotas=SMALL.quotas, soft=("compute_seconds",))
+LARGE = Plan(id="large", name="Large", quotas={"compute_seconds": 1000})
+PLANS = (SMALL, SOFT, LARGE)
 
 
 @pytest.fixture
 async def facts(pool: Pool, computes: LocalProvider, runner: Runner, project: Project) -> Facts:
     await runner.drain()
-    return Facts(pool, computes)
+    return Facts(pool, computes, PLANS)
+
+
+async def plan(pool: Pool, chosen: Plan) -> None:
+    """From now on."""
+    organization_id = await pool.fetchval("SELECT organization_id FROM projects")
+    async with pool.acquire() as db, db.transaction():
+        now = await db.fetchval("SELECT now()")
+        await choices.change(
+            db, organization_id, await choices.current(db, organization_id, now), chosen, now, now
+        )
 
 
 async def label_of(pool: Pool, project: Project) -> str:
@@ -152,3 +169,38 @@ async def test_what_cannot_be_woken_says_why(facts: Facts, pool: Pool, project: 
     await pool.execute("UPDATE endpoints SET is_disabled = true")
     with pytest.raises(NotStarted, match="somebody stopped this endpoint"):
         await facts.wake(found)
+
+
+async def test_a_plan_that_is_used_up_wakes_nothing_and_a_larger_one_does_at_once(
+    facts: Facts, pool: Pool, computes: LocalProvider, project: Project
+) -> None:
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+
+    async def use(seconds: int) -> None:
+        await pool.execute(
+            "INSERT INTO meter_days (organization_id, project_id, meter, compute_units, day, quantity) "
+            "SELECT organization_id, id, 'active_seconds', 1, (now() AT TIME ZONE 'UTC')::date, $1 "
+            "FROM projects ON CONFLICT (project_id, day, meter, compute_units, organization_id) "
+            "DO UPDATE SET quantity = EXCLUDED.quantity",
+            seconds,
+        )
+
+    await use(99)
+    await facts.wake(found)
+    await use(100)
+    # What runs goes on, and lets in who comes.
+    await facts.wake(found)
+    await computes.stop(str(found.id))
+    await pool.execute("UPDATE endpoints SET status = 'idle'")
+    with pytest.raises(NotAllowed, match="the plan Small has room for 100 compute_seconds") as refused:
+        await facts.wake(found)
+    assert refused.value.sqlstate == "53400"
+    assert (await computes.status(str(found.id))).state is State.IDLE
+    await plan(pool, LARGE)
+    await facts.wake(found)
+    await use(2000)
+    await plan(pool, SOFT)
+    await computes.stop(str(found.id))
+    await pool.execute("UPDATE endpoints SET status = 'idle'")
+    await facts.wake(found)

@@ -45,6 +45,26 @@ async def test_many_clients_share_one_server(narrow: Stage) -> None:
         await one.close()
 
 
+async def test_what_pools_hold_on_to_keeps_nobody_out(stage: Stage) -> None:
+    """The server takes 50, of which two pools have 20 each that nobody uses."""
+    for path in ("public", "pg_catalog", "public,pg_catalog"):
+        more = {"server_settings": {"search_path": path}}
+        clients = await asyncio.gather(*(stage.connect(pooled=True, **more) for _ in range(20)))
+        await asyncio.gather(*(one.execute("BEGIN") for one in clients))
+        for one in clients:
+            await one.execute("ROLLBACK")
+            await one.close()
+    clients = await asyncio.gather(*(stage.connect() for _ in range(40)))
+    assert await clients[-1].fetchval("SELECT 1") == 1
+    # Now it is full of what is used.
+    more_of_them = await asyncio.gather(*(stage.connect() for _ in range(10)), return_exceptions=True)
+    refused = [one for one in more_of_them if isinstance(one, asyncpg.TooManyConnectionsError)]
+    clients += [one for one in more_of_them if one not in refused]
+    assert refused
+    for one in clients:
+        await one.close()
+
+
 async def test_each_client_has_its_own_parameters(narrow: Stage) -> None:
     one = await narrow.connect(pooled=True, server_settings={"application_name": "one"})
     other = await narrow.connect(pooled=True, server_settings={"application_name": "o'ther\\"})
