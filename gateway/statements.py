@@ -37,11 +37,6 @@ SCHEMAS: Final = ("pg_catalog", "information_schema", "pg_toast")
 
 STEPS_MIN, STEPS_PER_TOKEN_MAX = 2000, 8
 
-
-# Of them there is one row, unless they are grouped. Those of others' making may be anything.
-TOTALS: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
-
-
 # Of them there is one row, unless they are grouped. Those of others' making may be anything.
 TOTALS: Final = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max)
 
