@@ -164,19 +164,23 @@ def trim(place: Place, retention: timedelta) -> None:
 
 
 def segments(directory: Path) -> list[Path]:
-    found = [path for path in directory.iterdir() if len(path.name) == 24] if directory.is_dir() else []
+    found = [path for path in directory.iterdir() if is_segment(path.name)] if directory.is_dir() else []
     return sorted(found)
+
+
+def is_segment(name: str) -> bool:
+    return len(name) == 24
 
 
 def collect_wal(place: Place, first: str, target: Path, *, may_link: bool) -> None:
     """Bring all there is from ``first`` on into a copy's own directory: it then needs no other."""
+
+    def is_live(name: str) -> bool:
+        is_wanted = is_segment(name) and name >= first
+        return name.endswith(".history") or (is_wanted and not (place.wal / name).exists())
+
     # The live ones first: one that is removed after it was listed has been archived by then.
-    live = place.live_wal
-    for path in live.glob("*.history"):
-        copying.copy_file(path, target / path.name)
-    for path in segments(live):
-        if path.name >= first and not (place.wal / path.name).exists():
-            copying.copy_file(path, target / path.name)
+    copying.copy_named(place.live_wal, target, is_live)
     for path in segments(place.wal):
         fresh = target / path.name
         if path.name >= first and not fresh.exists():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from control.computes import archives, cgroups, files, idle, postmaster, programs, slots, verifiers
+from control.computes import archives, cgroups, files, idle, postmaster, programs, shortage, slots, verifiers
 from control.computes.files import Place, Store
 from control.computes.postmaster import Postmaster
 from control.computes.provider import (
@@ -27,6 +27,7 @@ from gateway.kit.sql import OUTAGES
 
 log = logging.getLogger(__name__)
 
+NOT_STARTED = "the database did not start; the log says why"
 READ_ONLY = {"default_transaction_read_only": "on"}
 
 PAUSE_SECONDS_MIN = 0.2
@@ -82,10 +83,11 @@ async def start(
         compute.endpoints[endpoint] = spec
         compute.become(State.STARTING)
         try:
-            if place.is_archived:
-                async with history:
-                    await asyncio.to_thread(archives.unarchive, place)
-            await launch(store, compute, place)
+            with shortage.reported(NOT_STARTED):
+                if place.is_archived:
+                    async with history:
+                        await asyncio.to_thread(archives.unarchive, place)
+                await launch(store, compute, place)
         except BaseException:
             compute.endpoints.pop(endpoint, None)
             compute.become(State.IDLE)
@@ -107,9 +109,9 @@ async def launch(store: Store, compute: Compute, place: Place) -> None:
     compute.moved = {}
     try:
         compute.server = await postmaster.launch(store, place, record.uid, largest, is_full=compute.is_full)
-    except (StartFailed, OSError) as error:
+    except StartFailed as error:
         log.error("%s", error)
-        raise ComputeUnavailable("the database did not start; the log says why") from None
+        raise shortage.unavailable(NOT_STARTED, postmaster.last_lines(place)) from None
     compute.become(State.ACTIVE)
 
 
@@ -221,7 +223,7 @@ def adopt(store: Store, timeline: str) -> Compute | None:
     path = place.root / "compute.json"
     if not path.exists():
         return None
-    server = postmaster.adopt(place)
+    server = postmaster.adopt(store, place)
     if server is None:
         # It ended meanwhile, or had not become ready: the next start waits for what is left of it.
         path.unlink()

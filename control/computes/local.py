@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from control.computes import archives, bases, commits, compute, derive, describing, disks, programs, slots
+from control.computes import (
+    archives,
+    bases,
+    commits,
+    compute,
+    derive,
+    describing,
+    disks,
+    programs,
+    shortage,
+    slots,
+)
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.disks import Fill, Usage
@@ -32,6 +43,7 @@ from control.computes.provider import (
     TimelineSpec,
     TimelineUnknown,
 )  # fmt: skip
+from control.computes.turns import Turns
 from gateway.kit import tasks
 from gateway.kit.sql import Connection
 
@@ -44,6 +56,8 @@ class LocalProvider:
     computes: dict[str, Compute] = field(default_factory=dict)
     file_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """By project: a branch reads its parent's history, which must stay as it is meanwhile."""
+    turns: Turns = field(default_factory=Turns)
+    """Of those who look into a project's log, each with a process that reads all that a tenant wrote."""
     crew: tasks.Crew = field(default_factory=tasks.Crew)
     bulletin: Bulletin = field(default_factory=Bulletin)
     usages: dict[str, Usage] = field(default_factory=dict)
@@ -70,15 +84,14 @@ class LocalProvider:
                 return
             if disks.fill_of(self.usages, spec.project):
                 raise DiskFull("no branch is made of a project at the limit of its disk")
-            record = Record(
-                timeline, spec.project, self.store.uid_of(spec.project), source[0] if source else None, None,
-                programs.utc_now().isoformat(), spec.retention_seconds,
-            )  # fmt: skip
             try:
-                await (self.derive(record, *source) if source else self.create_empty(record))
-            except OSError as error:
-                log.error("timeline %s could not be made: %s", timeline, error)
-                raise ComputeUnavailable("the data could not be copied; the log says why") from None
+                with shortage.reported("the data could not be copied; the log says why"):
+                    record = Record(
+                        timeline, spec.project, self.store.uid_of(spec.project),
+                        source[0] if source else None, None, programs.utc_now().isoformat(),
+                        spec.retention_seconds,
+                    )  # fmt: skip
+                    await (self.derive(record, *source) if source else self.create_empty(record))
             finally:
                 # Nothing is there any more if it went well.
                 partial = place.root.with_name(f"{timeline}.new")
@@ -129,11 +142,13 @@ class LocalProvider:
 
     async def archive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
+            with shortage.reported("the data could not be archived; the log says why"):
+                await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
 
     async def unarchive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.unarchive, place))
+            with shortage.reported("the data could not be unpacked; the log says why"):
+                await tasks.finish(asyncio.to_thread(archives.unarchive, place))
 
     async def stat(self, timeline: str) -> TimelineInfo:
         head = await self.ask(timeline, bases.SQL.head)
@@ -145,10 +160,11 @@ class LocalProvider:
             await asyncio.to_thread(place.remember, retention_seconds=seconds)
 
     async def resolve(self, timeline: str, at: At) -> Resolved:
-        head = (await self.stat(timeline)).head_lsn
-        if at.timestamp is not None:
-            return await commits.at_time(self.store, timeline, at.timestamp, head)
-        return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
+        async with self.turns.of(self.store.place(timeline).record().project):
+            head = (await self.stat(timeline)).head_lsn
+            if at.timestamp is not None:
+                return await commits.at_time(self.store, timeline, at.timestamp, head)
+            return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
 
     async def reach(self, timeline: str, at: At) -> Resolved:
         place = self.store.place(timeline)

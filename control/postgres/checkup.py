@@ -16,7 +16,6 @@ from asyncpg import Record
 from config.settings import Settings
 from control import migrate
 from control.computes import files
-from control.computes.files import UID_FIRST
 from control.computes.provider import State
 from control.computes.remote import RemoteProvider
 from control.doctor import data_of, dsn_of
@@ -77,7 +76,7 @@ def room(root: Path) -> Finding:
     if (
         os.geteuid() == 0
         and (root / "timelines").is_dir()
-        and not directory.is_traversable(nearest, UID_FIRST)
+        and not directory.is_traversable(nearest, files.UIDS[0][0])
     ):
         return Finding(
             "projects' disk", f"{nearest} is closed to other users, as each project's servers are",

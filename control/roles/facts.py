@@ -12,7 +12,7 @@ import structlog
 
 from config.plans import Plan
 from control.computes.provider import ComputeProvider, DiskFull
-from control.postgres import connecting, inventory
+from control.postgres import connecting, contents
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
 from gateway.kit.problem import Refusal
@@ -109,16 +109,10 @@ class Facts:
         if not (row := await self.fetch(SQL.is_active, endpoint.id)) or not row[0]:
             return False
         try:
-            admin = await self.computes.admin(str(endpoint.id))
-            try:
-                found = await inventory.look(admin)
-            finally:
-                await admin.close()
-            await inventory.learn(self.pool, endpoint.branch_id, found, role)
+            return await contents.learn(self.pool, self.computes, endpoint.branch_id, role)
         except (Refusal, asyncpg.PostgresError, *OUTAGES) as error:
             log.warning("pgproxy.not_looked", endpoint=endpoint.label, reason=str(error))
             return False
-        return True
 
     async def fetch(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         try:

@@ -1,16 +1,16 @@
 """Waking endpoints: once for all who wait, not too often, and not again at once after it failed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from gateway.kit.tasks import Crew
 from gateway.pgwire import backend, metrics
-from gateway.pgwire.backend import NotThere, Session
+from gateway.pgwire.backend import NotThere, Session, Told
 from gateway.pgwire.computes import Address, Computes, Endpoint, NotAllowed, NotStarted
-from gateway.pgwire.messages import Fatal
+from gateway.pgwire.messages import TOO_MANY, Fatal
 from gateway.pgwire.scram import Keys
 from gateway.pgwire.wire import part
 
@@ -38,11 +38,17 @@ class Known:
     wakes: list[float] = field(default_factory=list)
 
 
+def no_room(_: Endpoint) -> bool:
+    return False
+
+
 class Waker:
     def __init__(self, computes: Computes, wait_seconds_max: float) -> None:
         self.computes, self.wait_seconds_max = computes, wait_seconds_max
         self.known: dict[UUID, Known] = {}
         self.crew = Crew()
+        self.make_room: Callable[[Endpoint], bool] = no_room
+        """Give up a connection to its server that nobody uses, if there is one."""
 
     async def close(self) -> None:
         await self.crew.close()
@@ -64,7 +70,7 @@ class Waker:
     async def patiently(
         self, stack: AsyncExitStack, endpoint: Endpoint, parameters: Mapping[bytes, bytes], keys: Keys
     ) -> Session:
-        """Whoever comes while it stops, or while its data is exchanged, waits."""
+        """Whoever comes while it stops, or while its data is exchanged, waits; or for one more connection."""
         pause = PAUSE_SECONDS_MIN
         while True:
             address = await self.address(endpoint)
@@ -76,6 +82,9 @@ class Waker:
                     return session
             except (NotThere, NotStarted):
                 self.forget(endpoint, address)
+            except Told as told:
+                if told.sqlstate != TOO_MANY or not self.make_room(endpoint):
+                    raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
@@ -75,7 +75,9 @@ async def test_a_program_that_does_not_run_here_is_found(fine: Settings, tmp_pat
     assert "does not run on this machine" in found["embedded postgres"].detail
 
 
-async def test_a_port_that_is_taken_is_found(fine: Settings) -> None:
+async def test_a_port_that_is_taken_is_found(fine: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who listens there never answers.
+    monkeypatch.setattr(doctor, "RPC_TIMEOUT", ClientTimeout(total=0.5))
     with ports.listen_alone("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         found = await findings(doctor.addresses, fine.model_copy(update={"listen": Listen(port=port)}))

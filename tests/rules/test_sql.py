@@ -128,6 +128,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "projects": {"control/projects"},
         "quota_blocks": {"control/quotas"},
         "quota_warnings": {"control/quotas"},
+        "purses": {"gateway/ledger"},
         "publisher_logos": {"control/publishers"},
         "publisher_prices": {"control/publishers"},
         "publishers": {"control/publishers"},

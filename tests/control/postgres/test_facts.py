@@ -1,6 +1,8 @@
 """What the wire proxy is told of endpoints and roles, by rows and servers that are real."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 import asyncpg
@@ -9,11 +11,14 @@ import pytest
 from config.plans import Plan
 from control.computes.local import LocalProvider
 from control.computes.provider import State
+from control.postgres import contents, inventory, roles
+from control.postgres.inventory import Inventory
 from control.postgres.running import Runner
 from control.quotas import choices
 from control.roles.facts import Facts
 from gateway.kit import ids
-from gateway.kit.sql import Pool
+from gateway.kit.crypto import Keyring
+from gateway.kit.sql import Connection, Db, Pool
 from gateway.pgwire.computes import NotAllowed, NotStarted
 from tests.control.postgres.conftest import Project
 
@@ -94,6 +99,43 @@ async def test_roles_made_by_sql_are_found_while_it_is_awake(
             await asyncio.sleep(0.01)
     await admin.close()
     await facts.close()
+
+
+async def test_a_guess_does_not_undo_a_password_that_is_being_set(
+    facts: Facts, pool: Pool, computes: LocalProvider, keyring: Keyring, project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+    await facts.wake(found)
+    secret, look = await roles.secret_of(), inventory.look
+
+    async def overtaken(admin: Connection) -> Inventory:
+        """What was there a moment ago; then somebody sets the password by the API."""
+        monkeypatch.setattr(inventory, "look", look)
+        seen = await look(admin)
+        changing = contents.changing(pool, computes, pooled(pool), project.branch_id)
+        async with changing as (db, connection):
+            role = await roles.find(db, project.branch_id, None, "app")
+            assert role is not None
+            await roles.reset(db, connection, keyring, project.id, role, secret)
+        return seen
+
+    # The server has something else than the rows, so that there is something to be learnt.
+    await pool.execute("UPDATE database_roles SET verifier = 'before'")
+    monkeypatch.setattr(inventory, "look", overtaken)
+    assert await facts.look(found, "app")
+    assert await facts.verifier(found, "app") == secret.verifier
+    role = await roles.find(pool, project.branch_id, None, "app")
+    assert role is not None
+    assert roles.reveal(keyring, project.id, role) == secret.password
+    await facts.close()
+
+
+@asynccontextmanager
+async def pooled(pool: Pool) -> AsyncIterator[Db]:
+    async with pool.acquire() as db, db.transaction():
+        yield db
 
 
 def forget(facts: Facts) -> None:
