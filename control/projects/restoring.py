@@ -11,11 +11,12 @@ from asyncpg import Record
 from pydantic import TypeAdapter, ValidationError
 
 from control.postgres import branches, endpoints, operations, timelines
+from control.projects import store
 from control.projects.models import Slug
-from gateway.kit.sql import Db, Pool, Statements
+from gateway.kit.sql import Db, Pool
 from gateway.ledger import events
 
-SQL = Statements(__file__)
+SQL = store.SQL
 
 # The sweep may be at work on what is as old as it waits for.
 MARGIN = timedelta(hours=1)
@@ -32,7 +33,7 @@ async def deleted(db: Db) -> list[Record]:
 async def restore(pool: Pool, project_id: UUID, slug: str | None) -> str:
     """With its endpoints, roles and passwords, and the keys that were not revoked. Returns its slug."""
     async with pool.acquire() as db, db.transaction():
-        row = await db.fetchrow(SQL.lock, project_id, timelines.KEPT - MARGIN)
+        row = await db.fetchrow(SQL.lock_deleted, project_id, timelines.KEPT - MARGIN)
         if row is None or row["deleted_at"] is None:
             raise NotRestored(f"no project {project_id} was deleted")
         if row["is_nobodys"]:
