@@ -37,7 +37,15 @@ async def relay(
         reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
     is_whole = False
     try:
-        await write(reply, answer.chunks)
+        chunks = answer.chunks
+        # Trailers have a place behind chunks only.
+        body = chunks.whole() if isinstance(chunks, Arriving) and not chunks.trailers else None
+        if body is not None:
+            reply.send_whole(body)
+            if reply.connection.writing_paused:
+                await reply.drained()
+        else:
+            await write(reply, chunks)
         is_whole = True
     except (ClientError, ConnectionError, TimeoutError):
         # A caller that hung up is charged for the head that it asked for.
@@ -53,12 +61,6 @@ async def relay(
 
 
 async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
-    # Trailers have a place behind chunks only.
-    body = chunks.whole() if isinstance(chunks, Arriving) and not chunks.trailers else None
-    if body is not None:
-        reply.send_whole(body)
-        await reply.drained()
-        return
     await reply.begin()
     if isinstance(chunks, Arriving):
         await reply.pour(chunks)
@@ -91,7 +93,7 @@ def lines_of(head: Head, *, is_free: bool) -> Lines:
     headers = kept_of(head, is_free=is_free)
     for name in WRITTEN:
         headers.popall(name, None)
-    lines = head.written[is_free] = Lines(headers)
+    lines = head.written[is_free] = Lines(head.status, head.reason, headers)
     return lines
 
 

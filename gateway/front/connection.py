@@ -11,9 +11,9 @@ import structlog
 from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.front.arrived import AnyRequest, Arrived
+from gateway.front.incoming import Length
 from gateway.front.problems import (
     FULL,
     LATE,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # A body's rate is looked at this often, and one slow look is forgiven.
 WINDOW_SECONDS = 5.0
 STRIKES_MAX = 2
+# As long as clients take between a head and the body behind it, and not so long that it would be missed.
+HELD_SECONDS = 0.25
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,7 @@ class Connection(Serving):
         "address",
         "body_bytes",
         "body_timer",
+        "early",
         "feeder",
         "place",
         "size",
@@ -52,6 +55,8 @@ class Connection(Serving):
 
     def __init__(self, front: "Front", **settings: Any) -> None:
         super().__init__(front, **settings)
+        self.early = b""
+        """A known head without all of its body, of which the parser knows nothing yet."""
         self.place: str | None = None
         self.body_bytes = self.strikes = self.size = 0
         self.body_timer: asyncio.TimerHandle | None = None
@@ -84,14 +89,45 @@ class Connection(Serving):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_between = self.is_between and not self._messages
-        if self.is_closing or (was_between and self._task_handler is None and self.recognise(data)):
+        if self.is_closing:
             return
+        early = self.let_go()
+        if early:
+            data = early + data
+        was_between = self.is_between and not self._messages
+        if was_between and self._task_handler is None:
+            found = self.front.headings.recognise(data)
+            if found is not None and len(found[1]) == found[0].heading.length:
+                self.serve_known(*found)
+                return
+            if found is not None and not early:
+                self.hold(data)
+                return
+        self.parse(data, was_between=was_between)
+
+    def hold(self, data: bytes) -> None:
+        """Many clients send the body behind the head: it comes in a moment, or is read as it comes."""
+        self.early = data
+        self.head_timer = self._loop.call_later(HELD_SECONDS, self.parse_early)
+
+    def let_go(self) -> bytes:
+        data, self.early = self.early, b""
+        if data and self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+        return data
+
+    def parse_early(self) -> None:
+        self.parse(self.let_go(), was_between=True)
+
+    def parse(self, data: bytes, *, was_between: bool) -> None:
+        """What is not known is read."""
         count, self.size = self._request_count, len(data)
         self.read(data)
         self.watch_time()
-        is_one = was_between and self.is_between and self._request_count == count + 1
-        self.take_if_idle(data if is_one and self._messages[-1][1] is EMPTY_PAYLOAD else None)
+        is_one = was_between and self._request_count == count + 1
+        is_certain = is_one and (self.is_between or isinstance(self.framing, Length))
+        self.take_if_idle(data if is_certain else None)
 
     def begin(self, *, is_ended: bool) -> None:
         super().begin(is_ended=is_ended)

@@ -20,21 +20,18 @@ class Sink(Protocol):
 
 
 class Arriving(AsyncIterator[bytes]):
-    __slots__ = (
-        "failure", "is_ended", "is_paused", "is_touched", "parts", "sink", "size", "source", "trailers",
-        "waiter",
-    )  # fmt: skip
+    # Most bodies come in one piece, and set few of these.
+    size = 0
+    is_ended = is_paused = is_touched = False
+    failure: Exception | None = None
+    waiter: "asyncio.Future[None] | None" = None
+    sink: Sink | None = None
+    trailers: Sequence[tuple[str, str]] = ()
+    """Fields behind the body, when it has ended."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.parts: list[bytes] = []
-        self.size = 0
-        self.is_ended = self.is_paused = self.is_touched = False
-        self.failure: Exception | None = None
-        self.waiter: asyncio.Future[None] | None = None
-        self.sink: Sink | None = None
-        self.trailers: Sequence[tuple[str, str]] = ()
-        """Fields behind the body, when it has ended."""
 
     def feed(self, data: bytes) -> None:
         if self.sink is not None:

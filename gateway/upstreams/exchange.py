@@ -52,23 +52,20 @@ def late() -> Refusal:
 class Exchange:
     """``async with`` it for the answer, once its head is there. Leaving it ends what is not complete."""
 
-    __slots__ = (
-        "answer", "answered", "arriving", "body", "connection", "crew", "deadlines", "head", "is_sent",
-        "lane", "method", "passed", "reading", "stop_sending",
-    )  # fmt: skip
+    # Most exchanges set few of these.
+    connection: Connection | None = None
+    reading: Reading | None = None
+    """None while nothing has come, and for an answer that came in one piece."""
+    is_sent = False
+    stop_sending: Callable[[], object] = staticmethod(nothing)
 
     def __init__(
         self, lane: Lane, deadlines: Deadlines, crew: Crew, method: str, head: bytes, body: Body, passed: Pass
     ) -> None:
         self.lane, self.deadlines, self.crew = lane, deadlines, crew
         self.head, self.body, self.passed = head, body, passed
-        self.connection: Connection | None = None
         self.method = method
-        self.reading: Reading | None = None
-        """None while nothing has come, and for an answer that came in one piece."""
-        self.answered: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self.stop_sending: Callable[[], object] = nothing
-        self.is_sent = False
+        self.answered: asyncio.Future[Head] = lane.pool.loop.create_future()
 
     async def __aenter__(self) -> Answer:
         return (await self.ask()).answer
@@ -86,8 +83,8 @@ class Exchange:
             self.arriving = Arriving(connection)
             if self.answered.cancelled():
                 raise late()
-            if self.body.length == 0:
-                connection.write(self.head)
+            if (body := self.body.here()) is not None and connection.transport is not None:
+                connection.transport.write(self.head + body)
                 self.is_sent = True
             else:
                 await self.send(connection)

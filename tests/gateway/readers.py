@@ -86,7 +86,7 @@ class Ours:
 
     async def call(self, request: Arrived) -> Reply:
         try:
-            body = b"" if request.content_length == 0 else await whole(request)
+            body = request.body or await whole(request)
         except Refusal as refusal:
             return refuse(request, refusal.problem(), CIMultiDict())
         self.note(request.method, request.raw_path, request.headers, body)
