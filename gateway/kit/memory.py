@@ -12,7 +12,7 @@ def keep_for_the_next() -> None:
     """A body passes in pieces of a quarter of a mebibyte, and each is freed a moment after it was made.
 
     glibc gives memory of that size back to the system and takes it again for the next one, which the system
-    clears page by page: for an answer of a mebibyte that was an eighth of all its work. So a process keeps up
+    clears page by page: for an answer of a mebibyte up to an eighth of its work. So a process keeps up
     to this much for what comes next.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
