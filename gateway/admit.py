@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 from gateway import max_price, upstream_payment
 from gateway.front.arrived import Arrived, Heading
 from gateway.kit import hygiene
-from gateway.kit.body import NO_BODY, RequestBody
+from gateway.kit.body import body_of
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.proxies import Proxies, client_of
 from gateway.kit.values import dataclass
@@ -62,13 +62,35 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
         meaning.credentials,
         client_of(peer, heading.headers, proxies) if proxies else peer,
         f"{origin}{path}?{query}" if query else origin + path,
-        NO_BODY if request.content_length == 0 else RequestBody(request, body_bytes_max),
+        body_of(request, body_bytes_max),
         is_socket,
         # A conversation cannot be had again.
         None if is_socket else meaning.idempotency_key,
         meaning.max_price,
         meaning.upstream_payment,
         heading,
+    )
+
+
+def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, proxies: Proxies) -> Inbound:
+    """A request with the head of one that was admitted before."""
+    peer = request.protocol.address
+    return Inbound(
+        call_id,
+        first.method,
+        first.slug,
+        first.path,
+        first.query,
+        first.headers,
+        first.credentials,
+        client_of(peer, request.headers, proxies) if proxies else peer,
+        first.url,
+        body_of(request, body_bytes_max),
+        first.is_websocket,
+        first.idempotency_key,
+        first.max_price,
+        first.upstream_payment,
+        first.heading,
     )
 
 

@@ -11,6 +11,9 @@ class Body(Protocol):
     def length(self) -> int | None:
         """Bytes, 0 for no body at all, None when the client sends chunks."""
 
+    def here(self) -> bytes | None:
+        """All of it, where it came with the head; None where it has to be waited for, or read again."""
+
     async def digest(self) -> bytes:
         """Read all of it, keep it, and return its SHA-256."""
 

@@ -68,12 +68,16 @@ class Allowance:
     @property
     def lines(self) -> str:
         """The same as they are written."""
-        kind, remaining, reset = self.kind, self.remaining, math.ceil(self.reset_seconds)
-        return (
-            f"RateLimit-Limit: {self.burst}\r\nRateLimit-Remaining: {remaining}\r\n"
-            f"RateLimit-Reset: {reset}\r\nRateLimit-Policy: {policy(kind, self.burst, self.rate)}\r\n"
-            f'RateLimit: "{kind}";r={remaining};t={reset}\r\n'
-        )
+        reset = math.ceil(self.reset_seconds)
+        return lines(self.kind, self.burst, self.rate) % (self.remaining, reset, self.remaining, reset)
+
+
+@lru_cache(maxsize=1024)
+def lines(kind: str, burst: int, rate: float) -> str:
+    return (
+        f"RateLimit-Limit: {burst}\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n"
+        f'RateLimit-Policy: {policy(kind, burst, rate)}\r\nRateLimit: "{kind}";r=%d;t=%d\r\n'
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -150,6 +154,17 @@ class Buckets:
         allowance = await self.group.add(Asking(buckets, 1))
         self.advances.told(buckets, allowance)
         return allowance
+
+    def ahead(self, buckets: tuple[Bucket, ...]) -> Allowance | None:
+        """``take`` without waiting, where that can be; None where somebody has to be asked."""
+        advance = self.advances.by_buckets.get(buckets)
+        if advance is None or advance.left <= 0 or advance.shared is None or advance.ends < time.monotonic():
+            return None
+        advance.calls += 1
+        advance.left -= 1
+        if 2 * advance.left <= advance.size and not advance.is_asked:
+            self.ask_ahead(buckets)
+        return with_more(advance.shared, advance.left)
 
     def ask_ahead(self, buckets: tuple[Bucket, ...]) -> None:
         """In the same round trip as whoever waits, and without waiting for it."""
@@ -250,9 +265,10 @@ def said(done: "asyncio.Future[Allowance]") -> Allowance | None:
 
 def with_more(shared: Allowance, left: int) -> Allowance:
     """What a caller has when ``left`` calls of its advance are not made yet."""
+    reset_seconds = shared.reset_seconds - left / shared.rate
     return Allowance(
         0, shared.kind, shared.burst, shared.rate, shared.remaining + left,
-        max(0.0, shared.reset_seconds - left / shared.rate),
+        reset_seconds if reset_seconds > 0 else 0.0,
     )  # fmt: skip
 
 

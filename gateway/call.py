@@ -11,7 +11,7 @@ from aiohttp import web
 
 from config.settings import Limits
 from gateway import ownership, question, upstream_offers
-from gateway.admit import admit
+from gateway.admit import admit, again
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.connections import Connections
@@ -20,11 +20,12 @@ from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.kit.proxies import Proxies
-from gateway.limit import limit
+from gateway.limit import asked_of, limit
 from gateway.match import match
-from gateway.metering.report import Reporter
+from gateway.metering.report import Reporter, known_of
 from gateway.metering.watch import Watch
 from gateway.pay import Till, pay
+from gateway.plan import Plan
 from gateway.price import price
 from gateway.protect import protect
 from gateway.relay import relay
@@ -53,10 +54,15 @@ class Gate:
 
 async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
-    watch.admitted()
+    plan: Plan | None = request.wording.plan
+    if plan is not None and plan.holds(gate.snapshot):
+        inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
+        watch.recalled(plan.match, plan.caller, plan.known)
+    else:
+        plan = await prepare(gate, request, watch)
+        inbound = plan.inbound
     try:
-        return await serve(gate, inbound, request, watch)
+        return await serve(gate, plan, inbound, request, watch)
     except AnsweredBefore as before:
         watch.repeat(before.answer, before.receipt)
         first = replace(inbound, call_id=before.receipt.call_id)
@@ -65,15 +71,31 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
         inbound.body.close()
 
 
-async def serve(gate: Gate, inbound: Inbound, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
+async def prepare(gate: Gate, request: Arrived, watch: Watch) -> Plan:
+    """What a head leads to, which the next call with the same one finds beside it."""
+    edition = gate.snapshot.edition
+    inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
+    watch.admitted()
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
-    allowance = watch.limited(await limit(gate.buckets, gate.limits, inbound, matched, caller))
-    await ownership.check(gate.snapshot.pool, inbound, matched, caller)
-    caller = await gate.connections.speak(matched, caller)
-    if matched.route.database is not None:
+    plan = request.wording.plan = Plan(edition, inbound, matched, caller, known_of(watch))
+    watch.known = plan.known
+    return plan
+
+
+async def serve(
+    gate: Gate, plan: Plan, inbound: Inbound, request: Arrived, watch: Watch
+) -> web.StreamResponse | Reply:
+    matched, caller, route = plan.match, plan.caller, plan.match.route
+    asked = asked_of(gate.limits, plan, inbound)
+    allowance = watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
+    if route.ownership is not None:
+        await ownership.check(gate.snapshot.pool, inbound, matched, caller)
+    if route.oauth_provider_id is not None:
+        caller = await gate.connections.speak(matched, caller)
+    if route.database is not None:
         inbound = await question.read(inbound, matched, gate.upstreams.queries.settings)
-    quote = price(matched, inbound)
+    quote = plan.quote or plan.priced(price(matched, inbound))
     watch.priced()
     with protect(gate.loads, inbound, matched) as turn:
         watch.protected()
@@ -82,14 +104,17 @@ async def serve(gate: Gate, inbound: Inbound, request: Arrived, watch: Watch) ->
             return await connect(gate.till, gate.upstreams, conversation, turn)
         async with pay(gate.till, inbound, caller, matched, quote) as hold:
             watch.held(hold)
-            with await forward(gate.upstreams, inbound, matched, caller, watch.trace) as answer:
+            with await forward(gate.upstreams, plan, inbound, caller, watch.trace) as answer:
                 turn.answered(answer.head)
                 watch.answered(answer.head)
-                async with (
-                    settle(hold, answer, watch.charge) as settled,
-                    ownership.recorded(gate.snapshot.pool, inbound, matched, caller, settled.answer) as known,
-                ):
+                async with settle(hold, answer, watch.charge) as settled:
                     watch.settled(settled.receipt)
-                    if upstream_offers.is_asked(matched, known):
+                    answer, receipt = settled.answer, settled.receipt
+                    if route.passthrough is not None and answer.head.status == 402:
                         raise await upstream_offers.refusal(gate.till.x402, inbound, matched, settled)
-                    return await relay(request, inbound, known, settled.receipt, allowance, watch)
+                    if route.ownership is None:
+                        return await relay(request, inbound, answer, receipt, allowance, watch)
+                    async with ownership.recorded(
+                        gate.snapshot.pool, inbound, matched, caller, answer
+                    ) as known:
+                        return await relay(request, inbound, known, receipt, allowance, watch)

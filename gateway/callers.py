@@ -22,3 +22,5 @@ class Caller:
     """The caller's own, for the upstream that acts in their name."""
     blocked_until: datetime | None = None
     """Until then the calls of its organization's plan are used up; None while there are some left."""
+    expires_at: datetime | None = None
+    """When its key is over."""

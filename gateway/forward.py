@@ -17,11 +17,12 @@ from gateway.exchange import Exchanger
 from gateway.kit import hygiene, trace
 from gateway.kit.addresses import text_of
 from gateway.kit.trace import Trace
+from gateway.plan import Plan
 from gateway.types import Caller, Fetch, Inbound, Match, Outbound, Route, Vouched
 from gateway.upstreams.exchange import Exchange
 from gateway.upstreams.http import HttpUpstreams
 from gateway.upstreams.postgres import Asking, Queries
-from gateway.upstreams.request import Fields, fields
+from gateway.upstreams.request import Fields, Request
 from gateway.upstreams.websocket import SocketUpstreams
 
 NOBODY = Vouched()
@@ -39,46 +40,62 @@ class Upstreams:
 
 
 async def forward(
-    upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller, trace: Trace | None
+    upstreams: Upstreams, plan: Plan, inbound: Inbound, caller: Caller, own_trace: Trace | None
 ) -> Exchange | Asking:
     """To be entered for the upstream's answer, whose head is there; a ``Refusal`` when there is none."""
-    route = match.route
+    match, route = plan.match, plan.match.route
     if route.database is not None:
         assert inbound.question is not None, "read before it was priced"
         return await upstreams.queries.ask(route.publisher_id, route.database, inbound.question).ask()
-    is_known = route.auth is None and route.exchange is None and caller.token is None
-    vouched = NOBODY if is_known else await vouch(upstreams, inbound, match, caller)
-    exchange = upstreams.http.send(
-        inbound.method, with_query(match.url, vouched.query),
-        fields_of(upstreams, inbound, match, vouched, trace), inbound.body,
-        hygiene.of_response if route.passthrough is None else passthrough.of_response,
-    )  # fmt: skip
-    await exchange.ask()
+    is_nobodys = route.auth is None and route.exchange is None and caller.token is None
+    vouched = NOBODY if is_nobodys else await vouch(upstreams, inbound, match, caller)
+    request = plan.request
+    is_other = vouched is not plan.vouched and vouched != plan.vouched
+    if request is None or is_other or own_trace is not None:
+        request = prepare(upstreams, plan, inbound, vouched, own_trace)
+    own = f"X-Forwarded-For: {plan.forwarded}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
+    passed = hygiene.of_response if route.passthrough is None else passthrough.of_response
+    exchange = await upstreams.http.begin(request, own.encode(), inbound.body, passed).ask()
     if (
-        exchange.answer.head.status == 401
-        and route.exchange is not None
+        route.exchange is not None
+        and exchange.answer.head.status == 401
         and caller.organization_id is not None
     ):
         upstreams.exchanger.forget(route.publisher_id, route.exchange, caller.organization_id)
     return exchange
 
 
-def fields_of(
-    upstreams: Upstreams, inbound: Inbound, match: Match, vouched: Vouched, own_trace: Trace | None
-) -> CIMultiDict[str] | Fields:
+def prepare(
+    upstreams: Upstreams, plan: Plan, inbound: Inbound, vouched: Vouched, own_trace: Trace | None
+) -> Request:
+    """A request to the upstream, but for whose it is; the next one of the plan is the same unless other
+    credentials go with it, or it is traced.
+    """
+    match, http = plan.match, upstreams.http
+    url = with_query(match.url, vouched.query)
+    if vouched is NOBODY and own_trace is None:
+        written = fields_of(upstreams, inbound, match)
+    else:
+        headers = constant_of(upstreams, inbound, match, vouched)
+        carry(headers, own_trace)
+        written = http.fields(headers)
+    request = http.prepare(inbound.method, url, written, inbound.body)
+    if own_trace is None:
+        plan.request, plan.vouched = request, vouched
+    return request
+
+
+def fields_of(upstreams: Upstreams, inbound: Inbound, match: Match) -> Fields:
     """What is the same for each call with these headers is remembered beside them."""
     heading = inbound.heading
-    if heading is None or inbound.body.length != 0 or vouched is not NOBODY or own_trace is not None:
-        headers = headers_of(upstreams, inbound, match, vouched)
-        carry(headers, own_trace)
-        return headers
-    known: tuple[Route, Fields] | None = heading.sent
+    known: tuple[Route, Fields] | None = None if heading is None else heading.sent
     if known is None or known[0] is not match.route:
-        headers = constant_of(upstreams, inbound, match, vouched)
+        headers = constant_of(upstreams, inbound, match, NOBODY)
         carry(headers, None)
-        known = heading.sent = match.route, fields(headers)
-    address = text_of(inbound.client_address)
-    return known[1].and_more(f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n")
+        known = match.route, upstreams.http.fields(headers)
+        if heading is not None:
+            heading.sent = known
+    return known[1]
 
 
 async def vouch(upstreams: Upstreams, inbound: Inbound, match: Match, caller: Caller) -> Vouched:

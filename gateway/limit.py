@@ -9,18 +9,25 @@ from uuid import UUID
 
 from config.settings import Limits
 from gateway.buckets import Allowance, Bucket, Buckets, bucket, by_address
+from gateway.kit.addresses import text_of
 from gateway.kit.problem import Refusal
-from gateway.types import Caller, Inbound, Match
+from gateway.plan import Plan
+from gateway.types import Inbound, Match
 
 
-async def limit(
-    buckets: Buckets, limits: Limits, inbound: Inbound, match: Match, caller: Caller
-) -> Allowance:
-    asked = [by_address(limits, inbound.client_address)]
-    if caller.key_id is not None:
-        asked.append(by_key(limits, caller.key_id))
-    asked += by_publisher(match)
+async def limit(buckets: Buckets, asked: tuple[Bucket, ...]) -> Allowance:
+    """To be awaited where ``Buckets.ahead`` has nothing left for these."""
     return await buckets.require(*asked)
+
+
+def asked_of(limits: Limits, plan: Plan, inbound: Inbound) -> tuple[Bucket, ...]:
+    """What a call takes from."""
+    address, caller = inbound.client_address, plan.caller
+    if plan.address is not address:
+        by_caller = () if caller.key_id is None else (by_key(limits, caller.key_id),)
+        plan.asked = by_address(limits, address), *by_caller, *by_publisher(plan.match)
+        plan.address, plan.forwarded = address, text_of(address)
+    return plan.asked
 
 
 def by_key(limits: Limits, key_id: UUID) -> Bucket:

@@ -52,9 +52,13 @@ class Payment:
         self.asked = till, inbound, caller, match, quote
 
     async def __aenter__(self) -> Hold:
-        _, inbound, *_ = self.asked
-        opening = hold if inbound.upstream_payment is None else hold_both
-        self.hold = await opening(*self.asked)
+        till, inbound, caller, match, quote = self.asked
+        if inbound.upstream_payment is not None:
+            self.hold: Hold = await hold_both(till, inbound, caller, match, quote)
+        elif quote.prices:
+            self.hold = await hold(till, inbound, caller, match, quote)
+        else:
+            self.hold = for_nothing(till, inbound, caller, match)
         return self.hold
 
     async def __aexit__(
@@ -90,16 +94,17 @@ async def fee_first(till: Till, inbound: Inbound, caller: Caller, match: Match, 
     return await till.passthrough.over(fee, inbound.upstream_payment, inbound, caller, match)
 
 
-def is_for_members(match: Match) -> bool:
-    return match.endpoint is not None and match.endpoint.is_for_anyone is False
+def for_nothing(till: Till, inbound: Inbound, caller: Caller, match: Match) -> Hold:
+    endpoint = match.endpoint
+    if endpoint is not None and endpoint.is_for_anyone is False and caller.organization_id is None:
+        raise Unauthorized("this endpoint is free for callers with an API key")
+    return free.FreeHold(till.recorder, inbound, caller, match)
 
 
 # Each rail sees to it that no hold stays open for a call that is cancelled meanwhile.
 async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
     if quote.is_free:
-        if caller.organization_id is None and is_for_members(match):
-            raise Unauthorized("this endpoint is free for callers with an API key")
-        return free.hold(till.recorder, inbound, caller, match)
+        return for_nothing(till, inbound, caller, match)
     if inbound.max_price is not None:
         quote = above_max.within(quote, inbound.max_price)
     if inbound.credentials.has_payment:

@@ -48,7 +48,8 @@ class Turn:
 
     def __init__(self, loads: Loads, inbound: Inbound, match: Match) -> None:
         self.loads, self.inbound, self.match = loads, inbound, match
-        self.load = loads.of(match.route.publisher_id)
+        publisher_id = match.route.publisher_id
+        self.load = loads.by_publisher.get(publisher_id) or loads.of(publisher_id)
         self.is_trial = self.is_decided = self.is_answered = False
 
     def __enter__(self) -> "Turn":

@@ -6,7 +6,7 @@ from aiohttp import ClientError
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
-from gateway.front.arrived import Arrived
+from gateway.front.arrived import AnyRequest, Arrived
 from gateway.front.reply import Lines, Reply
 from gateway.kit import hygiene
 from gateway.kit.money import with_symbol
@@ -37,7 +37,15 @@ async def relay(
         reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
     is_whole = False
     try:
-        await write(reply, answer.chunks)
+        chunks = answer.chunks
+        # Trailers have a place behind chunks only.
+        body = chunks.whole() if isinstance(chunks, Arriving) and not chunks.trailers else None
+        if body is not None:
+            reply.send_whole(body)
+            if reply.connection.writing_paused:
+                await reply.drained()
+        else:
+            await write(reply, chunks)
         is_whole = True
     except (ClientError, ConnectionError, TimeoutError):
         # A caller that hung up is charged for the head that it asked for.
@@ -53,15 +61,21 @@ async def relay(
 
 
 async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
-    body = chunks.whole() if isinstance(chunks, Arriving) else None
-    if body is not None:
-        reply.send_whole(body)
-        await reply.drained()
-        return
     await reply.begin()
-    async for chunk in chunks:
-        await reply.send(chunk)
-    await reply.end()
+    if isinstance(chunks, Arriving):
+        await reply.pour(chunks)
+    else:
+        async for chunk in chunks:
+            await reply.send(chunk)
+    await reply.end(trailers_for(reply.request, chunks))
+
+
+def trailers_for(request: AnyRequest, chunks: AsyncIterator[bytes]) -> Sequence[tuple[str, str]]:
+    """RFC 9110 section 6.5.1: for those who say that they would not ignore them."""
+    if not (isinstance(chunks, Arriving) and chunks.trailers):
+        return ()
+    asked = hygiene.connection_options(request.headers.getall("TE", ()))
+    return hygiene.of_trailers(chunks.trailers) if "trailers" in asked else ()
 
 
 def is_gone(request: Arrived) -> bool:
@@ -79,7 +93,7 @@ def lines_of(head: Head, *, is_free: bool) -> Lines:
     headers = kept_of(head, is_free=is_free)
     for name in WRITTEN:
         headers.popall(name, None)
-    lines = head.written[is_free] = Lines(headers)
+    lines = head.written[is_free] = Lines(head.status, head.reason, headers)
     return lines
 
 

@@ -101,7 +101,8 @@ async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
     except Refusal as refusal:
         if watch.match is not None and watch.allowance is not None:
             give_back(gate.buckets, watch.match, refusal, is_answered=watch.head is not None)
-        watch.refusal, watch.status = refusal, refusal.status
+        # Where it was raised nobody asks, and a traceback holds on to the watch that holds on to it.
+        watch.refusal, watch.status = refusal.with_traceback(None), refusal.status
         return told(request, watch, refusal)
     except OUTAGES as error:
         log.warning("call.unavailable", reason=repr(error))
@@ -119,7 +120,7 @@ async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
 def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
     known = {} if refusal.shared is None else refusal.shared
     if not known:
-        known["lines"] = refusing(CIMultiDict(refusal.headers))
+        known["lines"] = refusing(refusal.status, CIMultiDict(refusal.headers))
         known["body"] = refusal.written()
     limits = "" if watch.allowance is None else watch.allowance.lines
     more = f"{limits}{hygiene.CALL_ID}: {watch.call_id}\r\n"

@@ -38,7 +38,8 @@ class AtOnce:
     async def __aenter__(self) -> Settled:
         hold, head = self.hold, self.answer.head
         closing = hold.post(head) if head.is_success else hold.void("upstream_refused", head.status)
-        return Settled(self.answer, await closed(hold, closing))
+        # A hold is closed to the end, whatever becomes of its call.
+        return Settled(self.answer, await (closing if hold.is_steady else tasks.finish(closing)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,7 +7,6 @@ two, a new price or a revoked key is known to every process within a second.
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -33,12 +32,6 @@ KEYS_MAX = 100_000
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
-    caller: Caller
-    expires_at: datetime | None
-
-
 class Snapshot:
     def __init__(
         self,
@@ -54,9 +47,11 @@ class Snapshot:
         self.uses = uses or KeyUses()
         self.routes: dict[str, Route] = {}
         self.slugs: dict[UUID, str] = {}
-        self.keys: dict[bytes, KnownKey] = {}
+        self.keys: dict[bytes, Caller] = {}
         self.version = 0
         self.keys_changed = 0
+        self.edition = 0
+        """Another one whenever a route or a key that was in memory may not be true any more."""
         self.crew = Crew()
         self.stirred = asyncio.Event()
 
@@ -85,25 +80,23 @@ class Snapshot:
             known = await self.load_key(fingerprint)
         if known is None or (known.expires_at is not None and known.expires_at <= datetime.now(UTC)):
             return None
-        if known.caller.key_id is not None:
-            self.uses.note(known.caller.key_id)
-        return known.caller
+        if known.key_id is not None:
+            self.uses.note(known.key_id)
+        return known
 
-    async def load_key(self, fingerprint: bytes) -> KnownKey | None:
+    async def load_key(self, fingerprint: bytes) -> Caller | None:
         changed = self.keys_changed
         row = await self.pool.fetchrow(SQL.key, fingerprint)
         if row is None:
             return None
-        known = KnownKey(
-            Caller(
-                row["organization_id"],
-                row["id"],
-                row["mode"],
-                row["is_capped"],
-                row["user_id"],
-                blocked_until=row["blocked_until"],
-            ),
-            row["expires_at"],
+        known = Caller(
+            row["organization_id"],
+            row["id"],
+            row["mode"],
+            row["is_capped"],
+            row["user_id"],
+            blocked_until=row["blocked_until"],
+            expires_at=row["expires_at"],
         )
         # Kept only if no key changed meanwhile: this one may have been revoked after it was read.
         if changed == self.keys_changed:
@@ -115,6 +108,7 @@ class Snapshot:
     async def load(self, publisher_id: UUID | None) -> None:
         """Read one publisher again, or all of them."""
         rows = await self.pool.fetch(SQL.publishers, publisher_id)
+        self.edition += 1
         gone = self.slugs.keys() if publisher_id is None else {publisher_id}
         for one in list(gone):
             slug = self.slugs.pop(one, "")
@@ -163,6 +157,7 @@ class Snapshot:
 
     def forget_keys(self) -> None:
         self.keys_changed += 1
+        self.edition += 1
         self.keys.clear()
 
     async def listen_forever(self) -> None:

@@ -42,10 +42,6 @@ class UpstreamOffersUnreadable(Refusal):
     outcome = "upstream_refused"
 
 
-def is_asked(match: Match, answer: Answer) -> bool:
-    return match.route.passthrough is not None and answer.head.status == 402
-
-
 async def refusal(x402: X402Rail, inbound: Inbound, match: Match, settled: Settled) -> Refusal:
     """What to tell the caller of an upstream that answered 402; nothing was charged."""
     answer, slug = settled.answer, match.route.slug

@@ -11,7 +11,7 @@ from config.settings import Settings
 from control.invoicing import drafting, monthly, reminding
 from control.mail import outbox
 from control.metering import rollups
-from control.postgres import operations
+from control.postgres import endpoints, operations
 from control.processors import events as payment_events
 from control.processors import reversals
 from control.quotas import headroom
@@ -128,3 +128,5 @@ async def measure(base: Base) -> None:
     count, age = await operations.count_open(base.pool)
     metrics.OPERATIONS_OPEN.set(count)
     metrics.OPERATIONS_OPEN_SECONDS.set(age)
+    for state, number in (await endpoints.states(base.pool)).items():
+        metrics.COMPUTES.labels(state).set(number)

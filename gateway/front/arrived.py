@@ -5,6 +5,7 @@ for the management API, and for WebSockets.
 """
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from aiohttp import HttpVersion, HttpVersion11, web
@@ -17,16 +18,21 @@ if TYPE_CHECKING:
 METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # Not all that a request line may be: what it may be without anybody reading it in another way.
 LINE = re.compile(rb"([A-Z]{3,7}) (/[!\"$-~]*) HTTP/1\.1")
+LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
 END = b"\r\n\r\n"
 # What is remembered must not be as large as a stranger can make it.
 FIELDS_BYTES_MAX = 1 << 11
 LINE_BYTES_MAX = 1 << 12
 FIELDS_MAX = 1024
-# A body follows, or the connection is to become another; a payment is not sent twice.
+HEAD_BYTES_MAX = 1 << 11
+HEADS_MAX = 1024
+BODY_BYTES_MAX = 1 << 16
+# How long the body is they do not say, or the connection is to become another; a payment is not sent twice.
 NOT_REMEMBERED = (
-    "Content-Length", "Transfer-Encoding", "Expect", "Upgrade", "X-PAYMENT", "PAYMENT-SIGNATURE",
-    "X-PAYMENT-UPSTREAM",
+    "Transfer-Encoding", "Expect", "Upgrade", "X-PAYMENT", "PAYMENT-SIGNATURE", "X-PAYMENT-UPSTREAM",
 )  # fmt: skip
+IsCall: TypeAlias = Callable[[str, str], bool]
+"""Whether a method and a path are a call's."""
 
 
 class Heading:
@@ -34,41 +40,59 @@ class Heading:
     that has the same ones.
     """
 
-    __slots__ = ("headers", "meaning", "sent")
+    __slots__ = ("headers", "length", "meaning", "sent")
 
-    def __init__(self, headers: CIMultiDictProxy[str]) -> None:
+    def __init__(self, headers: CIMultiDictProxy[str], length: int = 0) -> None:
         self.headers = headers
+        self.length = length
+        """Of the body, for fields that are remembered."""
         self.meaning: Any = None
         """``admit``'s."""
         self.sent: Any = None
         """``forward``'s."""
 
 
+class Wording:
+    """The head of a request: its line and its fields. What follows from it is left here for the next request
+    that says the same to the letter.
+    """
+
+    __slots__ = ("heading", "method", "path", "plan", "query")
+
+    def __init__(self, method: str, target: str, heading: Heading) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition("?")
+        self.heading = heading
+        self.plan: Any = None
+        """The stages'."""
+
+
 class Arrived:
     __slots__ = (
-        "content", "content_length", "heading", "keep_alive", "made", "method", "path", "protocol", "query",
-        "version",
+        "body", "content", "content_length", "heading", "keep_alive", "made", "method", "path", "protocol",
+        "query", "version", "wording",
     )  # fmt: skip
 
     def __init__(
         self,
         protocol: "Connection",
-        method: str,
-        target: str,
-        version: HttpVersion,
-        heading: Heading,
+        wording: Wording,
+        body: bytes = b"",
+        version: HttpVersion = HttpVersion11,
         content: StreamReader = EMPTY_PAYLOAD,
     ) -> None:
+        """``body`` is all of it, where it came with the head; else there is ``content``."""
         self.protocol = protocol
-        self.method = method
-        self.path, _, self.query = target.partition("?")
+        self.wording = wording
+        self.method, self.path, self.query = wording.method, wording.path, wording.query
         self.version = version
-        self.heading = heading
+        self.heading = wording.heading
+        self.body = body
         self.content = content
-        self.content_length: int | None = 0
+        self.content_length: int | None = len(body)
         """None where the head does not say it."""
         if content is not EMPTY_PAYLOAD:
-            declared = heading.headers.get("Content-Length")
+            declared = self.heading.headers.get("Content-Length")
             self.content_length = None if declared is None else int(declared)
         self.keep_alive = True
         self.made: web.BaseRequest | None = None
@@ -106,31 +130,55 @@ AnyRequest: TypeAlias = web.BaseRequest | Arrived
 
 def over(request: web.BaseRequest) -> Arrived:
     """A call that aiohttp has made a request of."""
-    target = request.rel_url.raw_path_qs
+    wording = Wording(request.method, request.rel_url.raw_path_qs, Heading(request.headers))
     connection = cast("Connection", request.protocol)
-    heading = Heading(request.headers)
-    arrived = Arrived(connection, request.method, target, request.version, heading, request.content)
+    arrived = Arrived(connection, wording, b"", request.version, request.content)
     arrived.keep_alive, arrived.made = request.keep_alive, request
     return arrived
 
 
 class Headings:
-    """The fields of requests that came lately, by their bytes: who calls often says the same each time."""
+    """The heads of calls that came lately, by their bytes: who calls often says the same each time. Behind
+    another line, the same fields are still known.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, is_call: IsCall) -> None:
+        self.is_call = is_call
         self.young: dict[bytes, Heading] = {}
         self.old: dict[bytes, Heading] = {}
+        self.wordings: dict[bytes, Wording] = {}
 
-    def recognise(self, data: bytes) -> tuple[str, str, Heading] | None:
-        """Method, target and fields of what is a whole request, whose fields came before to the letter."""
-        end = data.find(b"\r\n")
-        fields = data[end:]
+    def recognise(self, data: bytes) -> tuple[Wording, bytes] | None:
+        """The head of a call, whose fields came before to the letter, and what is here of its body: all of it
+        if it has the heading's ``length``, and never more.
+        """
+        end = data.find(END) + 4
+        # The same object where no body follows.
+        head = data[:end]
+        wording = self.wordings.get(head) or self.word(head)
+        if wording is None or wording.heading.length < len(data) - end:
+            return None
+        return wording, data[end:]
+
+    def word(self, head: bytes) -> Wording | None:
+        """A line that did not come before, or not lately, with fields that did."""
+        end = head.find(b"\r\n")
+        fields = head[end:]
         heading = self.young.get(fields) or self.revive(fields)
         if heading is None or end > LINE_BYTES_MAX:
             return None
-        line = LINE.fullmatch(data, 0, end)
+        line = LINE.fullmatch(head, 0, end)
         method = None if line is None else METHODS.get(line[1])
-        return None if line is None or method is None else (method, line[2].decode(), heading)
+        if line is None or method is None:
+            return None
+        wording = Wording(method, line[2].decode(), heading)
+        if not self.is_call(method, wording.path):
+            return None
+        if len(head) <= HEAD_BYTES_MAX:
+            if len(self.wordings) >= HEADS_MAX:
+                self.wordings = {}
+            self.wordings[head] = wording
+        return wording
 
     def revive(self, fields: bytes) -> Heading | None:
         heading = self.old.pop(fields, None)
@@ -139,20 +187,28 @@ class Headings:
         return heading
 
     def learn(self, data: bytes, arrived: Arrived) -> None:
-        """``data`` is all that came of a request, and there was nothing before it that it may go on from."""
-        end = data.find(b"\r\n")
+        """``data`` is what came of a call and of nothing else, its head at least."""
+        begin, end = data.find(b"\r\n"), data.find(END) + 4
         if (
-            len(data) - end <= FIELDS_BYTES_MAX
-            and data.count(END) == 1
+            end - begin <= FIELDS_BYTES_MAX
             and arrived.version == HttpVersion11
             and arrived.keep_alive
-            and LINE.fullmatch(data, 0, end)
+            and LINE.fullmatch(data, 0, begin)
+            and is_framed(arrived.headers)
+            and (arrived.content_length or 0) <= BODY_BYTES_MAX
             and not any(name in arrived.headers for name in NOT_REMEMBERED)
         ):
-            self.keep(data[end:], arrived.heading)
+            arrived.heading.length = arrived.content_length or 0
+            self.keep(data[begin:end], arrived.heading)
 
     def keep(self, fields: bytes, heading: Heading) -> None:
         if len(self.young) >= FIELDS_MAX:
             # What nobody asked for since the last time is forgotten.
             self.young, self.old = {}, self.young
         self.young[fields] = heading
+
+
+def is_framed(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether these say in the one usual way how long the body is, or that there is none."""
+    said = headers.getall("Content-Length", ())
+    return not said or (len(said) == 1 and LENGTH.fullmatch(said[0]) is not None)

@@ -4,18 +4,21 @@ RFC 9112 section 6 decides how the caller learns where the body ends: by its len
 HTTP/1.1, with the connection. One object is one answer, and remembers that it has begun.
 """
 
+import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from multidict import CIMultiDict
 
 from gateway.front.arrived import AnyRequest, Arrived
+from gateway.kit.chunks import write_chunk
 from gateway.kit.problem import Problem
 
 if TYPE_CHECKING:
@@ -27,57 +30,59 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Lines:
-    """The fields of an answer as they are written, without what the gateway writes for itself."""
+    """The head of an answer as it is written, without what the gateway writes for itself."""
 
-    __slots__ = ("has_date", "length", "text")
+    __slots__ = ("day", "framing", "length", "text")
 
-    def __init__(self, headers: CIMultiDict[str]) -> None:
+    def __init__(self, status: int, reason: str, headers: CIMultiDict[str]) -> None:
         """``headers`` are its own from here on."""
-        self.length = headers.get("Content-Length")
+        length = headers.get("Content-Length")
+        self.length = None if length is None else int(length)
+        self.framing = "" if length is None else f"Content-Length: {self.length}\r\n"
         for name in OWN:
             headers.popall(name, None)
-        self.has_date = "Date" in headers
-        fields = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        self.day: Callable[[int], str] = undated if "Date" in headers else date
+        fields = [f"HTTP/1.1 {status} {reason}\r\n"]
+        fields += [f"{name}: {value}\r\n" for name, value in headers.items()]
         self.text = "".join(fields)
         # As many line ends as were put there: no value brought one of its own.
         if self.text.count("\n") != len(fields) or self.text.count("\r") != len(fields):
-            raise ValueError("a header has a line end in it")
+            raise ValueError("a header or a reason has a line end in it")
+
+
+class Pourable(Protocol):
+    """A body that passes itself on."""
+
+    async def pour(self, sink: "Reply") -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def end(self, failure: Exception | None = None) -> None: ...
 
 
 class Reply:
     __slots__ = (
-        "connection",
-        "has_body",
-        "is_chunked",
-        "keep_alive",
-        "left",
-        "length",
-        "request",
-        "status",
-        "text",
-    )
+        "connection", "has_body", "is_chunked", "keep_alive", "left", "lines", "more", "request", "status",
+    )  # fmt: skip
 
     def __init__(
         self, request: AnyRequest, status: int, reason: str, headers: CIMultiDict[str] | Lines, more: str = ""
     ) -> None:
-        """``more`` are further fields, with their line ends, of which the gateway knows what is in them."""
-        lines = headers if isinstance(headers, Lines) else Lines(headers)
+        """``more`` are further fields, with their line ends, of which the gateway knows what is in them.
+
+        ``Lines`` have their status and reason already.
+        """
+        self.lines = headers if isinstance(headers, Lines) else Lines(status, reason, headers)
+        self.more = more
         self.request = request
-        self.connection = cast("Connection", request.protocol)
+        connection: Connection = request.protocol  # type: ignore[assignment]
+        self.connection = connection
         self.status = status
         self.has_body = request.method != "HEAD" and status not in (204, 304)
         self.is_chunked = False
-        self.left: int | None = None
+        self.keep_alive = request.keep_alive and not (connection._close or connection._force_close)
+        self.left = self.lines.length
         """Bytes that the head promised and that were not written yet; None where it promised none."""
-        self.keep_alive = request.keep_alive and not self.connection.is_closing
-        day = "" if lines.has_date else date(int(time.time()))
-        self.text = f"HTTP/1.1 {status} {reason}\r\n{lines.text}{more}{day}"
-        if "\r" in reason or "\n" in reason:
-            raise ValueError("a reason has a line end in it")
-        self.length = lines.length
-        if self.has_body and lines.length is not None:
-            self.left = int(lines.length)
-        else:
+        if self.left is None or not self.has_body:
             self.frame()
 
     def frame(self) -> None:
@@ -90,20 +95,21 @@ class Reply:
             self.keep_alive = False
 
     def head(self) -> bytes:
+        lines = self.lines
         if self.has_body and self.left is not None:
-            framing = f"Content-Length: {self.left}\r\n"
+            framing = lines.framing or f"Content-Length: {self.left}\r\n"
         elif self.is_chunked:
             framing = "Transfer-Encoding: chunked\r\n"
-        elif not self.has_body and self.length is not None and self.status != 204:
-            # What a GET would have had.
-            framing = f"Content-Length: {self.length}\r\n"
         else:
-            framing = ""
+            # What a GET would have had.
+            framing = "" if self.has_body or self.status == 204 else lines.framing
+        version = self.request.version
         if not self.keep_alive:
             framing += "Connection: close\r\n"
-        elif self.request.version is not HttpVersion11 and self.request.version < HttpVersion11:
+        elif version is not HttpVersion11 and version < HttpVersion11:
             framing += "Connection: keep-alive\r\n"
-        return f"{self.text}{framing}\r\n".encode(errors="surrogateescape")
+        day = lines.day(int(time.time()))
+        return f"{lines.text}{self.more}{day}{framing}\r\n".encode(errors="surrogateescape")
 
     def send_whole(self, body: bytes) -> None:
         """All of it at once. What the caller does not take at once waits in the connection."""
@@ -126,30 +132,49 @@ class Reply:
         await self.drained()
 
     async def send(self, chunk: bytes) -> None:
+        self.put_part(chunk)
+        await self.drained()
+
+    def put_part(self, chunk: bytes) -> None:
+        """Of the body, without waiting until the caller takes it."""
         if not (chunk and self.has_body):
             return
         if self.is_chunked:
-            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-        elif self.left is not None:
+            write_chunk(self.open_transport(), chunk)
+            return
+        if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
                 raise ConnectionAbortedError("the body is longer than its head says")
         self.put(chunk)
-        await self.drained()
 
-    async def end(self) -> None:
+    async def pour(self, body: "Pourable") -> None:
+        """The body, as it comes and as fast as the caller takes it."""
+        connection = self.connection
+        await self.drained()
+        connection.feeder = body
+        try:
+            await body.pour(self)
+        finally:
+            connection.feeder = None
+
+    async def end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
         if self.is_chunked:
-            self.put(b"0\r\n\r\n")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+            self.put(f"0\r\n{lines}\r\n".encode(errors="surrogateescape"))
         elif self.left:
             raise ConnectionAbortedError("the body is shorter than its head says")
         await self.drained()
 
     def put(self, data: bytes) -> None:
+        self.open_transport().write(data)
+
+    def open_transport(self) -> asyncio.Transport:
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the caller is gone")
         self.connection.has_answered = True
-        transport.write(data)
+        return transport
 
     async def drained(self) -> None:
         if self.connection.writing_paused:
@@ -171,21 +196,26 @@ def date(second: int) -> str:
     return f"Date: {formatdate(second, usegmt=True)}\r\n"
 
 
+def undated(second: int) -> str:
+    """An upstream has said it."""
+    return ""
+
+
 def refuse(request: AnyRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:
     """Answer with a problem. Where an answer has begun there is no other: then its connection ends."""
     body = problem.model_dump_json(exclude_none=True).encode()
-    return refuse_with(request, problem.status, refusing(headers), body)
+    return refuse_with(request, problem.status, refusing(problem.status, headers), body)
 
 
-def refusing(headers: CIMultiDict[str]) -> Lines:
+def refusing(status: int, headers: CIMultiDict[str]) -> Lines:
     headers["Content-Type"] = "application/problem+json"
     headers.setdefault("Server", "farebox")
-    return Lines(headers)
+    return Lines(status, REASONS.get(status, ""), headers)
 
 
 def refuse_with(request: AnyRequest, status: int, lines: Lines, body: bytes, more: str = "") -> Reply:
     """As ``refuse``, with what is written already. ``more`` are fields that the gateway adds."""
-    reply = Reply(request, status, REASONS.get(status, ""), lines, more)
+    reply = Reply(request, status, "", lines, more)
     has_begun = request.has_begun if isinstance(request, Arrived) else request.writer.output_size > 0
     if reply.connection.has_answered or has_begun:
         reply.keep_alive = False

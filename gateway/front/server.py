@@ -11,7 +11,7 @@ import structlog
 from aiohttp import HttpVersion10, web
 
 from config.settings import Listen
-from gateway.front.arrived import Arrived, Headings
+from gateway.front.arrived import Arrived, Headings, IsCall
 from gateway.front.connection import Connection, close_after
 from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
@@ -30,8 +30,6 @@ PARTING_SECONDS = 1.0
 LOOK_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Reply]]
-IsCall = Callable[[str, str], bool]
-"""Whether a method and a path are a call's."""
 Call = Callable[[Arrived], Awaitable[web.StreamResponse | Reply]]
 
 log = structlog.get_logger(__name__)
@@ -65,7 +63,7 @@ class Front(web.Server):
         )
         self.handler = handler
         self.is_call, self.call = calls or (never, nobody)
-        self.headings = Headings()
+        self.headings = Headings(self.is_call)
         self.listen = listen
         self.places: dict[str, int] = {}
         self.taken = 0

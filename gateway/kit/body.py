@@ -7,6 +7,7 @@ from typing import IO
 
 from aiohttp import HttpVersion11, web
 
+from gateway.bodies import Body
 from gateway.front.arrived import Arrived
 from gateway.kit.problem import Refusal
 
@@ -23,6 +24,16 @@ class RequestBroken(Refusal):
     status, slug, title = 400, "request-incomplete", "Request incomplete"
 
 
+def body_of(request: Arrived, bytes_max: int) -> Body:
+    if request.content_length == 0:
+        return NO_BODY
+    if not request.body:
+        return RequestBody(request, bytes_max)
+    if len(request.body) > bytes_max:
+        raise BodyTooLarge(f"a body may have {bytes_max} bytes")
+    return HereBody(request.body)
+
+
 class RequestBody:
     """Implements ``gateway.types.Body`` on aiohttp's stream. Close it when the call is over."""
 
@@ -35,6 +46,9 @@ class RequestBody:
         self.length = declared if declared is not None else (None if request.can_read_body else 0)
         if declared is not None and declared > bytes_max:
             raise BodyTooLarge(f"a body may have {bytes_max} bytes")
+
+    def here(self) -> bytes | None:
+        return b"" if self.length == 0 else None
 
     @property
     def is_whole(self) -> bool:
@@ -88,23 +102,27 @@ class RequestBody:
             self.kept.close()
 
 
-class NoBody:
-    """Of a request that has none, and so of all of them."""
+class HereBody:
+    """Of a request that is here in one piece."""
 
-    length = 0
     is_whole = True
-    sha256 = hashlib.sha256().digest()
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.length = data, len(data)
+
+    def here(self) -> bytes:
+        return self.data
 
     async def digest(self) -> bytes:
-        return self.sha256
+        return hashlib.sha256(self.data).digest()
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        none: tuple[bytes, ...] = ()
-        for chunk in none:
-            yield chunk
+        if self.data:
+            yield self.data
 
     def close(self) -> None:
-        """Nothing was kept."""
+        """It is in memory."""
 
 
-NO_BODY = NoBody()
+# Of a request that has none, and so of all of them.
+NO_BODY = HereBody(b"")

@@ -4,9 +4,9 @@ A batch starts as soon as a lane is free and takes whatever has queued up meanwh
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
 
-A batch costs both sides as much as twenty of its items. So a group that is told how many more are coming
-waits in a crowd until half of it is there, for no longer than its commits take: while one half is committed,
-the other is served.
+A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of
+it is there, for no longer than its commits take: while one half is committed, the other is served. Groups
+that the same calls pass through, one after the other, share their ``Crowd``.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from gateway.kit.tasks import Crew
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
-# However long commits take.
-WINDOW_SECONDS_MAX = 0.005
+# A batch that is small beside the crowd waits as long as a commit takes, and no longer than this.
+COMPANY_SECONDS_MAX = 0.005
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,6 +46,19 @@ class Waiting(Generic[Item, Result]):
     done: "asyncio.Future[Result]"
 
 
+class Crowd:
+    """How many are in a family of groups now, waiting for their batch or in one, or are known to come."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def half(self) -> int:
+        """Of one who is alone, that is all."""
+        return (self.count + 1) // 2
+
+
 class Group(Generic[Item, Result]):
     """Runs ``run`` on batches of items. It returns one result for each item, in their order.
 
@@ -59,20 +72,21 @@ class Group(Generic[Item, Result]):
         lanes: int = 1,
         size_max: int = 256,
         patience_seconds: float = 0,
-        coming: Callable[[], int] | None = None,
+        crowd: Crowd | None = None,
         whose: Callable[[Item], Hashable] | None = None,
     ) -> None:
-        """``coming`` says how many items are about to be added, ``whose`` who has turns of their own."""
+        """``crowd`` is this group's family, ``whose`` says who has turns of their own."""
         self.run = run
         self.patience_seconds = patience_seconds
-        self.coming = coming
         self.whose = whose
+        self.crowd = crowd or Crowd()
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
         self.alarm: asyncio.TimerHandle | None = None
+        """Runs while those who wait here are too few."""
         # Of the batches before: how many items the last one had, and how long they took.
         self.size_before = 0
         self.commit_seconds = 0.0
@@ -84,11 +98,17 @@ class Group(Generic[Item, Result]):
         """
         done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
+        self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled and (self.alarm is None or self.is_worth_it()):
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
             asyncio.get_running_loop().call_soon(self.kick)
         return done
+
+    @property
+    def is_gathering(self) -> bool:
+        """Whether the next batch has begun to fill and goes as soon as it is worth it."""
+        return 0 < len(self.waiting) < self.size_max and self.lanes_free > 0
 
     def kick(self) -> None:
         self.is_scheduled = False
@@ -97,14 +117,12 @@ class Group(Generic[Item, Result]):
         if self.is_worth_it():
             self.go()
         elif self.alarm is None:
-            patience = min(self.commit_seconds, WINDOW_SECONDS_MAX)
+            patience = min(self.commit_seconds, COMPANY_SECONDS_MAX)
             self.alarm = asyncio.get_running_loop().call_later(patience, self.go)
 
     def is_worth_it(self) -> bool:
-        """Whoever comes alone goes at once. Those of the last batch are taken to come again."""
-        if self.coming is None or self.size_before <= 1:
-            return True
-        return len(self.waiting) >= max(self.coming(), self.size_before // 2)
+        """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""
+        return self.size_before <= 1 or len(self.waiting) >= min(self.crowd.half(), self.size_max)
 
     def go(self) -> None:
         if self.alarm is not None:
@@ -127,6 +145,7 @@ class Group(Generic[Item, Result]):
             self.size_before = len(batch)
             self.commit_seconds += (loop.time() - began - self.commit_seconds) / 8
             self.lanes_free += 1
+            self.crowd.count -= len(batch)
             self.kick()
 
     async def commit(self, batch: Sequence[Waiting[Item, Result]]) -> None:
@@ -134,6 +153,7 @@ class Group(Generic[Item, Result]):
         if isinstance(error, TimeoutError):
             # Those behind it have waited for the same silence, and nothing was sent for them.
             fail([*batch, *self.waiting], error)
+            self.crowd.count -= len(self.waiting)
             self.waiting.clear()
         elif isinstance(error, OUTAGES):
             # The answer may have been lost on the way back, so it is asked for again.

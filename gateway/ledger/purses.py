@@ -17,7 +17,7 @@ import asyncpg
 import structlog
 
 from gateway.kit import ids
-from gateway.kit.groups import Group
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import OUTAGES, Pool, Statements, listed
 from gateway.kit.tasks import Crew
 from gateway.kit.values import dataclass
@@ -64,17 +64,17 @@ class Purses:
         self.pool = pool
         self.kept_for = lifetime + timedelta(seconds=KEPT_SECONDS)
         self.takings = Group(self.take_batch)
+        # Calls that have drawn, and did not end yet: they will be charged soon.
+        self.crowd = Crowd()
         # What was served is paid for, if the database is back in time.
         self.charges = Group(
             self.charge_batch,
             patience_seconds=PATIENCE_SECONDS,
-            coming=lambda: self.calls_running,
+            crowd=self.crowd,
             whose=lambda one: one.purse_id,
         )
         self.returns = Group(self.return_batch)
         self.spenders: dict[Whose, Spender] = {}
-        # Those that have drawn, and did not end yet.
-        self.calls_running = 0
         self.crew = Crew()
         self.is_ticking = False
 
@@ -95,7 +95,7 @@ class Purses:
             return None
         purse.left -= amount
         purse.running += amount
-        self.calls_running += 1
+        self.crowd.count += 1
         return purse
 
     def met(self, whose: Whose) -> Spender:
@@ -121,7 +121,7 @@ class Purses:
 
     async def charge(self, purse: Purse, payee_id: UUID, posting: Posting) -> bool:
         """True when the call is charged: now, or before. False when its purse had expired."""
-        self.calls_running -= 1
+        self.crowd.count -= 1
         charged = self.charges.add(Charge(posting, purse.id, payee_id))
         try:
             return await charged
@@ -132,7 +132,7 @@ class Purses:
 
     def put_back(self, purse: Purse, amount: int) -> None:
         """The call cost nothing."""
-        self.calls_running -= 1
+        self.crowd.count -= 1
         purse.left += amount
         self.done(purse, amount)
 

@@ -1,15 +1,17 @@
 """What is said of a call at its end, whatever end that is: a line in the log, the metrics, a span.
 
-Never a secret, a query or a payment. The line has what it costs to write it: a dictionary and one encoding.
+Never a secret, a query or a payment. Calls that end within a moment are looked at together, so that what is
+said of them costs a part of what it would cost between two calls.
 """
 
+import asyncio
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import repeat
-from operator import floordiv, truediv
-from time import perf_counter_ns
+from itertools import pairwise
+from operator import sub
+from time import perf_counter_ns, time_ns
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -18,10 +20,10 @@ from prometheus_client import Counter
 from gateway.front.arrived import Arrived
 from gateway.kit import trace
 from gateway.kit.money import with_symbol
-from gateway.kit.trace import Sampler
+from gateway.kit.trace import Sampler, Trace
 from gateway.metering import metrics
 from gateway.metering.tallies import Tallies
-from gateway.metering.watch import Watch
+from gateway.metering.watch import Stage, Watch
 from gateway.types import Receipt
 
 # What a stranger may make one line grow by.
@@ -29,7 +31,9 @@ PATH_CHARACTERS_MAX = 512
 # A process that met more publishers than this counts further ones together; see the supervisor for the label.
 NAMES_MAX = 10_000
 
-THOUSAND = repeat(1000)
+FLUSH_SECONDS = 0.05
+WAITING_MAX = 1000
+ANSWERED = "call.answered"
 CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
 Line: TypeAlias = dict[str, Any]
@@ -69,29 +73,67 @@ class Reporter:
         # Finding a counter by its labels takes longer than counting.
         self.calls: dict[tuple[str, str, str, str], Any] = {}
         self.tallies = Tallies()
+        self.waiting: list[Watch] = []
+        """Calls that have ended and of which nothing was said yet."""
+        self.timer: asyncio.TimerHandle | None = None
 
     def begin(self, call_id: UUID, request: Arrived) -> Watch:
-        sampler = None if self.spans is None else self.spans.sampler
-        own_trace = trace.of(request.headers, call_id, sampler)
-        self.tallies.begun()
+        headers, own_trace = request.heading.headers, None
+        if self.spans is not None or trace.PARENT in headers:
+            own_trace = trace.of(headers, call_id, None if self.spans is None else self.spans.sampler)
+        self.tallies.under_way += 1
+        if self.tallies.timer is None:
+            self.tallies.flush_soon()
         return Watch(call_id, request.method, request.path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
-        ended = perf_counter_ns()
-        spent, outcome = watch.durations(ended), watch.outcome
-        self.count(watch, outcome)
-        self.tallies.time(watch.stages, spent, is_socket=watch.is_socket)
-        self.tallies.ended()
+        watch.ended = perf_counter_ns()
+        self.tallies.under_way -= 1
+        self.waiting.append(watch)
+        if watch.error is not None or self.spans is not None or len(self.waiting) >= WAITING_MAX:
+            self.flush()
+        elif self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Say what there is to say of the calls that have ended since the last time."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        ended, self.waiting = self.waiting, []
+        self.tallies.flush_soon()
+        since = time_ns() - perf_counter_ns()
+        alike: dict[tuple[Stage, ...], list[Watch]] = {}
+        for watch in ended:
+            watch.ended_as = watch.outcome
+            self.count(watch, watch.ended_as)
+            alike.setdefault(watch.stages, []).append(watch)
+        for stages, watches in alike.items():
+            spent = spent_of(watches)
+            self.time(stages, spent, watches)
+            for watch, *of_stages in zip(watches, *map(milliseconds, spent), strict=True):
+                self.say(watch, stages, of_stages, since)
+
+    def time(self, stages: Sequence[str], spent: Sequence[list[int]], watches: Sequence[Watch]) -> None:
+        """A conversation has no latency, nor its last stage: it lasts as long as its sides want it to."""
+        latencies = [watch.ended - watch.entered[0] for watch in watches if not watch.is_socket]
+        self.tallies.calls.extend(latencies)
+        for stage, column in zip(stages, spent, strict=True):
+            if stage == "relay" and len(latencies) < len(watches):
+                column = [one for one, watch in zip(column, watches, strict=True) if not watch.is_socket]
+            self.tallies.time(stage, column)
+
+    def say(self, watch: Watch, stages: Sequence[str], of_stages: Sequence[float], since: int) -> None:
         is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
         if self.write is None and not is_traced and watch.error is None:
             return
-        line = line_of(watch, spent, outcome)
+        line = line_of(watch, stages, of_stages, since)
         if watch.error is not None:
             self.failed(line)
         elif self.write is not None:
             self.write(line)
         if self.spans is not None and is_traced:
-            self.spans.export(watch, sum(spent) / 1e9, line)
+            self.spans.export(watch, line["ms"] / 1000, line)
 
     def count(self, watch: Watch, outcome: str) -> None:
         status = CLASSES.get(watch.status) or "none"
@@ -122,69 +164,85 @@ class Reporter:
         return slug
 
     def close(self) -> None:
+        self.flush()
         self.tallies.flush()
 
 
-def line_of(watch: Watch, spent: Sequence[int], outcome: str | None = None) -> Line:
-    """What there is to say; what is not known of the call is left out. ``spent`` is its ``durations``."""
+def spent_of(watches: Sequence[Watch]) -> list[list[int]]:
+    """What each stage took in each of the calls, which came equally far, in nanoseconds.
+
+    All calls at once: one by one it was a tenth of what a call costs.
+    """
+    moments = [*zip(*[watch.entered for watch in watches], strict=True), [watch.ended for watch in watches]]
+    return [list(map(sub, after, before)) for before, after in pairwise(moments)]
+
+
+def milliseconds(spent: Sequence[int]) -> list[float]:
+    return [one // 1000 / 1000 for one in spent]
+
+
+def line_of(watch: Watch, stages: Sequence[str], of_stages: Sequence[float], since: int = 0) -> Line:
+    """What there is to say; what is not known of the call is left out.
+
+    ``of_stages`` are milliseconds, and ``since`` is when the clock of the watch began, since the epoch.
+    """
     line: Line = {
-        "timestamp": datetime.now(UTC),
+        "timestamp": datetime.fromtimestamp((since + watch.ended) / 1e9, UTC),
         "level": "info" if watch.error is None else "error",
-        "event": f"call.{watch.ending}",
+        "event": ANSWERED if (ending := watch.ending) == "answered" else f"call.{ending}",
         "call_id": watch.call_id,
-        "method": watch.method,
-        "path": plain(watch.path[:PATH_CHARACTERS_MAX]),
-        "outcome": outcome or watch.outcome,
+        **(watch.known or known_of(watch)),
+        "outcome": watch.ended_as or watch.outcome,
     }
     if watch.first_call_id is not None:
         line["first_call_id"] = watch.first_call_id
     if watch.status is not None:
         line["status"] = watch.status
-    add_route(line, watch)
-    add_caller(line, watch)
-    if watch.receipt is not None:
-        add_money(line, watch.receipt)
-    add_end(line, watch)
-    if watch.trace is not None:
-        line["trace_id"] = watch.trace.trace_id
-        line["span_id"] = watch.trace.span_id
-        if watch.trace.parent_id is not None:
-            line["parent_id"] = watch.trace.parent_id
-    stages = watch.stages
-    line["stage"] = stages[-1]
-    line["ms"] = sum(spent) // 1000 / 1000
-    # All at once: one by one it was a tenth of what a call costs.
-    milliseconds = map(truediv, map(floordiv, spent, THOUSAND), THOUSAND)
-    line["stages_ms"] = dict(zip(stages, milliseconds, strict=False))
-    return line
-
-
-def add_route(line: Line, watch: Watch) -> None:
-    if watch.match is not None:
-        line["publisher"] = watch.match.route.slug
-        if watch.match.endpoint is not None:
-            line["endpoint"] = "/" + "/".join(watch.match.endpoint.segments)
-
-
-def add_caller(line: Line, watch: Watch) -> None:
-    caller, hold = watch.caller, watch.hold
-    if caller is not None and caller.organization_id is not None:
-        line["organization_id"] = caller.organization_id
-        line["key_id"] = caller.key_id
-    if hold is not None:
+    if (hold := watch.hold) is not None:
         line["rail"] = hold.event.rail
         if hold.event.payer is not None:
             line["payer"] = hold.event.payer
+    if (receipt := watch.receipt) is not None and receipt.asset is not None:
+        add_money(line, receipt)
+    if watch.refusal is not None or watch.error is not None:
+        add_end(line, watch)
+    if watch.trace is not None:
+        add_trace(line, watch.trace)
+    line["stage"] = stages[-1]
+    line["ms"] = (watch.ended - watch.entered[0]) // 1000 / 1000
+    line["stages_ms"] = dict(zip(stages, of_stages, strict=True))
+    return line
+
+
+def known_of(watch: Watch) -> Line:
+    """What is said of each call with the same request and caller, as far as it came."""
+    known: Line = {"method": watch.method, "path": plain(watch.path[:PATH_CHARACTERS_MAX])}
+    if watch.match is not None:
+        known["publisher"] = watch.match.route.slug
+        if watch.match.endpoint is not None:
+            known["endpoint"] = "/" + "/".join(watch.match.endpoint.segments)
+    if watch.caller is not None and watch.caller.organization_id is not None:
+        known["organization_id"] = watch.caller.organization_id
+        known["key_id"] = watch.caller.key_id
+    return known
 
 
 def add_money(line: Line, receipt: Receipt) -> None:
     asset = receipt.asset
     if asset is None or receipt.cost is None:
+        # Its body decides, and it broke off before that.
         return
     line["charged"] = with_symbol(receipt.cost, asset.decimals, asset.symbol)
     # As text: many readers of JSON take a number of more than 53 bits for another one.
     line["charged_atomic"] = str(receipt.cost)
     line["network"] = asset.network
+
+
+def add_trace(line: Line, own: Trace) -> None:
+    line["trace_id"] = own.trace_id
+    line["span_id"] = own.span_id
+    if own.parent_id is not None:
+        line["parent_id"] = own.parent_id
 
 
 def add_end(line: Line, watch: Watch) -> None:

@@ -6,9 +6,8 @@ processes read. A call has a score of them, and that would take longer than some
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import inf
-from typing import TypeAlias
 
 from prometheus_client import Counter, Histogram
 
@@ -18,42 +17,27 @@ FLUSH_SECONDS = 0.25
 NANOSECONDS = 1_000_000_000
 
 
-Rows: TypeAlias = list[Sequence[int]]
-
-
 class Tallies:
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, ...], Rows] = {}
-        """What the stages of calls took, in nanoseconds, by which stages they are."""
+        self.stages: dict[str, list[int]] = {}
+        """What each stage took, in nanoseconds, in all calls."""
         self.calls: list[int] = []
         self.counted: dict[Counter, int] = {}
         self.under_way = 0
+        """Calls, which whoever begins and ends them counts here."""
         self.timer: asyncio.TimerHandle | None = None
-
-    def begun(self) -> None:
-        self.under_way += 1
-        self.flush_soon()
-
-    def ended(self) -> None:
-        self.under_way -= 1
-        self.flush_soon()
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         self.counted[counter] = self.counted.get(counter, 0) + amount
         if self.timer is None:
             self.flush_soon()
 
-    def time(self, stages: tuple[str, ...], spent: Sequence[int], *, is_socket: bool) -> None:
-        """What each stage took. A conversation's last one has no latency."""
-        if is_socket:
-            stages = stages[: stages.index("relay")] if "relay" in stages else stages
-            spent = spent[: len(stages)]
-        else:
-            self.calls.append(sum(spent))
-        rows = self.rows.get(stages)
-        if rows is None:
-            rows = self.rows[stages] = []
-        rows.append(spent)
+    def time(self, stage: str, spent: Iterable[int]) -> None:
+        """What a stage took in several calls."""
+        known = self.stages.get(stage)
+        if known is None:
+            known = self.stages[stage] = []
+        known.extend(spent)
 
     def flush_soon(self) -> None:
         if self.timer is None:
@@ -68,13 +52,9 @@ class Tallies:
             counter.inc(amount)
         calls, self.calls = self.calls, []
         tell(metrics.CALL_SECONDS, calls)
-        rows, self.rows = self.rows, {}
-        by_stage: dict[str, list[int]] = {}
-        for stages, spent in rows.items():
-            for stage, column in zip(stages, zip(*spent, strict=True), strict=False):
-                by_stage.setdefault(stage, []).extend(column)
-        for stage, values in by_stage.items():
-            tell(metrics.STAGE.labels(stage), values)
+        stages, self.stages = self.stages, {}
+        for stage, spent in stages.items():
+            tell(metrics.STAGE.labels(stage), spent)
         metrics.IN_FLIGHT.set(self.under_way)
 
 

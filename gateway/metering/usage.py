@@ -37,6 +37,15 @@ def begun(inbound: Inbound, caller: Caller, match: Match, rail: Rail, payer: str
     )
 
 
+def of_free_call(
+    inbound: Inbound, caller: Caller, match: Match, outcome: Outcome, status: int | None
+) -> Usage:
+    return Usage(
+        inbound.call_id, match.route.publisher_id, caller.organization_id, None, "free", inbound.method,
+        inbound.path or "/", outcome, status,
+    )  # fmt: skip
+
+
 def ended(event: Usage, outcome: Outcome, status: int | None) -> Usage:
     """As ``dataclasses.replace`` makes it, which takes longer than all else that is done for a free call."""
     return Usage(

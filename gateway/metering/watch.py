@@ -4,9 +4,8 @@ The call writes here what it finds out, stage by stage, so that whatever its end
 far it came, whose it was and what it cost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from operator import sub
 from time import perf_counter_ns
 from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
@@ -50,6 +49,12 @@ class Watch:
     broken: Literal["hung_up", "cut_short"] | None = None
     first_call_id: UUID | None = None
     """Of the call that was made and charged before, whose answer this one is given."""
+    known: Mapping[str, Any] | None = None
+    """What the log says of each call like this one, if that was found out before."""
+    ended_as: str | None = None
+    """Its outcome, once it was counted."""
+    ended = 0
+    """When it was over, in nanoseconds, by the clock of ``entered``."""
 
     def __init__(
         self,
@@ -68,6 +73,12 @@ class Watch:
         """When each stage began, in nanoseconds. A stage ends when the next one begins."""
         if known:
             vars(self).update(known)
+
+    def recalled(self, match: Match, caller: Caller, known: Mapping[str, Any]) -> None:
+        """The first stages were over at once, because the same was asked before."""
+        self.match, self.caller, self.known = match, caller, known
+        now = perf_counter_ns()
+        self.entered += (now, now, now)
 
     def admitted(self) -> None:
         self.entered.append(perf_counter_ns())
@@ -102,7 +113,10 @@ class Watch:
         self.entered.append(perf_counter_ns())
 
     def settled(self, receipt: Receipt | None) -> None:
-        self.settle(receipt)
+        """What the head says that the call cost; nothing yet for one whose body decides."""
+        self.receipt = receipt
+        if receipt is not None and receipt.cost:
+            self.count_money(receipt)
         self.entered.append(perf_counter_ns())
 
     def enter(self, stage: Stage) -> None:
@@ -116,16 +130,6 @@ class Watch:
     def stages(self) -> tuple[Stage, ...]:
         """Those that were entered."""
         return self.order[: len(self.entered)]
-
-    def durations(self, ended: int) -> tuple[int, ...]:
-        """Of each of them, in nanoseconds."""
-        return tuple(map(sub, (*self.entered[1:], ended), self.entered))
-
-    def settle(self, receipt: Receipt | None) -> None:
-        """What the head says that the call cost; nothing yet for one whose body decides."""
-        self.receipt = receipt
-        if receipt is not None:
-            self.count_money(receipt)
 
     def repeat(self, answer: Answer, receipt: Receipt) -> None:
         """The call was made and charged before: its answer is given again, and nothing is charged."""

@@ -1,35 +1,40 @@
 """Rail ``free``: nothing is held, nothing is charged, and the call is written down."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from gateway.ledger.usage import Usage
-from gateway.metering.usage import Recorder, begun, ended
+from gateway.kit.values import dataclass
+from gateway.metering.usage import Recorder, of_free_call
 from gateway.tariffs import NOTHING_MEASURED, Used
-from gateway.types import Caller, Head, Inbound, Match, Outcome, Receipt
+from gateway.types import Caller, Head, Inbound, Match, Outcome, Rail, Receipt
+
+NO_HEADERS: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Every free call begins alike."""
+
+    rail: Rail = "free"
+    payer: None = None
+
+
 class FreeHold:
-    recorder: Recorder
-    event: Usage
-    is_open: bool = True
-    is_steady: bool = True
-    keeper: None = None
-    metering: None = None
+    event = Event()
+    is_steady = True
+    keeper = metering = None
+
+    def __init__(self, recorder: Recorder, inbound: Inbound, caller: Caller, match: Match) -> None:
+        self.recorder, self.inbound, self.caller, self.match = recorder, inbound, caller, match
+        self.is_open = True
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.record("free", head.status)
-        return Receipt(self.event.call_id, "free", 0, None)
+        return Receipt(self.inbound.call_id, "free", 0, None, NO_HEADERS)
 
     async def void(self, outcome: Outcome, status: int | None) -> None:
         self.record(outcome, status)
 
     def record(self, outcome: Outcome, status: int | None) -> None:
-        if not self.is_open:
-            return
-        self.is_open = False
-        self.recorder.add(ended(self.event, outcome, status))
-
-
-def hold(recorder: Recorder, inbound: Inbound, caller: Caller, match: Match) -> FreeHold:
-    return FreeHold(recorder, begun(inbound, caller, match, "free"))
+        if self.is_open:
+            self.is_open = False
+            self.recorder.add(of_free_call(self.inbound, self.caller, self.match, outcome, status))

@@ -129,7 +129,7 @@ class UpfrontRail:
             pending = SettlementPending(payment_id, "")
             pending.headers = {**pending.headers, **issued}
             raise pending from None
-        keeper = self.x402.keeping(payment_id, inbound, caller)
+        keeper = self.x402.keeping(payment_id, inbound, caller).copied
         return UpfrontHold(inner, keeper, taken, transaction, issued)
 
     async def claim(self, payment_id: UUID, owner_id: UUID, taken: Intake, digest: bytes) -> Claim:

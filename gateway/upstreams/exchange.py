@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+from gateway.kit.chunks import Improper
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
 from gateway.types import Answer, Body, Head
@@ -12,7 +13,7 @@ from gateway.upstreams.arriving import Arriving
 from gateway.upstreams.connection import Connection
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.pool import Lane
-from gateway.upstreams.said import Improper, Part, Pass, whole
+from gateway.upstreams.said import Part, Pass, whole
 
 # A body of up to this size that is here already is written with the head.
 AT_ONCE_BYTES_MAX = 1 << 16
@@ -51,23 +52,20 @@ def late() -> Refusal:
 class Exchange:
     """``async with`` it for the answer, once its head is there. Leaving it ends what is not complete."""
 
-    __slots__ = (
-        "answer", "answered", "arriving", "body", "connection", "crew", "deadlines", "head", "is_sent",
-        "lane", "method", "passed", "reading", "stop_sending",
-    )  # fmt: skip
+    # Most exchanges set few of these.
+    connection: Connection | None = None
+    reading: Reading | None = None
+    """None while nothing has come, and for an answer that came in one piece."""
+    is_sent = False
+    stop_sending: Callable[[], object] = staticmethod(nothing)
 
     def __init__(
         self, lane: Lane, deadlines: Deadlines, crew: Crew, method: str, head: bytes, body: Body, passed: Pass
     ) -> None:
         self.lane, self.deadlines, self.crew = lane, deadlines, crew
         self.head, self.body, self.passed = head, body, passed
-        self.connection: Connection | None = None
         self.method = method
-        self.reading: Reading | None = None
-        """None while nothing has come, and for an answer that came in one piece."""
-        self.answered: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
-        self.stop_sending: Callable[[], object] = nothing
-        self.is_sent = False
+        self.answered: asyncio.Future[Head] = lane.pool.loop.create_future()
 
     async def __aenter__(self) -> Answer:
         return (await self.ask()).answer
@@ -85,8 +83,8 @@ class Exchange:
             self.arriving = Arriving(connection)
             if self.answered.cancelled():
                 raise late()
-            if self.body.length == 0:
-                connection.write(self.head)
+            if (body := self.body.here()) is not None and connection.transport is not None:
+                connection.transport.write(self.head + body)
                 self.is_sent = True
             else:
                 await self.send(connection)
@@ -135,7 +133,10 @@ class Exchange:
             async for chunk in self.body.chunks():
                 if not chunk:
                     continue
-                connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+                if is_chunked:
+                    connection.write_chunk(chunk)
+                else:
+                    connection.write(chunk)
                 if not connection.is_writable:
                     await connection.drained()
                 if not connection.is_open:
@@ -176,6 +177,7 @@ class Exchange:
             self.arriving.feed(body)
         is_done = reading.part is Part.DONE
         if is_done:
+            self.arriving.trailers = reading.trailers
             self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
             self.answered.set_result(reading.said.head(self.passed))

@@ -16,7 +16,7 @@ from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.dial import Dialler
 from gateway.upstreams.exchange import Exchange, improper
 from gateway.upstreams.pool import Pool
-from gateway.upstreams.request import Fields
+from gateway.upstreams.request import Fields, Request
 from gateway.upstreams.said import Pass
 
 
@@ -38,14 +38,29 @@ class HttpUpstreams:
         passed: Pass = hygiene.of_response,
     ) -> Exchange:
         """To be asked, or entered with ``async with``, for the answer as soon as its head is there."""
+        return self.begin(self.prepare(method, url, headers, body), b"", body, passed)
+
+    def prepare(self, method: str, url: str, headers: Mapping[str, str] | Fields, body: Body) -> Request:
+        """What can be sent as often as one likes, with a body of the same length."""
         try:
-            base, target = request.split(url)
-            lane = self.pool.lane(base)
+            place = request.split(url)
+            authority = self.pool.lane(place[0]).origin.authority
             fields = headers if isinstance(headers, Fields) else request.fields(headers)
-            head = request.head(method, target, lane.origin.authority, fields, body)
         except ValueError:
             raise improper() from None
-        return Exchange(lane, self.deadlines, self.crew, method, head, body, passed)
+        return request.request(method, place, authority, fields, body)
+
+    def fields(self, headers: Mapping[str, str]) -> Fields:
+        """As they are written, for more than one request."""
+        try:
+            return request.fields(headers)
+        except ValueError:
+            raise improper() from None
+
+    def begin(self, one: Request, more: bytes, body: Body, passed: Pass) -> Exchange:
+        """``send`` what is prepared. ``more`` are fields that are the gateway's own, with their line ends."""
+        head = one.begin + more + one.end
+        return Exchange(self.pool.lane(one.base), self.deadlines, self.crew, one.method, head, body, passed)
 
     def connections(self) -> tuple[int, int]:
         """How many are carrying a call, and how many wait for one."""

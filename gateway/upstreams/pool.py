@@ -107,6 +107,7 @@ class Pool:
         self.lanes: dict[str, Lane] = {}
         self.sweeper: asyncio.TimerHandle | None = None
         self.is_closed = False
+        self.loop = asyncio.get_running_loop()
 
     def lane(self, base: str) -> Lane:
         """``base`` is a URL's scheme and authority."""
@@ -118,18 +119,17 @@ class Pool:
         return lane
 
     def keep(self, connection: Connection) -> None:
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self.loop.time()
         if self.is_closed:
             connection.close()
 
     def sweep_later(self) -> None:
         if self.sweeper is None and not self.is_closed:
-            self.sweeper = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self.sweep)
+            self.sweeper = self.loop.call_later(SWEEP_SECONDS, self.sweep)
 
     def sweep(self) -> None:
         """Close what nobody has used for long, and forget origins that nobody calls."""
-        loop = asyncio.get_running_loop()
-        oldest = loop.time() - IDLE_SECONDS_MAX
+        oldest = self.loop.time() - IDLE_SECONDS_MAX
         for base, lane in list(self.lanes.items()):
             for connection in [one for one in lane.idle if one.idle_since < oldest]:
                 lane.idle.remove(connection)

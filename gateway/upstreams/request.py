@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gateway.types import Body
 
 # Scheme and authority, and behind them a target; a fragment is for browsers.
-URL = re.compile(r"([a-z]+://[^/?#]+)(/[!-\"$-~]*)", re.ASCII)
+TARGET = re.compile(r"([a-z]+://[^/?#]+)(/[!-\"$-~]*)", re.ASCII)
 # RFC 9110 section 8.6: these say that they have no body.
 EXPECTED_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -16,12 +16,12 @@ def split(url: str) -> tuple[str, str]:
     """Scheme and authority, and the target in the form of RFC 9112 section 3.2.1; ValueError if there is none
     that could be said in a request.
     """
-    found = URL.fullmatch(url)
+    found = TARGET.fullmatch(url)
     if found is None:
         # Without a path, as some are published.
         begin = url.find("://") + 3
         query = url.find("?", begin)
-        found = URL.fullmatch(f"{url}/" if query < 0 else f"{url[:query]}/{url[query:]}")
+        found = TARGET.fullmatch(f"{url}/" if query < 0 else f"{url[:query]}/{url[query:]}")
     if found is None:
         raise ValueError("the request has a target that is none")
     return found[1], found[2]
@@ -33,9 +33,15 @@ class Fields(NamedTuple):
     text: bytes
     has_host: bool
 
-    def and_more(self, more: str) -> "Fields":
-        """With fields whose values are the gateway's own, and their line ends."""
-        return Fields(self.text + more.encode(), self.has_host)
+
+class Request(NamedTuple):
+    """A request's head, but for what is another in each: further fields go between its two parts."""
+
+    method: str
+    base: str
+    """Scheme and authority of where it goes to."""
+    begin: bytes
+    end: bytes
 
 
 def fields(headers: Mapping[str, str]) -> Fields:
@@ -51,12 +57,14 @@ def fields(headers: Mapping[str, str]) -> Fields:
     return Fields(text.encode(errors="surrogateescape"), "Host" in headers)
 
 
-def head(method: str, target: str, authority: str, fields: Fields, body: Body) -> bytes:
+def request(method: str, place: tuple[str, str], authority: str, fields: Fields, body: Body) -> Request:
+    """``place`` is what ``split`` has made of its URL."""
+    base, target = place
     host = "" if fields.has_host else f"Host: {authority}\r\n"
-    begin = f"{method} {target} HTTP/1.1\r\n{host}".encode()
+    begin = f"{method} {target} HTTP/1.1\r\n{host}".encode() + fields.text
     length = body.length
     if length is None:
-        return b"%b%bTransfer-Encoding: chunked\r\n\r\n" % (begin, fields.text)
+        return Request(method, base, begin, b"Transfer-Encoding: chunked\r\n\r\n")
     if length or method in EXPECTED_WITH_BODY:
-        return b"%b%bContent-Length: %d\r\n\r\n" % (begin, fields.text, length)
-    return b"%b%b\r\n" % (begin, fields.text)
+        return Request(method, base, begin, b"Content-Length: %d\r\n\r\n" % length)
+    return Request(method, base, begin, b"\r\n")

@@ -9,8 +9,8 @@ import pytest
 from multidict import CIMultiDict
 
 from config.settings import Listen
-from gateway.front import arrived
-from gateway.front.arrived import Arrived
+from gateway.front import arrived, connection
+from gateway.front.arrived import END, Arrived
 from gateway.front.reply import Reply
 from gateway.front.server import Front
 
@@ -37,7 +37,7 @@ class Seen:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Seen]:
     async def call(request: Arrived) -> Reply:
-        body = b"" if request.content_length == 0 else await request.content.read()
+        body = request.body or await request.content.read()
         seen.calls.append((request.method, f"{request.path}?{request.query}", request.headers["X-Who"], body))
         reply = Reply(request, 200, "OK", CIMultiDict())
         reply.send_whole(b"ok")
@@ -58,6 +58,15 @@ def get(path: str = "/p/1", query: str = "q", who: str = "me") -> tuple[str, str
     return ("GET", f"{path}?{query}", who, b"")
 
 
+def post(body: bytes, path: str = "/p/2") -> tuple[str, str, str, bytes]:
+    return ("POST", f"{path}?", "me", body)
+
+
+def posting(length: int, more: bytes = b"") -> bytes:
+    return b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nContent-Length: %d\r\n%b\r\n" % (length, more)
+
+
+THREE = posting(3)
 POST = b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nContent-Length: %d\r\n\r\n" % len(WHOLE)
 CHUNKED = b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -85,6 +94,40 @@ CHUNKED = b"POST /p/2 HTTP/1.1\r\nHost: a\r\nX-Who: me\r\nTransfer-Encoding: chu
             [get(), get("/p/3", ""), get()],
         ),
         ((WHOLE, b"\r\n", WHOLE, WHOLE), [get()] * 3),
+        # Bodies that come with their heads, of the length that these say; and what does not.
+        ((THREE + b"one", THREE + b"two", THREE + b"sec"), [post(b"one"), post(b"two"), post(b"sec")]),
+        (
+            (THREE + b"one", THREE.replace(b"/p/2", b"/p/3") + b"two", WHOLE),
+            [post(b"one"), post(b"two", "/p/3"), get()],
+        ),
+        ((THREE + b"one", THREE + b"t", b"wo", THREE + b"sec"), [post(b"one"), post(b"two"), post(b"sec")]),
+        ((THREE + b"one", THREE, b"two", THREE + b"sec"), [post(b"one"), post(b"two"), post(b"sec")]),
+        # Many clients send a head and then its body; the parser gets what does not come at once.
+        ((THREE, b"one", THREE, b"two", WHOLE), [post(b"one"), post(b"two"), get()]),
+        ((THREE, b"one", THREE, b"t", b"w", b"o", WHOLE), [post(b"one"), post(b"two"), get()]),
+        ((THREE, b"one", THREE, b"two" + WHOLE, WHOLE), [post(b"one"), post(b"two"), get(), get()]),
+        ((THREE, b"one" + WHOLE[:5], WHOLE[5:], WHOLE), [post(b"one"), get(), get()]),
+        (
+            (posting(len(WHOLE)), WHOLE, posting(len(WHOLE)), WHOLE, WHOLE),
+            [post(WHOLE), post(WHOLE), get()],
+        ),
+        (
+            (WHOLE, b"\r\n\r\n" + posting(len(WHOLE) + 100), b"x" * 100, WHOLE, WHOLE),
+            [get(), post(b"x" * 100 + WHOLE), get()],
+        ),
+        (
+            (THREE + b"one", THREE + b"two" + WHOLE, THREE + b"sec"),
+            [post(b"one"), post(b"two"), get(), post(b"sec")],
+        ),
+        ((THREE + b"one", THREE + b"two" + WHOLE[:9], WHOLE[9:]), [post(b"one"), post(b"two"), get()]),
+        (
+            (posting(0), posting(0), posting(4) + END, posting(4) + END, posting(0)),
+            [post(b""), post(b""), post(END), post(END), post(b"")],
+        ),
+        (
+            (posting(3, b"Expect: 100-continue\r\n") + b"one", THREE + b"two"),
+            [post(b"one"), post(b"two")],
+        ),
         # The parser reads these, as it would have done before.
         ((WHOLE, b"\r\n" + WHOLE, WHOLE), [get()] * 3),
         ((WHOLE, b"GET /p/1?q HTTP/1.0\r\n" + FIELDS), [get()] * 2),
@@ -98,6 +141,24 @@ async def test_each_is_served_as_if_it_were_the_first(
         assert seen.calls == expected
 
 
+@pytest.mark.parametrize("pause", [0.05, 0.15])
+async def test_a_body_that_takes_its_time_is_the_parsers(
+    monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    monkeypatch.setattr(connection, "HELD_SECONDS", 0.1)
+    async with serving() as seen:
+        await seen.send(THREE + b"one", THREE, b"two", THREE, b"th", b"r", WHOLE, pause=pause)
+        assert seen.calls == [post(b"one"), post(b"two"), post(b"thr"), get()]
+
+
+async def test_a_head_whose_body_never_comes_is_no_call() -> None:
+    async with serving() as seen:
+        await seen.send(THREE + b"one", THREE)
+        assert seen.calls == [post(b"one")]
+        await seen.front.drain(0.5)
+        assert seen.front.taken == 0
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -107,16 +168,14 @@ async def test_each_is_served_as_if_it_were_the_first(
     ],
 )  # fmt: skip
 def test_other_lines_are_left_to_the_parser(line: bytes) -> None:
-    headings = arrived.Headings()
+    headings = arrived.Headings(lambda method, path: path.startswith("/p/"))
     headings.keep(b"\r\n" + FIELDS, arrived.Heading(CIMultiDict()))  # type: ignore[arg-type]
     assert headings.recognise(b"GET /p/1 HTTP/1.1\r\n" + FIELDS)
     assert headings.recognise(line + b"\r\n" + FIELDS) is None
 
 
-@pytest.mark.parametrize(
-    "name", [b"Content-Length: 0", b"Expect: x", b"PAYMENT-SIGNATURE: x", b"X: " + b"a" * 3000]
-)
-async def test_what_comes_with_a_body_or_pays_is_not_remembered(name: bytes) -> None:
+@pytest.mark.parametrize("name", [b"Expect: x", b"PAYMENT-SIGNATURE: x", b"X: " + b"a" * 3000])
+async def test_what_waits_or_pays_is_not_remembered(name: bytes) -> None:
     async with serving() as seen:
         await seen.send(b"GET /p/1 HTTP/1.1\r\n" + name + b"\r\n" + FIELDS)
         assert (len(seen.calls), seen.front.headings.young) == (1, {})
@@ -129,3 +188,7 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
         headings = seen.front.headings
         assert len(seen.calls) == 21
         assert 0 < len(headings.young) + len(headings.old) <= 8
+        monkeypatch.setattr(arrived, "HEADS_MAX", 4)
+        await seen.send(*(WHOLE.replace(b"/p/1", b"/p/%d" % number) for number in range(20)), pause=0.02)
+        assert len(seen.calls) == 41
+        assert 0 < len(headings.wordings) <= 4

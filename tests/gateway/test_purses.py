@@ -147,7 +147,7 @@ async def test_a_call_is_charged_once_however_often_it_is_asked(
     purse = await drawn(own, owner)
     assert own.draw(owner, USDC.id, PRICE) is purse
     first, second = (seller.posting(ids.new(), PRICE) for _ in range(2))
-    own.calls_running += 1
+    own.crowd.count += 1
     purse.running += PRICE
     assert await own.charge(purse, seller.earnings_id, first)
     both = await asyncio.gather(*(own.charge(purse, seller.earnings_id, one) for one in (first, second)))
@@ -251,7 +251,7 @@ async def test_the_row_of_a_purse_stops_a_process_that_would_spend_more(
     purse = await drawn(own, owner)
     [size] = await purse_rows(pool)
     amounts = (PRICE, size, PRICE)
-    purse.running = own.calls_running = sum(amounts)
+    purse.running = own.crowd.count = sum(amounts)
     outcomes = await asyncio.gather(
         *(own.charge(purse, seller.earnings_id, seller.posting(ids.new(), one)) for one in amounts),
         return_exceptions=True,

@@ -33,6 +33,9 @@ class Given:
     def is_whole(self) -> bool:
         return self.more is None and self.failure is None
 
+    def here(self) -> bytes | None:
+        return b"" if self.length == 0 else None
+
     async def chunks(self) -> AsyncIterator[bytes]:
         for part in self.parts:
             yield part

@@ -18,6 +18,7 @@ from control.demo import token
 from control.demo.chain import Chain
 from control.demo.chain import running as chain_running
 from control.roles.serve import serve
+from gateway.front import server
 from gateway.kit import crypto
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
@@ -203,6 +204,13 @@ async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 5) -> Non
     async with asyncio.timeout(seconds):
         while not await is_so():  # noqa: ASYNC110 - what it waits for is in another process or a database
             await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits_for_idle_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes on what a test leaves open; the drains under test are those of ``farebox up``."""
+    monkeypatch.setattr(server, "IDLE_DRAIN_SECONDS", 0)
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
 
 
 @asynccontextmanager

@@ -66,6 +66,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "databases": {"control/postgres"},
         "endpoints": {"control/postgres"},
         "operations": {"control/postgres"},
+        "egress_runs": {"control/postgres"},
         "timelines": {"control/postgres"},
         "call_counts": {"gateway/ledger"},
         "chain_transactions": {"gateway/x402"},

@@ -1,0 +1,69 @@
+"""What follows from the head of a request and from what is published, and from nothing else.
+
+The first request with a head finds it out, stage by stage. For the next one that says the same to the letter
+it is still so, until something else is published or the caller's key is over. What depends on the moment is
+not here: the limits, the balance, the upstream's health, and ids.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from gateway.buckets import Bucket
+from gateway.snapshot import Snapshot
+from gateway.types import Caller, Inbound, Match, Quote, Vouched
+from gateway.upstreams.request import Request
+
+
+class Plan:
+    __slots__ = (
+        "address",
+        "asked",
+        "caller",
+        "edition",
+        "forwarded",
+        "inbound",
+        "known",
+        "match",
+        "quote",
+        "request",
+        "vouched",
+    )
+
+    def __init__(
+        self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Mapping[str, Any]
+    ) -> None:
+        self.edition = edition
+        """What was published when it was made."""
+        self.inbound, self.match, self.caller = inbound, match, caller
+        """Of the call that it was made for."""
+        self.known = known
+        """What the log says of each of its calls."""
+        self.quote: Quote | None = None
+        self.address: IPv4Address | IPv6Address | None = None
+        """The last that made a call, to which the next two belong. Most heads come from one."""
+        self.asked: tuple[Bucket, ...] = ()
+        """``limit``'s: what a call from there takes from."""
+        self.forwarded = ""
+        """``forward``'s: how the upstream is told of it."""
+        self.request: Request | None = None
+        """``forward``'s: what the upstream is sent, and what vouched for it."""
+        self.vouched: Vouched | None = None
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        if self.edition != snapshot.edition:
+            return False
+        caller = self.caller
+        if caller.key_id is None:
+            return True
+        if caller.expires_at is not None and caller.expires_at <= datetime.now(UTC):
+            return False
+        snapshot.uses.note(caller.key_id)
+        return True
+
+    def priced(self, quote: Quote) -> Quote:
+        """What is asked of a database is in the body, and so is its price."""
+        if self.match.route.database is None:
+            self.quote = quote
+        return quote

@@ -1,0 +1,89 @@
+"""What is remembered of a request holds no longer than what it follows from."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.key_uses import KeyUses
+from gateway.kit import ids
+from gateway.plan import Plan
+from gateway.snapshot import Snapshot
+from gateway.types import Caller
+from tests.paths.conftest import DOLLAR, Farebox, until
+
+TIMES = 4
+"""As often as it takes for nothing to be left to find out."""
+
+
+async def test_a_request_that_comes_again_meets_what_is_published_now(farebox: Farebox) -> None:
+    shop = await farebox.publish(price_per_call="0")
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+    ask = farebox.agent.ask
+    at = f"{farebox.origin}/organizations/default"
+
+    async def status(method: str = "GET", **more: Any) -> int:
+        return (await ask(method, f"{shop}/same?q=1", **more)).status
+
+    async def statuses(**more: Any) -> list[int]:
+        return [await status(**more) for _ in range(TIMES)]
+
+    async def becomes(expected: int, **more: Any) -> None:
+        async def is_so() -> bool:
+            return await status(**more) == expected
+
+        await until(is_so)
+        assert await statuses(**more) == [expected] * TIMES
+
+    assert await statuses() == [200] * TIMES
+    body = {"method": "POST", "body": {"a": 1}}
+    assert await statuses(**body) == [200] * TIMES
+    assert [json.loads(one) for one in farebox.upstream.bodies if one] == [{"a": 1}] * TIMES
+    # A price: strangers are asked for it at once, and a caller with a balance pays it for each call.
+    listed = f"{at}/publishers/{(await ask('GET', shop)).json['data']['id']}"
+    priced = {"asset_id": str(farebox.asset.id), "price_per_call": "0.01"}
+    changed = await ask("PUT", f"{listed}/pricing", headers=farebox.publisher.headers, body=priced)
+    assert changed.status == 200, changed.text
+    await becomes(402)
+    await becomes(402, **body)
+    assert await statuses(headers=account.headers) == [200] * TIMES
+    assert await statuses(**body, headers=account.headers) == [200] * TIMES
+    assert await farebox.spent(account, DOLLAR) == 2 * TIMES * DOLLAR // 100
+    # A key that is taken back.
+    made = await ask("POST", f"{at}/api-keys", headers=account.headers, body={"name": "second"})
+    key = made.json["data"]
+    headers = {"Authorization": f"Bearer {key['api_key']}"}
+    assert await statuses(headers=headers) == [200] * TIMES
+    gone = await ask("DELETE", f"{at}/api-keys/{key['id']}", headers=account.headers)
+    assert gone.status in (200, 204), gone.text
+    await becomes(401, headers=headers)
+    # A publisher that is gone.
+    gone = await ask("DELETE", listed, headers=farebox.publisher.headers)
+    assert gone.status in (200, 204), gone.text
+    await becomes(404)
+    await becomes(404, headers=account.headers)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "editions_later", "holds"),
+    [
+        (None, 0, True),
+        (60, 0, True),
+        (0, 0, False),   # the key was good when the plan was made
+        (None, 1, False),
+    ],
+)  # fmt: skip
+def test_a_plan_holds_as_long_as_its_key_and_what_is_published(
+    expires_in: int | None, editions_later: int, holds: bool
+) -> None:
+    ends = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
+    caller = Caller(ids.new(), ids.new(), "live", expires_at=ends)
+    uses = KeyUses()
+    plan = Plan(7, cast(Any, None), cast(Any, None), caller, {})
+    snapshot = cast(Snapshot, SimpleNamespace(edition=7 + editions_later, uses=uses))
+    assert plan.holds(snapshot) is holds
+    # A key that is used again was used.
+    assert uses.seen == ({caller.key_id} if holds else set())
