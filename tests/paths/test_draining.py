@@ -100,7 +100,8 @@ async def test_workers_that_end_one_after_the_other_fail_no_call(up: Up) -> None
         await load.goes_on()
         load.is_over = True
     assert load.counts.keys() == {"200"}, load.counts
-    assert await is_paid_for(load)
+    # What was taken ahead for a busy caller is back within a second of its last call.
+    await until(lambda: is_paid_for(load))
 
 
 @pytest.mark.skipif(os.isatty(0), reason="in a terminal, SIGHUP ends it")
@@ -117,7 +118,8 @@ async def test_a_rolling_restart_fails_no_call(up: Up) -> None:  # noqa: F811
         await load.goes_on()
         load.is_over = True
     assert load.counts.keys() == {"200"}, load.counts
-    assert await is_paid_for(load)
+    # What was taken ahead for a busy caller is back within a second of its last call.
+    await until(lambda: is_paid_for(load))
 
 
 async def test_payments_that_are_being_settled_are_finished_by_workers_that_end(up: Up) -> None:  # noqa: F811
