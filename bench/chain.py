@@ -1,11 +1,9 @@
 """A node that has every transfer mined the moment it is sent: settling costs what Farebox itself costs."""
 
-import asyncio
 from typing import Any
 
 import msgspec
 import rlp  # type: ignore[import-untyped]
-from aiohttp import web
 
 from config.networks import MULTICALL3
 from config.settings import AssetSettings, Network
@@ -21,7 +19,7 @@ def asset_of(network: Network) -> Asset:
     return next(iter(accounts.of_networks([network]).values()))
 
 
-class Stub:
+class Chain:
     """One account sends all there is to mine, in the order of its nonces, and the blocks have one of them."""
 
     def __init__(self, domain: str) -> None:
@@ -35,7 +33,20 @@ class Stub:
     def nonce(self) -> int:
         return len(self.receipts)
 
-    def answer(self, method: str, parameters: list[Any]) -> Any:
+    def answer(self, body: bytes) -> bytes:
+        """One question of JSON-RPC, or several."""
+        asked = msgspec.json.decode(body)
+        found = [self.told(each) for each in asked] if isinstance(asked, list) else self.told(asked)
+        return msgspec.json.encode(found)
+
+    def told(self, question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            found = {"result": self.result(question["method"], question["params"])}
+        except ValueError as error:
+            found = {"error": {"code": -32000, "message": str(error)}}
+        return {"jsonrpc": "2.0", "id": question["id"], **found}
+
+    def result(self, method: str, parameters: list[Any]) -> Any:
         if method == "eth_sendRawTransaction":
             return self.send(bytes.fromhex(parameters[0][2:]))
         if method in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
@@ -93,26 +104,6 @@ def shared(data: bytes) -> list[bytes]:
 
 def word(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 32], "big")
-
-
-async def chain(port: int, domain: str) -> None:
-    stub = Stub(domain)
-
-    def one(question: dict[str, Any]) -> dict[str, Any]:
-        try:
-            found = {"result": stub.answer(question["method"], question["params"])}
-        except ValueError as error:
-            found = {"error": {"code": -32000, "message": str(error)}}
-        return {"jsonrpc": "2.0", "id": question["id"], **found}
-
-    async def answer(request: web.BaseRequest) -> web.Response:
-        asked = msgspec.json.decode(await request.read())
-        answers = [one(each) for each in asked] if isinstance(asked, list) else one(asked)
-        return web.Response(body=msgspec.json.encode(answers), content_type="application/json")
-
-    server = web.Server(answer)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
-    await listener.serve_forever()
 
 
 def domain_of(network: Network) -> str:

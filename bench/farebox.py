@@ -6,9 +6,9 @@ import secrets
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +16,47 @@ from aiohttp import ClientSession
 from coincurve import PrivateKey
 from eth_account import Account
 
+from bench import cores, networks
 from bench.chain import asset_of
 from bench.load import request
+from bench.started import Bench, Failed, Service, always, left_out
 from config.settings import Network, environment
 from control.agent.client import Agent, Reply, decode, encode
 from gateway.x402 import exact
 from gateway.x402.facilitator import Authorization
 
 START_SECONDS = 90
-PAYER = bytes.fromhex("c0ffee" * 10 + "c0ff")
 PRICE = "0.001"
-
-
-class Failed(Exception):
-    """The bench cannot go on, and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What is called, and with what."""
-
-    port: int
-    unpaid: bytes
-    free: bytes
-    prepaid: bytes
-    payments: Mapping[str, Sequence[bytes]]
-    """Requests that pay on chain, by network; each can be sent once."""
+WORKER = "farebox: worker"
+ON_ANVIL = {"x402 on anvil": True, "x402 on anvil, each alone": False}
+"""And whether their payments share transactions."""
 
 
 @asynccontextmanager
-async def running(directory: Path, networks: Sequence[Network]) -> AsyncIterator[str]:
-    """Yield its origin. One process serves, and its log has a line for each call, as it has by default."""
+async def services(bench: Bench, wanted: Collection[str]) -> AsyncIterator[list[Service]]:
+    async with AsyncExitStack() as stack:
+        chains = {
+            "x402 on stub chain": await stack.enter_async_context(networks.stub()),
+            "x402 by remote facilitator": await stack.enter_async_context(networks.remote()),
+        }
+        for name, is_shared in ON_ANVIL.items():
+            if f"Farebox, {name}" in wanted:
+                with left_out(f"Farebox, {name}"):
+                    chains[name] = await stack.enter_async_context(networks.on_anvil(is_shared=is_shared))
+        origin, process = await stack.enter_async_context(
+            running(bench.directory / "data", [*chains.values()])
+        )
+        if bench.core is not None:
+            cores.move([one for one, title in cores.family(process).items() if WORKER in title], bench.core)
+        yield await furnish(origin, process, bench.upstream_url, chains)
+
+
+@asynccontextmanager
+async def running(directory: Path, networks: Sequence[Network]) -> AsyncIterator[tuple[str, int]]:
+    """Yield its origin and its process.
+
+    One process serves, and its log has a line for each call, as it has by default.
+    """
     plain = [secret_and_all(network) for network in networks]
     variables = {
         "FAREBOX_ALLOW_PRIVATE_UPSTREAMS": "true",
@@ -64,7 +74,7 @@ async def running(directory: Path, networks: Sequence[Network]) -> AsyncIterator
             *command, stdout=PIPE, stderr=log, env={**kept, **variables}
         )
         try:
-            yield await asyncio.wait_for(ready(process), START_SECONDS)
+            yield await asyncio.wait_for(ready(process), START_SECONDS), process.pid
         finally:
             if process.returncode is None:
                 process.terminate()
@@ -85,28 +95,31 @@ async def ready(process: Process) -> str:
     raise Failed("farebox up did not start")
 
 
-async def furnish(origin: str, target: str, networks: Sequence[Network], payments: int) -> Shop:
-    """Publish, fund a caller by a deposit on the first network, and sign payments for all."""
+async def furnish(origin: str, process: int, target: str, chains: Mapping[str, Network]) -> list[Service]:
+    """Publish, and fund a caller by a deposit on the first network."""
+    first = next(iter(chains.values()))
+    requests: dict[str, Callable[[int], Iterator[bytes]]] = {}
     async with ClientSession() as session:
-        agent = Agent(session, PAYER)
+        agent = Agent(session, networks.PAYER)
         seller, buyer = [await sign_up(agent, origin) for _ in range(2)]
-        await publish(agent, origin, seller, "free", target, networks[0], "0")
-        signed = {}
-        for number, network in enumerate(networks):
-            slug = f"paid-{number}"
-            await publish(agent, origin, seller, slug, target, network, PRICE)
-            path = f"/publishers/{slug}/x"
+        await publish(agent, origin, seller, "free", target, first, "0")
+        for number, (name, network) in enumerate(chains.items()):
+            path = f"/publishers/paid-{number}/x"
+            await publish(agent, origin, seller, f"paid-{number}", target, network, PRICE)
             challenge = await until_served(agent, f"{origin}{path}")
-            signed[network.id] = list(sign(challenge, path, network, payments))
-        await deposit(agent, origin, buyer, networks[0])
+            requests[name] = partial(sign, challenge, path, network)
+        await deposit(agent, origin, buyer, first)
         await until_served(agent, f"{origin}/publishers/free/x", 200)
-    return Shop(
-        int(origin.rpartition(":")[2]),
-        unpaid=request("GET", "/publishers/paid-0/x"),
-        free=request("GET", "/publishers/free/x"),
-        prepaid=request("GET", "/publishers/paid-0/x", [("Authorization", f"Bearer {buyer}")]),
-        payments=signed,
-    )
+    requests["free"] = always(request("GET", "/publishers/free/x"))
+    requests["free, 1 MiB"] = always(request("GET", "/publishers/free/big"))
+    requests["unpaid 402"] = always(request("GET", "/publishers/paid-0/x"))
+    authorization = [("Authorization", f"Bearer {buyer}")]
+    requests["prepaid"] = always(request("GET", "/publishers/paid-0/x", authorization))
+    port = int(origin.rpartition(":")[2])
+    return [
+        Service(f"Farebox, {name}", port, asked, process, WORKER, b"402" if name == "unpaid 402" else b"200")
+        for name, asked in requests.items()
+    ]
 
 
 async def sign_up(agent: Agent, origin: str) -> str:
@@ -149,9 +162,14 @@ def good(reply: Reply, status: int) -> Reply:
 
 
 def sign(challenge: Reply, path: str, network: Network, count: int) -> Iterator[bytes]:
+    """Before they are needed, and not long before: payments are good for five minutes."""
+    return iter([*signed(challenge, path, network, count)])
+
+
+def signed(challenge: Reply, path: str, network: Network, count: int) -> Iterator[bytes]:
     """By hand: eth-account would take longer to sign than the gateway to serve."""
-    key = PrivateKey(PAYER)
-    payer = Account.from_key(PAYER).address.lower()
+    key = PrivateKey(networks.PAYER)
+    payer = Account.from_key(networks.PAYER).address.lower()
     required = decode(challenge.headers["PAYMENT-REQUIRED"])
     offer = required["accepts"][0]
     now = int(time.time())

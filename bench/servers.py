@@ -1,12 +1,13 @@
-"""What is measured beside Farebox, each in a process of its own: ``python -m bench.servers NAME PORT …``.
+"""What is around Farebox and beside it, each a process: ``python -m bench.servers NAME PORT …``.
 
-The upstream answers a kilobyte. The plain proxy is what one writes with aiohttp on an afternoon. The peer is
-a FastAPI application with the public x402 middleware and httpx behind it, asking a facilitator that says yes
-to all.
+The upstream answers a kilobyte, or a mebibyte. The plain proxy is what one writes with aiohttp on an
+afternoon. The peer is a FastAPI application with the public x402 middleware and httpx behind it, asking a
+facilitator that says yes to all.
 """
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -15,14 +16,26 @@ from typing import cast
 import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
 
-from bench.chain import chain
+from bench.chain import Chain
 
-BODY = json.dumps({"sky": "clear", "filler": "x" * 995}).encode()
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 NETWORK = "eip155:84532"
 ASSET = "0x" + "a5" * 20
 PAY_TO = "0x" + "b0" * 20
+TERMS = {
+    "scheme": "exact", "network": NETWORK, "asset": ASSET, "amount": "1000", "payTo": PAY_TO,
+    "maxTimeoutSeconds": 300, "extra": {"name": "Bench Dollar", "version": "1"},
+}  # fmt: skip
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length"}
+
+
+def answer(body: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+ANSWER = answer(json.dumps({"sky": "clear", "filler": "x" * 995}).encode())
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+LARGE = answer(b"x" * (1 << 20))
 
 
 class Upstream(asyncio.Protocol):
@@ -33,12 +46,39 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         *heads, self.buffer = (self.buffer + data).split(b"\r\n\r\n")
-        self.transport.write(ANSWER * len(heads))
+        for head in heads:
+            self.transport.write(LARGE if head.startswith(b"GET /big ") else ANSWER)
+
+
+class Stub(asyncio.Protocol):
+    """An HTTP server that costs next to nothing beside what asks it, and knows no more than those do."""
+
+    def __init__(self, find: Callable[[bytes, bytes], bytes]) -> None:
+        self.find = find
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (head_end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            found = LENGTH.search(self.buffer, 0, head_end)
+            end = head_end + 4 + (int(found[1]) if found else 0)
+            if len(self.buffer) < end:
+                return
+            path = self.buffer.split(b" ", 2)[1]
+            self.transport.write(answer(self.find(path, self.buffer[head_end + 4 : end])))
+            self.buffer = self.buffer[end:]
+
+
+async def listen(port: int, protocol: Callable[[], asyncio.Protocol]) -> None:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", port)
+    await server.serve_forever()
 
 
 async def upstream(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
-    await server.serve_forever()
+    await listen(port, Upstream)
 
 
 async def plain(port: int, target: str) -> None:
@@ -61,7 +101,10 @@ async def plain(port: int, target: str) -> None:
 
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", proxy)
-    await serve(app, port)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await asyncio.Event().wait()
 
 
 async def facilitator(port: int, network: str) -> None:
@@ -75,22 +118,13 @@ async def facilitator(port: int, network: str) -> None:
         "/verify": {"isValid": True},
         "/settle": {"success": True, "transaction": "0x" + "d" * 64, "network": network},
     }
-    texts = {path: json.dumps(answer).encode() for path, answer in answers.items()}
-
-    async def answer(request: web.Request) -> web.Response:
-        await request.read()
-        return web.Response(body=texts[request.path], content_type="application/json")
-
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", answer)
-    await serve(app, port)
+    texts = {path.encode(): json.dumps(answer).encode() for path, answer in answers.items()}
+    await listen(port, lambda: Stub(lambda path, _: texts[path]))
 
 
-async def serve(app: web.Application, port: int) -> None:
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    await asyncio.Event().wait()
+async def chain(port: int, domain: str) -> None:
+    mined = Chain(domain)
+    await listen(port, lambda: Stub(lambda _, body: mined.answer(body)))
 
 
 def peer(port: int, target: str, facilitator_url: str) -> None:

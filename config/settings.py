@@ -223,6 +223,7 @@ class Settings(BaseSettings):
 
 # What commands and tests read for themselves.
 OTHERS = ("FAREBOX_PAY_", "FAREBOX_TEST_", "FAREBOX_API_KEY")
+UNKNOWN = "no such setting; config/default.toml lists them all"
 
 
 def load(config_file: Path | None = None) -> Settings:
@@ -236,7 +237,9 @@ def load(config_file: Path | None = None) -> Settings:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         sentences = [
-            f"{variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in problems
+            f"{variable(one['loc'])}: "
+            + (UNKNOWN if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, "))
+            for one in problems
         ]
         raise SettingsError("\n".join(sentences)) from None
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -247,7 +250,7 @@ def load(config_file: Path | None = None) -> Settings:
         named = variable((field[1],)) if field else "a setting"
         raise SettingsError(f"{named}, or a list of it, is not JSON") from None
     if unknown := sorted(name for name in os.environ if is_unknown(name)):  # noqa: TID251 - this module may
-        raise SettingsError(f"{', '.join(unknown)}: no such setting; config/default.toml lists them all")
+        raise SettingsError(f"{', '.join(unknown)}: {UNKNOWN}")
     return found
 
 

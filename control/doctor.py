@@ -32,7 +32,7 @@ Check: TypeAlias = Callable[[Settings], AsyncIterator[Finding]]
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     checks: tuple[Check, ...] = (
         interpreter, data_directory, programs, addresses, database, cache, secret_keys, networks,
-        card_payments,
+        card_payments, certificate, publishers_databases, projects_databases,
     )  # fmt: skip
     for check in checks:
         async for finding in check(settings):
@@ -263,14 +263,24 @@ def address_of(private_key: str) -> str:
     return f"0x{sha3.keccak_256(public[1:]).hexdigest()[-40:]}"
 
 
-async def card_payments(settings: Settings) -> AsyncIterator[Finding]:
-    """Imported here, as above; that something is missing was said by then."""
-    try:
-        checkup = import_module("control.processors.checkup")
-    except ImportError:
-        return
-    async for finding in checkup.processors(settings):
-        yield finding
+def elsewhere(module: str, name: str) -> Check:
+    """A check whose module is imported when it runs, as above; that something is missing was said by then."""
+
+    async def check(settings: Settings) -> AsyncIterator[Finding]:
+        try:
+            found = import_module(module)
+        except ImportError:
+            return
+        async for finding in getattr(found, name)(settings):
+            yield finding
+
+    return check
+
+
+card_payments = elsewhere("control.processors.checkup", "processors")
+publishers_databases = elsewhere("control.selling.checkup", "sellers")
+projects_databases = elsewhere("control.postgres.checkup", "databases")
+certificate = elsewhere("control.supervisor.certificates", "certificate")
 
 
 def data_of(settings: Settings) -> Path:

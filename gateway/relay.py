@@ -6,7 +6,7 @@ from aiohttp import ClientError
 from multidict import CIMultiDict
 
 from gateway.buckets import Allowance
-from gateway.front.arrived import Arrived
+from gateway.front.arrived import AnyRequest, Arrived
 from gateway.front.reply import Lines, Reply
 from gateway.kit import hygiene
 from gateway.kit.money import with_symbol
@@ -38,7 +38,8 @@ async def relay(
     is_whole = False
     try:
         chunks = answer.chunks
-        body = chunks.whole() if isinstance(chunks, Arriving) else None
+        # Trailers have a place behind chunks only.
+        body = chunks.whole() if isinstance(chunks, Arriving) and not chunks.trailers else None
         if body is not None:
             reply.send_whole(body)
             if reply.connection.writing_paused:
@@ -61,9 +62,20 @@ async def relay(
 
 async def write(reply: Reply, chunks: AsyncIterator[bytes]) -> None:
     await reply.begin()
-    async for chunk in chunks:
-        await reply.send(chunk)
-    await reply.end()
+    if isinstance(chunks, Arriving):
+        await reply.pour(chunks)
+    else:
+        async for chunk in chunks:
+            await reply.send(chunk)
+    await reply.end(trailers_for(reply.request, chunks))
+
+
+def trailers_for(request: AnyRequest, chunks: AsyncIterator[bytes]) -> Sequence[tuple[str, str]]:
+    """RFC 9110 section 6.5.1: for those who say that they would not ignore them."""
+    if not (isinstance(chunks, Arriving) and chunks.trailers):
+        return ()
+    asked = hygiene.connection_options(request.headers.getall("TE", ()))
+    return hygiene.of_trailers(chunks.trailers) if "trailers" in asked else ()
 
 
 def is_gone(request: Arrived) -> bool:

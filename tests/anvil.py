@@ -30,20 +30,18 @@ class Missing(Exception):
     """Why this machine cannot run them."""
 
 
-def install() -> None:
-    """Install what ``package.json`` pins, unless it is there. It takes ten seconds and a package registry."""
+def install(directory: Path = TYPESCRIPT) -> None:
+    """Install what its ``package.json`` pins, unless it is there: ten seconds, and a package registry."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise Missing("node and npm are not installed")
-    wanted = (TYPESCRIPT / "package.json").read_text()
-    installed = MODULES / "installed.json"
+    wanted = (directory / "package.json").read_text()
+    installed = directory / "node_modules" / "installed.json"
     if installed.is_file() and installed.read_text() == wanted:
         return
     # Nothing that is installed may run a script of its own: everything here comes ready to use.
     flags = ["--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
-    run = subprocess.run(
-        [npm, "install", *flags], cwd=TYPESCRIPT, capture_output=True, text=True, timeout=100
-    )
+    run = subprocess.run([npm, "install", *flags], cwd=directory, capture_output=True, text=True, timeout=100)
     if run.returncode != 0:
         raise Missing(f"npm install failed: {run.stderr[-500:]}")
     installed.write_text(wanted)

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from uuid import uuid4
 
 import asyncpg
@@ -19,6 +19,12 @@ class TestRun(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FAREBOX_TEST_")
 
     postgres_dsn: str | None = None
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One more than cores: for a third of their time tests wait, for a deadline or for another process."""
+    return (yield) + 1
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +75,7 @@ async def database(server: str, template: str) -> AsyncIterator[str]:
     """A database of its own for each test: a schema would still share NOTIFY and advisory locks."""
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(server)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield name
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()

@@ -3,7 +3,7 @@
 import math
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -34,7 +34,7 @@ def parse(item: Input, raw: str | None, problems: list[FieldProblem]) -> Any:
         try:
             return item.adapter.validate_python(raw)
         except ValidationError as error:
-            problems.extend(field_problems(error, pointer))
+            problems.extend(field_problems(error, pointer, raw))
     return None
 
 
@@ -65,14 +65,16 @@ def parse_body(
     if not raw.strip():
         problems.append(FieldProblem(pointer="body", detail="is required: send JSON"))
         return None
+    said: Any = None
     try:
-        flaws = list(flaws_in(from_json(raw, allow_inf_nan=False), "body"))
+        said = from_json(raw, allow_inf_nan=False)
+        flaws = list(flaws_in(said, "body"))
         if not flaws:
             # Strict: a number is no text and "yes" is no boolean, just as the document says.
             return adapter.validate_json(raw, strict=True)
         problems.extend(flaws)
     except ValidationError as error:
-        problems.extend(field_problems(error, "body"))
+        problems.extend(field_problems(error, "body", said))
     except ValueError as error:
         problems.append(FieldProblem(pointer="body", detail=f"is not JSON: {error}"))
     return None
@@ -83,12 +85,22 @@ def is_optional(body: TypeAdapter[Any]) -> bool:
     return bool(body.core_schema["type"] == "nullable")
 
 
-def field_problems(error: ValidationError, place: str) -> Iterator[FieldProblem]:
+def field_problems(error: ValidationError, place: str, said: object) -> Iterator[FieldProblem]:
     """``include_input`` is off because the input may be a secret."""
     for one in error.errors(include_url=False, include_input=False):
-        # Where a key of an object is wrong, and not its value, the key is the last step already.
-        steps = [str(step) for step in one["loc"] if step != "[key]"]
-        yield FieldProblem(pointer="/".join([place, *steps]), detail=sentence(one))
+        pointer = "/".join([place, *steps_in(said, one["loc"], is_missing=one["type"] == "missing")])
+        yield FieldProblem(pointer=pointer, detail=sentence(one))
+
+
+def steps_in(said: object, location: Sequence[int | str], *, is_missing: bool) -> Iterator[str]:
+    """The way to a value in what was sent. Pydantic's also has the alternatives of a type that it tried."""
+    for number, step in enumerate(location):
+        is_name = isinstance(said, dict) and step in said
+        if is_name or (isinstance(said, list) and isinstance(step, int) and step < len(said)):
+            said = said[step]  # type: ignore[index]
+        elif not is_missing or number + 1 < len(location):
+            continue
+        yield str(step)
 
 
 def unstorable(value: object) -> str | None:

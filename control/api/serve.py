@@ -1,7 +1,8 @@
 """Run an operation for a request: admit, parse, call, answer."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,24 +37,27 @@ PAGE = {
 
 def mount(app: web.Application, rooms: Sequence[Room]) -> None:
     operations = [operation for room in rooms for operation in room.operations]
+    beside: dict[str, set[str]] = defaultdict(set)
     for operation in operations:
-        run, path = endpoint(operation), route(operation.path, {one.path for one in operations})
+        start, _, last = operation.path.rpartition("/")
+        beside[start].add(last)
+    for operation in operations:
+        run, path = endpoint(operation), route(operation.path, beside)
         app.router.add_route(operation.method, path, run, name=name_of(operation))
         # Programs that look at mail ask for the head of every link, which must not open it.
         if operation.method == "GET" and not operation.is_change:
             app.router.add_route("HEAD", path, run)
 
 
-def route(path: str, paths: Iterable[str]) -> str:
-    """The path, whose last parameter is none of the names that other paths have in its place.
+def route(path: str, beside: Mapping[str, Collection[str]]) -> str:
+    """The path, whose last parameter is none of the names that others have in its place, ``beside`` it.
 
     Otherwise `GET /sessions/revoke-all` would be a session with a wrong id, instead of 405.
     """
     start, _, last = path.rpartition("/")
     if not last.startswith("{"):
         return anything(path)
-    beside = [other.rpartition("/")[2] for other in paths if other.rpartition("/")[0] == start]
-    names = "|".join(sorted(re.escape(one) for one in beside if not one.startswith("{")))
+    names = "|".join(sorted(re.escape(one) for one in beside[start] if not one.startswith("{")))
     return f"{anything(start)}/{{{last[1:-1]}:(?!(?:{names})$)[^/]+}}" if names else anything(path)
 
 

@@ -1,12 +1,14 @@
 """What is wrong with a value, in words for whoever typed it, and not for who wrote the check."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
 # Said beside each pattern, and found by it again: an error of pydantic's knows the pattern and nothing else.
 SAID: dict[str, str] = {}
+
+BOOLEANS: Final = {"True": "true", "False": "false"}
 
 
 def shaped(pattern: str, words: str, **more: Any) -> Any:
@@ -58,12 +60,17 @@ SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "datetime_parsing": lambda context: "should be a time like 2026-01-31T12:00:00Z",
     "datetime_from_date_parsing": lambda context: "should be a time like 2026-01-31T12:00:00Z",
     "timezone_aware": lambda context: "should be a time with its zone, like 2026-01-31T12:00:00Z",
-    "literal_error": lambda context: f"should be {context['expected']}",
+    # As JSON has them; the rest is as it is written there.
+    "literal_error": lambda context: f"should be {BOOLEANS.get(context['expected'], context['expected'])}",
     "enum": lambda context: f"should be {context['expected']}",
     "greater_than": lambda context: f"should be more than {context['gt']}",
     "greater_than_equal": lambda context: f"should be at least {context['ge']}",
     "less_than": lambda context: f"should be less than {context['lt']}",
     "less_than_equal": lambda context: f"should be at most {context['le']}",
+    "union_tag_not_found": lambda context: f"should have a {context['discriminator']}",
+    "union_tag_invalid": lambda context: (
+        f"should have a {context['discriminator']} that is one of {context['expected_tags']}"
+    ),
     "json_invalid": lambda context: f"is not JSON: {context['error']}",
 }
 

@@ -40,7 +40,7 @@ class UsageSummary(BaseModel):
     project_region: str
     period_start: date
     period_end: date
-    compute_hours_small: Annotated[float, Field(description="Of one unit.")]
+    compute_hours_small: Annotated[float, Field(description="Of one unit or a part of it.")]
     compute_hours_medium: Annotated[float, Field(description="Of two units.")]
     compute_hours_large: Annotated[float, Field(description="Of three or four units.")]
     compute_hours_xlarge: Annotated[float, Field(description="Of more.")]

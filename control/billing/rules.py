@@ -40,7 +40,7 @@ def summary(
     row: Mapping[str, Any], organization_id: UUID, plan: Plan, first: date, last: date
 ) -> UsageSummary:
     hours = ((last - first).days + 1) * 24
-    compute = cents(plan, "compute_hours", Fraction(row["compute_seconds"], HOUR_SECONDS))
+    compute = cents(plan, "compute_hours", Fraction(row["compute_milliseconds"], 1000 * HOUR_SECONDS))
     storage = cents(plan, "storage_gb_months", Fraction(row["byte_hours"], GIGABYTE * MONTH_HOURS))
     return UsageSummary(
         organization_id=organization_id,

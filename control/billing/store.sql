@@ -23,7 +23,8 @@ SELECT projects.id AS project_id, projects.name AS project_name, projects.region
     coalesce(sum(quantity) FILTER (WHERE meter = 'active_seconds' AND compute_units = 2), 0) AS medium,
     coalesce(sum(quantity) FILTER (WHERE meter = 'active_seconds' AND compute_units IN (3, 4)), 0) AS large,
     coalesce(sum(quantity) FILTER (WHERE meter = 'active_seconds' AND compute_units > 4), 0) AS xlarge,
-    coalesce(sum(quantity * compute_units) FILTER (WHERE meter = 'active_seconds'), 0) AS compute_seconds,
+    coalesce(sum(coalesce(milli_unit_seconds, quantity * compute_units * 1000)) FILTER (WHERE meter = 'active_seconds'), 0)
+        AS compute_milliseconds,
     coalesce(sum(quantity) FILTER (WHERE meter = 'storage_byte_hours'), 0) AS byte_hours
 FROM projects LEFT JOIN meter_days ON project_id = projects.id AND day >= $2 AND day <= $3
     AND meter_days.organization_id = $1

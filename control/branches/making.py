@@ -1,5 +1,6 @@
 """From what is sent to what is asked of the library, and back to what is shown."""
 
+import asyncio
 from uuid import UUID
 
 from asyncpg import Record
@@ -23,16 +24,22 @@ from control.postgres.asking import Asker
 from control.postgres.branches import NewBranch
 from control.postgres.refusals import BranchNotReady, NoParent
 from control.quotas import headroom
-from gateway.kit.problem import NotFound, invalid
+from gateway.kit.problem import NotFound, Refusal, invalid
+
+# Of a request: it is a look at files, or one statement.
+REACH_SECONDS = 3.0
 
 
 async def make(call: Call, project_id: UUID, body: NewBranchBody) -> BranchMade:
     asker = asker_of(call, project_id)
-    await require_room(call)
     parent_id = body.parent_branch_id or await branches.default_of(call.db, project_id)
     if parent_id is None:
         raise NotFound("the project has no branch yet: it gets one in a moment")
     at = At(lsn=body.parent_lsn and body.parent_lsn.upper(), timestamp=body.parent_timestamp)
+    pointer = "body/parent_lsn" if at.lsn else "body/parent_timestamp"
+    # Before anything is locked: nobody else waits for whoever keeps the data.
+    await require_point(call, project_id, parent_id, at, pointer)
+    await require_room(call)
     is_empty = body.schema_only or body.init_source == "schema-only"
     new = NewBranch(
         project_id, body.name, parent_id, call.actor.user_id,
@@ -60,7 +67,6 @@ async def make(call: Call, project_id: UUID, body: NewBranchBody) -> BranchMade:
 
 
 async def restore(call: Call, project_id: UUID, branch_id: UUID, body: RestoreBody) -> BranchRestored:
-    await require_room(call)
     asker = asker_of(call, project_id)
     branch, source, at = await one(call, project_id, branch_id), branch_id, HEAD
     if isinstance(body.source, FromBranch):
@@ -73,12 +79,34 @@ async def restore(call: Call, project_id: UUID, branch_id: UUID, body: RestoreBo
         at = point(body.source.point_in_time)
     elif source == branch_id:
         raise invalid("body/source/point_in_time", "is needed to restore a branch from itself")
+    field = "lsn" if at.lsn else "timestamp"
+    await require_point(call, project_id, source, at, f"body/source/point_in_time/{field}")
+    await require_room(call)
     backup_id, operation_id = await asking.restore(asker, branch_id, source, at, body.preserve_under_name)
     return BranchRestored(
         branch=as_branch(await one(call, project_id, branch_id)),
         backup_branch=as_branch(await one(call, project_id, backup_id)),
         operation_id=operation_id,
     )
+
+
+async def require_point(call: Call, project_id: UUID, branch_id: UUID, at: At, pointer: str) -> None:
+    """Refused at once if whoever keeps the data says that it has no such point. If they are away, or the data
+    is still being made, the operation finds out.
+    """
+    if at == HEAD:
+        return
+    timeline_id = (await one(call, project_id, branch_id))["timeline_id"]
+    try:
+        async with asyncio.timeout(REACH_SECONDS):
+            found = await call.ports.computes.reach(str(timeline_id), at)
+    except (Refusal, TimeoutError):
+        return
+    if found.kind == "future":
+        raise invalid(pointer, f"is after the end of the branch's history, {found.lsn}")
+    if found.kind == "past" and found.timestamp is not None:
+        since = f"{found.lsn}, {found.timestamp.isoformat()}"
+        raise invalid(pointer, f"is before the history that is kept, from {since}, on")
 
 
 def asker_of(call: Call, project_id: UUID) -> Asker:

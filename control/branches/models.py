@@ -2,7 +2,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Discriminator, Field, Tag, model_validator
 
 from control.api.wording import shaped
 from control.postgres.branches import State
@@ -84,7 +84,16 @@ class AtLsn(BaseModel, extra="forbid"):
     lsn: Lsn
 
 
-PointInTime = AtTimestamp | AtLsn
+def said_by(point: object) -> str | None:
+    """Which of the two it is. Tried one after the other, both would be called required."""
+    given = [name for name in ("timestamp", "lsn") if isinstance(point, dict) and name in point]
+    return given[0] if len(given) == 1 else None
+
+
+PointInTime = Annotated[
+    Annotated[AtTimestamp, Tag("timestamp")] | Annotated[AtLsn, Tag("lsn")],
+    Discriminator(said_by, "point_in_time", "should be an object with either a timestamp or an lsn"),
+]
 
 
 class FromSelf(BaseModel, extra="forbid"):

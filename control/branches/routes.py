@@ -28,7 +28,7 @@ from control.branches.models import (
     RestoreBody,
     TimestampByLsn,
 )
-from control.computes.provider import At, OutsideWindow, Unsupported
+from control.computes.provider import At, Unsupported
 from control.postgres import asking, branches, describing, strings
 from control.postgres.refusals import (
     BranchNameTaken,
@@ -59,15 +59,15 @@ async def index(
 
 @room.post(
     access="projects.write",
-    fails=[NotFound, BranchNameTaken, BranchNotReady, EndpointTaken, OutsideWindow, QuotaExceeded],
+    fails=[NotFound, BranchNameTaken, BranchNotReady, EndpointTaken, QuotaExceeded],
     id="create_branch",
 )
 async def create(call: Call, project_id: RootProjectId, *, body: NewBranchBody) -> Created[Data[BranchMade]]:
     """Create a branch: what another one is now, or was at a position or a moment.
 
     It answers at once; the data is there when the operation is finished, and whoever connects before waits
-    for it. A position after the last one written is the head. Passwords are the parent's, and new ones if
-    that is protected. `schema_only` has the tables and none of their rows.
+    for it. A point before the history that is kept, or after its end, is refused. Passwords are the parent's,
+    and new ones if that is protected. `schema_only` has the tables and none of their rows.
     """
     return Created(Data(data=await making.make(call, project_id, body)))
 
@@ -230,8 +230,7 @@ async def reset(call: Call, project_id: RootProjectId, branch_id: UUID, *, body:
     f"{ONE}/restore",
     access="projects.write",
     fails=[
-        NotFound, BranchNameTaken, BranchProtected, BranchNotReady, NoParent, OutsideWindow, QuotaExceeded,
-        Unsupported,
+        NotFound, BranchNameTaken, BranchProtected, BranchNotReady, NoParent, QuotaExceeded, Unsupported,
     ],
     id="restore_branch",
 )  # fmt: skip

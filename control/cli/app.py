@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli import books, demo, outbox, pay, servers, upkeep
+from control.cli import books, demo, outbox, pay, projects, servers, upkeep
 from control.cli.errors import speak_plainly
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command(epilog="Example: farebox openapi > openapi.json")(upkeep.openapi)
 app.command(epilog="Example: farebox outbox")(outbox.outbox)
 app.command(epilog="Example: farebox reconcile --days 7")(books.reconcile)
 app.command(epilog="Example: farebox doctor --config farebox.toml")(upkeep.doctor)
+app.add_typer(projects.projects, name="projects")
 app.add_typer(upkeep.secrets, name="secrets")
 
 

@@ -59,7 +59,8 @@ def gateway(host: Host = None, port: Port = None, workers: Workers = None, confi
     """Run the gateway alone, for paid calls, against a database that others use too.
 
     Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date. Without
-    FAREBOX_REDIS__URL each host counts its rate limits for itself.
+    FAREBOX_REDIS__URL each host counts its rate limits for itself, and without FAREBOX_COMPUTES__URL
+    projects' databases are not sold.
     """
     from control.cli import serving
 
@@ -69,7 +70,8 @@ def gateway(host: Host = None, port: Port = None, workers: Workers = None, confi
 def control(host: Host = None, port: Port = None, workers: Workers = None, config: Config = None) -> None:
     """Run the management API alone.
 
-    Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date.
+    Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date; and
+    FAREBOX_COMPUTES__URL for projects' databases.
     """
     from control.cli import serving
 
@@ -138,9 +140,10 @@ def computes(
 
 
 def worker(config: Config = None) -> None:
-    """Run the background jobs alone: settling what was interrupted, voiding what expired.
+    """Run the background jobs alone: settling what was interrupted, voiding what expired, making branches.
 
-    Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date.
+    Needs FAREBOX_POSTGRES__DSN and FAREBOX_SECRETS__KEYS, and a schema that is up to date; and
+    FAREBOX_COMPUTES__URL for operations on projects' databases, which wait without it.
     """
     from control.cli import serving
 

@@ -47,6 +47,7 @@ class Agent:
             web.post(f"{timeline}/unarchive", self.unarchive),
             web.post(f"{timeline}/retention", self.set_retention),
             web.post(f"{timeline}/resolve", self.resolve),
+            web.post(f"{timeline}/reach", self.reach),
             web.get(f"{timeline}/slots", self.slots),
             web.put(f"/projects/{{project:{NAME}}}/disk-limit", self.limit_disk),
             web.get(endpoint, self.status),
@@ -105,6 +106,10 @@ class Agent:
     async def resolve(self, request: web.Request) -> web.Response:
         at = wire.read(At, await request.read())
         return told(await (await self.find()).resolve(request.match_info["timeline"], at))
+
+    async def reach(self, request: web.Request) -> web.Response:
+        at = wire.read(At, await request.read())
+        return told(await (await self.find()).reach(request.match_info["timeline"], at))
 
     async def slots(self, request: web.Request) -> web.Response:
         return told(wire.Slots(await (await self.find()).slots(request.match_info["timeline"])))

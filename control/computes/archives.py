@@ -16,12 +16,23 @@ def archive(place: Place, bin_dir: Path) -> None:
     if place.is_archived:
         return
     shutil.rmtree(place.tail, ignore_errors=True)
+    partial = place.tar.with_name(place.tar.name + ".new")
+    try:
+        pack(place, bin_dir, partial)
+    except BaseException:
+        # What is half done may be what fills the disk.
+        partial.unlink(missing_ok=True)
+        shutil.rmtree(place.tail, ignore_errors=True)
+        raise
+    partial.rename(place.tar)
+    copying.flush_names(place.root)
+    remove(place.data)
+
+
+def pack(place: Place, bin_dir: Path, partial: Path) -> None:
     place.tail.mkdir(mode=0o700)
     (place.tail / "head").write_text(place.head(bin_dir))
-    wal = place.data / "pg_wal"
-    for path in (*bases.segments(wal), *wal.glob("*.history")):
-        copying.copy_file(path, place.tail / path.name)
-    partial = place.tar.with_name(place.tar.name + ".new")
+    copying.copy_named(place.data / "pg_wal", place.tail, is_history)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with (
         os.fdopen(descriptor, "wb") as file,
@@ -29,9 +40,10 @@ def archive(place: Place, bin_dir: Path) -> None:
     ):
         tar.add(place.data, arcname="pgdata", filter=ordinary)
     copying.flush(place.root)
-    partial.rename(place.tar)
-    copying.flush_names(place.root)
-    remove(place.data)
+
+
+def is_history(name: str) -> bool:
+    return bases.is_segment(name) or name.endswith(".history")
 
 
 def unarchive(place: Place) -> None:
@@ -40,6 +52,20 @@ def unarchive(place: Place) -> None:
     shutil.rmtree(place.data, ignore_errors=True)
     partial = place.root / "unpacked.new"
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        unpack(place, partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    (partial / "pgdata").rename(place.data)
+    partial.rmdir()
+    copying.flush_names(place.root)
+    place.tar.unlink()
+    copying.flush_names(place.root)
+    shutil.rmtree(place.tail)
+
+
+def unpack(place: Place, partial: Path) -> None:
     partial.mkdir(mode=0o700)
     with tarfile.open(place.tar) as tar:
         # Our own file, of ordinary files and directories only; the owners are the numbers in it. Set, not
@@ -47,12 +73,6 @@ def unarchive(place: Place) -> None:
         tar.extraction_filter = as_it_is
         tar.extractall(partial, numeric_owner=True)  # noqa: S202
     copying.flush(partial)
-    (partial / "pgdata").rename(place.data)
-    partial.rmdir()
-    copying.flush_names(place.root)
-    place.tar.unlink()
-    copying.flush_names(place.root)
-    shutil.rmtree(place.tail)
 
 
 def as_it_is(entry: tarfile.TarInfo, _: str) -> tarfile.TarInfo:

@@ -11,7 +11,7 @@ from pathlib import Path
 from control.computes import copying, programs
 from control.computes.files import Place, Record
 from control.computes.programs import lsn_number
-from control.computes.provider import At, OutsideWindow
+from control.computes.provider import At, OutsideWindow, Resolved
 from gateway.kit.sql import Connection, Statements
 
 SQL = Statements(__file__)
@@ -69,6 +69,24 @@ def parent_with(place: Place, record: Record, point: int | datetime) -> tuple[Pl
         is_before = point < datetime.fromisoformat(record.created_at)
     parent = Place(place.root.with_name(record.parent))
     return (parent, limit) if (is_all_kept or is_before) and parent.root.is_dir() else None
+
+
+def reach(place: Place, at: At, end: str | None) -> Resolved:
+    """By the files alone, whether a point is in the history. ``end`` is None where nobody knows it."""
+    point: int | datetime = at.timestamp or lsn_number(at.lsn or "0/0")
+    if isinstance(point, int) and end is not None and point > lsn_number(end):
+        return Resolved("future", end, None)
+    while is_after(oldest := all_of(place)[0], point):
+        parent = parent_with(place, place.record(), point)
+        if parent is None:
+            return Resolved("past", oldest.lsn, oldest.at)
+        place = parent[0]
+        point = min(point, parent[1]) if isinstance(point, int) else point
+    return Resolved("present", at.lsn, at.timestamp)
+
+
+def is_after(base: Base, point: int | datetime) -> bool:
+    return lsn_number(base.lsn) > point if isinstance(point, int) else base.at > point
 
 
 def take_cold(place: Place, bin_dir: Path) -> bool:
@@ -146,19 +164,23 @@ def trim(place: Place, retention: timedelta) -> None:
 
 
 def segments(directory: Path) -> list[Path]:
-    found = [path for path in directory.iterdir() if len(path.name) == 24] if directory.is_dir() else []
+    found = [path for path in directory.iterdir() if is_segment(path.name)] if directory.is_dir() else []
     return sorted(found)
+
+
+def is_segment(name: str) -> bool:
+    return len(name) == 24
 
 
 def collect_wal(place: Place, first: str, target: Path, *, may_link: bool) -> None:
     """Bring all there is from ``first`` on into a copy's own directory: it then needs no other."""
+
+    def is_live(name: str) -> bool:
+        is_wanted = is_segment(name) and name >= first
+        return name.endswith(".history") or (is_wanted and not (place.wal / name).exists())
+
     # The live ones first: one that is removed after it was listed has been archived by then.
-    live = place.live_wal
-    for path in live.glob("*.history"):
-        copying.copy_file(path, target / path.name)
-    for path in segments(live):
-        if path.name >= first and not (place.wal / path.name).exists():
-            copying.copy_file(path, target / path.name)
+    copying.copy_named(place.live_wal, target, is_live)
     for path in segments(place.wal):
         fresh = target / path.name
         if path.name >= first and not fresh.exists():

@@ -13,5 +13,9 @@ SELECT d.datname, s.subname
 FROM pg_subscription AS s
 JOIN pg_database AS d ON d.oid = s.subdbid
 
+-- name: written
+-- Whatever a session may have read as the present position, flushed or not.
+SELECT pg_current_wal_insert_lsn()::text
+
 -- name: head
 SELECT pg_current_wal_flush_lsn()::text

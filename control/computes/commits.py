@@ -156,9 +156,10 @@ def gather(place: Place, root: Path) -> History:
     root.mkdir(mode=0o711)
     # The archive's last: a segment that leaves the live directory meanwhile is there.
     for directory in (place.live_wal, place.wal):
-        for path in bases.segments(directory):
-            with suppress(FileNotFoundError, FileExistsError):
-                os.link(path, root / path.name, follow_symlinks=False)
+        with copying.entered(directory) as descriptor:
+            for name in filter(bases.is_segment, os.listdir(descriptor)):
+                with suppress(FileNotFoundError, FileExistsError):
+                    os.link(name, root / name, src_dir_fd=descriptor, follow_symlinks=False)
     uid = place.record().uid
     copying.give(root, uid)
     return History(root, uid, segments_of(root))

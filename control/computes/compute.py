@@ -3,12 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from control.computes import archives, cgroups, files, idle, postmaster, programs, slots
+from control.computes import archives, cgroups, files, idle, postmaster, programs, shortage, slots, verifiers
 from control.computes.files import Place, Store
 from control.computes.postmaster import Postmaster
 from control.computes.provider import (
@@ -27,6 +27,7 @@ from gateway.kit.sql import OUTAGES
 
 log = logging.getLogger(__name__)
 
+NOT_STARTED = "the database did not start; the log says why"
 READ_ONLY = {"default_transaction_read_only": "on"}
 
 PAUSE_SECONDS_MIN = 0.2
@@ -51,6 +52,8 @@ class Compute:
     """By the event loop's clock."""
     moved: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Bytes to and from clients, by endpoint, since the server was ready."""
+    verifiers: Mapping[str, str | None] | None = None
+    """By role, as they were when the server was ready."""
     is_full: bool = False
     """Whether sessions are to write nothing, when it starts."""
 
@@ -62,7 +65,12 @@ class Compute:
 
     def event(self, kind: Kind) -> ComputeEvent:
         return ComputeEvent(
-            kind, self.timeline, frozenset(self.endpoints), programs.utc_now(), dict(self.moved)
+            kind,
+            self.timeline,
+            frozenset(self.endpoints),
+            programs.utc_now(),
+            dict(self.moved),
+            since=self.since if self.state is State.ACTIVE else None,
         )
 
 
@@ -75,10 +83,11 @@ async def start(
         compute.endpoints[endpoint] = spec
         compute.become(State.STARTING)
         try:
-            if place.is_archived:
-                async with history:
-                    await asyncio.to_thread(archives.unarchive, place)
-            await launch(store, compute, place)
+            with shortage.reported(NOT_STARTED):
+                if place.is_archived:
+                    async with history:
+                        await asyncio.to_thread(archives.unarchive, place)
+                await launch(store, compute, place)
         except BaseException:
             compute.endpoints.pop(endpoint, None)
             compute.become(State.IDLE)
@@ -100,9 +109,9 @@ async def launch(store: Store, compute: Compute, place: Place) -> None:
     compute.moved = {}
     try:
         compute.server = await postmaster.launch(store, place, record.uid, largest, is_full=compute.is_full)
-    except (StartFailed, OSError) as error:
+    except StartFailed as error:
         log.error("%s", error)
-        raise ComputeUnavailable("the database did not start; the log says why") from None
+        raise shortage.unavailable(NOT_STARTED, postmaster.last_lines(place)) from None
     compute.become(State.ACTIVE)
 
 
@@ -140,6 +149,7 @@ async def watch(store: Store, compute: Compute, server: Postmaster | None, tell:
     while server is not None:
         begun = loop.time()
         await confine(store, compute, server)
+        compute.verifiers = await verifiers.look(server)
         await server.exited.wait()
         if loop.time() - begun < HEALTHY_SECONDS:
             await asyncio.sleep(pause)
@@ -213,7 +223,7 @@ def adopt(store: Store, timeline: str) -> Compute | None:
     path = place.root / "compute.json"
     if not path.exists():
         return None
-    server = postmaster.adopt(place)
+    server = postmaster.adopt(store, place)
     if server is None:
         # It ended meanwhile, or had not become ready: the next start waits for what is left of it.
         path.unlink()

@@ -4,8 +4,11 @@ import ctypes
 import fcntl
 import os
 import shutil
+import stat
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FICLONE = 0x40049409
@@ -38,42 +41,70 @@ def share_blocks(source: int, target: int) -> bool:
     return True
 
 
+@contextmanager
+def entered(directory: Path | str, within: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory that a server may write in.
+
+    Its user could put a link in the place of any directory there, at any moment, and have us look elsewhere.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(directory, flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def copy_cluster(source: Path, target: Path, *, with_wal: bool) -> None:
     """Copy a data directory. A running server may delete files meanwhile, as replaying its WAL does."""
-    make_like(source, target)
-    with os.scandir(source) as entries:
-        for entry in entries:
-            if entry.name in LEFT_OUT:
-                continue
-            is_emptied = entry.name in EMPTIED or (entry.name == "pg_wal" and not with_wal)
-            if is_emptied:
-                make_like(Path(entry.path), target / entry.name)
-            else:
-                copy_entry(entry, target / entry.name)
+    with entered(source) as place:
+        make_like(place, target)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name in LEFT_OUT:
+                    continue
+                is_emptied = entry.name in EMPTIED or (entry.name == "pg_wal" and not with_wal)
+                if is_emptied:
+                    with entered(entry.name, place) as inner:
+                        make_like(inner, target / entry.name)
+                else:
+                    copy_entry(entry, place, target / entry.name)
 
 
-def copy_entry(entry: os.DirEntry[str], target: Path) -> None:
+def copy_entry(entry: os.DirEntry[str], within: int, target: Path) -> None:
     if entry.is_dir(follow_symlinks=False):
         try:
-            make_like(Path(entry.path), target)
-            with os.scandir(entry.path) as entries:
-                for one in entries:
-                    copy_entry(one, target / one.name)
+            with entered(entry.name, within) as place:
+                make_like(place, target)
+                with os.scandir(place) as entries:
+                    for one in entries:
+                        copy_entry(one, place, target / one.name)
         except FileNotFoundError:
             return  # A database that was dropped.
     # A link can be a tablespace only, which no tenant may make: one that is there is somebody's mischief.
     elif entry.is_file(follow_symlinks=False) and not entry.name.startswith("pgsql_tmp"):
-        copy_file(Path(entry.path), target)
+        copy_file(entry.name, target, within)
 
 
-def copy_file(source: Path, target: Path) -> bool:
+def copy_named(source: Path, target: Path, is_wanted: Callable[[str], bool]) -> None:
+    """Of the files in a directory those with such names."""
+    with entered(source) as place:
+        for name in sorted(os.listdir(place)):
+            if is_wanted(name):
+                copy_file(name, target / name, place)
+
+
+def copy_file(source: Path | str, target: Path, within: int | None = None) -> bool:
     """False when it is gone."""
     try:
-        origin = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        origin = os.open(source, flags, dir_fd=within)
     except FileNotFoundError:
         return False
     try:
         status = os.fstat(origin)
+        if not stat.S_ISREG(status.st_mode):
+            return False
         copy = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.fchown(copy, status.st_uid, status.st_gid)
@@ -91,20 +122,21 @@ def copy_bytes(origin: int, copy: int) -> None:
         shutil.copyfileobj(reader, writer, 1 << 20)
 
 
-def make_like(source: Path, target: Path) -> None:
-    status = source.stat()
+def make_like(source: int, target: Path) -> None:
+    status = os.fstat(source)
     target.mkdir(mode=0o700)
     os.chown(target, status.st_uid, status.st_gid)
 
 
 def give(path: Path, uid: int | None) -> None:
-    """The tree to the user that is to run a server in it."""
+    """The tree to the user that is to run a server in it: what is inside of a directory before itself, since
+    whose it is may change what is there."""
     if uid is None:
         return
-    os.chown(path, uid, uid, follow_symlinks=False)
-    for directory, directories, files in os.walk(path):
+    for directory, directories, files in os.walk(path, topdown=False):
         for name in (*directories, *files):
             os.chown(Path(directory) / name, uid, uid, follow_symlinks=False)
+    os.chown(path, uid, uid, follow_symlinks=False)
 
 
 def flush(directory: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import asyncpg
 
-from control.computes import bases, copying, programs, settings
+from control.computes import bases, copying, programs, settings, shortage
 from control.computes.bases import Base
 from control.computes.files import Place, Record, Store, write_rules
 from control.computes.programs import lsn_number, lsn_text
-from control.computes.provider import HEAD, At, ComputeUnavailable
+from control.computes.provider import HEAD, At
 from control.embedded import binaries, directory, postgres, processes
 from control.embedded.postgres import Cluster
 from control.embedded.processes import Command, StartFailed
@@ -28,9 +28,10 @@ PAST_THE_END = "recovery ended before configured recovery target was reached"
 
 
 # Of a superuser's sessions where a tenant can make functions: one in a schema of theirs that fits better than
-# the server's own would be called in its place.
+# the server's own would be called in its place. A database's owner may say who sessions in it act as, too.
 OWN_SESSIONS = {
     "application_name": "farebox",
+    "role": "none",
     "search_path": "pg_catalog, pg_temp",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
@@ -71,6 +72,7 @@ def copy(store: Store, source: Place, base: Base, partial: Place, uid: int | Non
     signal_file = partial.data / "recovery.signal"
     signal_file.touch(mode=0o600)
     copying.give(signal_file, uid)
+    store.open_up(partial)
 
 
 async def replay(store: Store, place: Place, uid: int | None, at: At) -> str | None:
@@ -94,7 +96,7 @@ async def replay(store: Store, place: Place, uid: int | None, at: At) -> str | N
         if any(PAST_THE_END in line for line in lines):
             raise PastTheEnd from None
         log.error("replaying into %s failed: %s: %s", place.root.name, error, " | ".join(lines[-20:]))
-        raise ComputeUnavailable("the history could not be replayed; the log says why") from None
+        raise shortage.unavailable("the history could not be replayed; the log says why", lines) from None
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
     return forked
@@ -170,3 +172,4 @@ def copy_template(store: Store, partial: Place, uid: int | None) -> None:
     lay_out(partial, uid)
     copying.copy_cluster(store.template, partial.data, with_wal=True)
     copying.give(partial.data, uid)
+    store.open_up(partial)

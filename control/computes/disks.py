@@ -42,6 +42,8 @@ def limits(store: Store) -> dict[str, int]:
 
 def limit(store: Store, project: str, size: int | None) -> None:
     chosen = limits(store)
+    if chosen.get(project) == size:
+        return
     if size is None:
         chosen.pop(project, None)
     else:

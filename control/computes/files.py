@@ -11,6 +11,7 @@ import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from control.computes import copying, programs, settings
@@ -19,8 +20,9 @@ from control.computes.provider import TimelineUnknown
 from control.embedded import directory, orphans
 from control.embedded.directory import DirectoryUnusable
 
-UID_FIRST = 61_100
-UID_LAST = 65_000
+# Nobody has them by convention: what the users of containers have begins at 100000. Not every container has
+# the second ones.
+UIDS = (range(61_100, 65_000), range(65_536, 100_000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,13 @@ class Place:
             return (self.tail / "head").read_text()
         return programs.control_data(bin_dir, self.data)[0]
 
+    def end(self, bin_dir: Path) -> str | None:
+        """Where its history ends; None after a crash, when only replaying it would tell."""
+        if self.is_archived:
+            return self.head(bin_dir)
+        location, _, state = programs.control_data(bin_dir, self.data)
+        return location if state == "shut down" else None
+
     def record(self) -> Record:
         try:
             return Record(**json.loads((self.root / "timeline.json").read_text()))
@@ -115,12 +124,19 @@ class Store:
         return sorted(path.name for path in (self.root / "timelines").iterdir() if "." not in path.name)
 
     def begin(self, timeline: str) -> Place:
-        """A directory under another name, which does not count until it is published."""
+        """A directory under another name, which does not count until it is published.
+
+        Nobody else enters it while we write: its user has other servers, and could put links there.
+        """
         place = Place(self.root / "timelines" / f"{timeline}.new")
         shutil.rmtree(place.root, ignore_errors=True)
-        place.root.mkdir(mode=0o711)
+        place.root.mkdir(mode=0o700)
         place.bases.mkdir(mode=0o700)
         return place
+
+    def open_up(self, partial: Place) -> None:
+        """For the server that is to run in it."""
+        partial.root.chmod(0o711)
 
     def publish(self, partial: Place, timeline: str) -> None:
         copying.flush(partial.root)
@@ -138,7 +154,10 @@ class Store:
         shutil.rmtree(gone, ignore_errors=True)
 
     def socket_directory(self, name: str, uid: int | None) -> Path:
-        return directory.private(self.sockets / hashlib.sha256(name.encode()).hexdigest()[:16], uid)
+        return directory.private(self.sockets_of(name), uid)
+
+    def sockets_of(self, name: str) -> Path:
+        return self.sockets / hashlib.sha256(name.encode()).hexdigest()[:16]
 
     def uid_of(self, project: str) -> int | None:
         """A user for each project that nobody else has, kept for good; ourselves unless we are root."""
@@ -154,10 +173,17 @@ class Store:
 
 def free_uid(given: Collection[int]) -> int:
     taken = {entry.pw_uid for entry in pwd.getpwall()} | set(given)
-    for number in range(UID_FIRST, UID_LAST):
-        if number not in taken:
+    there = mapped()
+    for number in chain(*UIDS):
+        if number not in taken and any(number in numbers for numbers in there):
             return number
     raise DirectoryUnusable("Every user number for projects has been given away.")
+
+
+def mapped() -> list[range]:
+    """The numbers that there are here: in a container some are nobody's, and cannot be given anything."""
+    lines = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return [range(int(first), int(first) + int(count)) for first, _, count in lines]
 
 
 def operator() -> str | None:

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
 import asyncpg
 
-from control.computes import bases, compute, derive, disks, files
+from control.computes import bases, compute, derive, disks, files, verifiers
 from control.computes.compute import Compute
 from control.computes.disks import Fill
 from control.computes.local import LocalProvider
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 LOOKS_PER_UPKEEP = 12
 LOOKS_PER_MEASURE = 6
 
+# A full disk, say, or a server that ended just now: the next look is soon.
+FAILURES = (Refusal, StartFailed, asyncpg.PostgresError, *OUTAGES)
+
 
 async def keep(provider: LocalProvider, look_seconds: float) -> None:
     """Put to sleep what nobody uses, and look after what is kept of the past."""
@@ -34,24 +39,38 @@ async def keep(provider: LocalProvider, look_seconds: float) -> None:
             await suspend_idle(provider)
             if number % LOOKS_PER_UPKEEP == LOOKS_PER_UPKEEP - 1:
                 await upkeep(provider)
-        except (Refusal, StartFailed, asyncpg.PostgresError, *OUTAGES) as error:
-            # A full disk, say, or a server that ended just now: the next look is soon.
+        except FAILURES as error:
             log.warning("looking after projects' data failed: %s", error)
         await asyncio.sleep(look_seconds)
+
+
+@contextmanager
+def apart(timeline: str) -> Iterator[None]:
+    """What one project's server refuses, as one does whose people take all of its connections, keeps nobody
+    from looking after the next one's.
+    """
+    try:
+        yield
+    except (TimelineUnknown, TimelineBusy):
+        pass
+    except FAILURES as error:
+        log.warning("looking after %s failed: %s", timeline, error)
 
 
 async def suspend_idle(provider: LocalProvider) -> None:
     """Stop what nobody uses."""
     for one in list(provider.computes.values()):
-        if one.state is State.ACTIVE and not await compute.why_active(one):
-            await tasks.finish(suspend(provider, one))
+        with apart(one.timeline):
+            if one.state is State.ACTIVE and not await compute.why_active(one):
+                await tasks.finish(suspend(provider, one))
 
 
 async def suspend(provider: LocalProvider, one: Compute) -> None:
     async with one.lock:
         # Somebody may have come while we looked and waited.
         if one.server is not None and not await compute.why_active(one):
-            event = one.event("suspended")
+            told = await verifiers.changed(one.server, one.verifiers)
+            event = replace(one.event("suspended"), verifiers=told)
             await compute.stop(provider.store, one, "fast")
             provider.bulletin.tell(event)
 
@@ -60,11 +79,16 @@ async def look_at_disks(provider: LocalProvider) -> None:
     """Let the servers of a project know when it reaches its limit, and when it has room again."""
     provider.usages = await asyncio.to_thread(disks.look, provider.store)
     for one in list(provider.computes.values()):
-        project = disks.project_of(provider.store.place(one.timeline)) if one.server is not None else None
-        if project is not None:
-            fill = disks.fill_of(provider.usages, project)
-            if fill is Fill.OVER or one.is_full != bool(fill):
-                await tasks.finish(tell_fill(provider, one, fill))
+        with apart(one.timeline):
+            await look_at_disk(provider, one)
+
+
+async def look_at_disk(provider: LocalProvider, one: Compute) -> None:
+    project = disks.project_of(provider.store.place(one.timeline)) if one.server is not None else None
+    if project is not None:
+        fill = disks.fill_of(provider.usages, project)
+        if fill is Fill.OVER or one.is_full != bool(fill):
+            await tasks.finish(tell_fill(provider, one, fill))
 
 
 async def tell_fill(provider: LocalProvider, one: Compute, fill: Fill) -> None:
@@ -86,7 +110,7 @@ async def tell_fill(provider: LocalProvider, one: Compute, fill: Fill) -> None:
 async def upkeep(provider: LocalProvider) -> None:
     """Keep the way back short and no longer than the window."""
     for timeline in await asyncio.to_thread(provider.store.timelines):
-        with suppress(TimelineUnknown, TimelineBusy):
+        with apart(timeline):
             await tasks.finish(keep_history(provider, timeline))
 
 

@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from control.computes import archives, bases, commits, compute, derive, describing, disks, programs, slots
+from control.computes import (
+    archives,
+    bases,
+    commits,
+    compute,
+    derive,
+    describing,
+    disks,
+    programs,
+    shortage,
+    slots,
+)
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.disks import Fill, Usage
@@ -16,6 +27,7 @@ from control.computes.provider import (
     HEAD,
     Address,
     At,
+    BeyondHistory,
     Capabilities,
     ComputeEvent,
     ComputeSpec,
@@ -31,6 +43,7 @@ from control.computes.provider import (
     TimelineSpec,
     TimelineUnknown,
 )  # fmt: skip
+from control.computes.turns import Turns
 from gateway.kit import tasks
 from gateway.kit.sql import Connection
 
@@ -43,6 +56,8 @@ class LocalProvider:
     computes: dict[str, Compute] = field(default_factory=dict)
     file_locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """By project: a branch reads its parent's history, which must stay as it is meanwhile."""
+    turns: Turns = field(default_factory=Turns)
+    """Of those who look into a project's log, each with a process that reads all that a tenant wrote."""
     crew: tasks.Crew = field(default_factory=tasks.Crew)
     bulletin: Bulletin = field(default_factory=Bulletin)
     usages: dict[str, Usage] = field(default_factory=dict)
@@ -69,15 +84,14 @@ class LocalProvider:
                 return
             if disks.fill_of(self.usages, spec.project):
                 raise DiskFull("no branch is made of a project at the limit of its disk")
-            record = Record(
-                timeline, spec.project, self.store.uid_of(spec.project), source[0] if source else None, None,
-                programs.utc_now().isoformat(), spec.retention_seconds,
-            )  # fmt: skip
             try:
-                await (self.derive(record, *source) if source else self.create_empty(record))
-            except OSError as error:
-                log.error("timeline %s could not be made: %s", timeline, error)
-                raise ComputeUnavailable("the data could not be copied; the log says why") from None
+                with shortage.reported("the data could not be copied; the log says why"):
+                    record = Record(
+                        timeline, spec.project, self.store.uid_of(spec.project),
+                        source[0] if source else None, None, programs.utc_now().isoformat(),
+                        spec.retention_seconds,
+                    )  # fmt: skip
+                    await (self.derive(record, *source) if source else self.create_empty(record))
             finally:
                 # Nothing is there any more if it went well.
                 partial = place.root.with_name(f"{timeline}.new")
@@ -89,6 +103,8 @@ class LocalProvider:
         await asyncio.to_thread(derive.complete, self.store, partial, record)
 
     async def derive(self, record: Record, source: str, at: At) -> None:
+        if at.lsn is not None and (there := await self.reach(source, at)).kind == "future":
+            raise BeyondHistory(f"the history that it was to be made of ends at {there.lsn}")
         if at == HEAD:
             await self.flush(source)
         elif at.timestamp is not None:
@@ -103,13 +119,18 @@ class LocalProvider:
 
     async def flush(self, timeline: str) -> None:
         """What sessions with ``synchronous_commit = off`` committed is in its files too."""
+        await self.ask(timeline, bases.SQL.flush)
+
+    async def ask(self, timeline: str, statement: str) -> str | None:
+        """Its server; None where none runs."""
         found = self.computes.get(timeline)
-        if found is not None and found.server is not None:
-            connection = await derive.connect(found.server.sockets)
-            try:
-                await connection.execute(bases.SQL.flush)
-            finally:
-                await connection.close()
+        if found is None or found.server is None:
+            return None
+        connection = await derive.connect(found.server.sockets)
+        try:
+            return str(await connection.fetchval(statement))
+        finally:
+            await connection.close()
 
     async def delete_timeline(self, timeline: str) -> None:
         place = self.store.place(timeline)
@@ -121,21 +142,16 @@ class LocalProvider:
 
     async def archive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
+            with shortage.reported("the data could not be archived; the log says why"):
+                await tasks.finish(asyncio.to_thread(archives.archive, place, self.store.programs))
 
     async def unarchive(self, timeline: str) -> None:
         async with self.still(timeline) as place:
-            await tasks.finish(asyncio.to_thread(archives.unarchive, place))
+            with shortage.reported("the data could not be unpacked; the log says why"):
+                await tasks.finish(asyncio.to_thread(archives.unarchive, place))
 
     async def stat(self, timeline: str) -> TimelineInfo:
-        found = self.computes.get(timeline)
-        head = None
-        if found is not None and found.server is not None:
-            connection = await derive.connect(found.server.sockets)
-            try:
-                head = await connection.fetchval(bases.SQL.head)
-            finally:
-                await connection.close()
+        head = await self.ask(timeline, bases.SQL.head)
         return await asyncio.to_thread(describing.describe, self.store, timeline, head)
 
     async def set_retention(self, timeline: str, seconds: int) -> None:
@@ -144,10 +160,19 @@ class LocalProvider:
             await asyncio.to_thread(place.remember, retention_seconds=seconds)
 
     async def resolve(self, timeline: str, at: At) -> Resolved:
-        head = (await self.stat(timeline)).head_lsn
-        if at.timestamp is not None:
-            return await commits.at_time(self.store, timeline, at.timestamp, head)
-        return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
+        async with self.turns.of(self.store.place(timeline).record().project):
+            head = (await self.stat(timeline)).head_lsn
+            if at.timestamp is not None:
+                return await commits.at_time(self.store, timeline, at.timestamp, head)
+            return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
+
+    async def reach(self, timeline: str, at: At) -> Resolved:
+        place = self.store.place(timeline)
+        place.record()
+        end = await self.ask(timeline, bases.SQL.written)
+        if end is None:
+            end = await asyncio.to_thread(place.end, self.store.programs)
+        return await asyncio.to_thread(bases.reach, place, at, end)
 
     async def slots(self, timeline: str) -> tuple[str, ...]:
         place = self.store.place(timeline)

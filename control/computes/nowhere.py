@@ -52,6 +52,9 @@ class NoProvider:
     async def resolve(self, timeline: str, at: At) -> Resolved:
         raise refused()
 
+    async def reach(self, timeline: str, at: At) -> Resolved:
+        raise refused()
+
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         raise refused()
 

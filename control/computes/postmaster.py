@@ -29,6 +29,7 @@ CONFINE = (
     'ulimit -v "$1"; ulimit -n "$2"; ulimit -c 0; echo "$3" > /proc/self/oom_score_adj; shift 3; exec "$@"'
 )
 
+LAST_BYTES = 2048
 LOG_BYTES_MAX = 8 << 20
 
 
@@ -125,6 +126,13 @@ def open_log(path: Path) -> BinaryIO:
     return path.open("wb" if is_long else "ab")
 
 
+def last_lines(place: Place) -> list[str]:
+    """Of what the server said: a start that fails says why in a few lines."""
+    with (place.root / "log").open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - LAST_BYTES))
+        return log.read().decode(errors="replace").splitlines()
+
+
 async def wait_until_ready(place: Place, server: Postmaster) -> None:
     loop = asyncio.get_running_loop()
     begin = loop.time()
@@ -140,18 +148,20 @@ async def wait_until_ready(place: Place, server: Postmaster) -> None:
         await asyncio.sleep(POLL_SECONDS)
 
 
-def adopt(place: Place) -> Postmaster | None:
+def adopt(store: Store, place: Place) -> Postmaster | None:
     """The server that an earlier process left running, or None.
 
-    The number in its pid file may be a stranger's by now. What the server alone does is work in its data
-    directory, and a descriptor that was opened before that is seen cannot change its meaning afterwards.
+    What its pid file says is the server's word: where its sockets are, and so what is removed afterwards, is
+    not taken from there. The number in it may be a stranger's by now. What the server alone does is work in
+    its data directory, and a descriptor that was opened before that is seen cannot change its meaning
+    afterwards.
     """
     status = postgres.pid_file(place.data)
     if len(status) < 8 or status[7] != "ready" or not status[0].isdigit():
         return None
     try:
-        server = Postmaster(int(status[0]), Path(status[4]))
-    except OSError:
+        server = Postmaster(int(status[0]), store.sockets_of(place.root.name))
+    except (OSError, OverflowError, ValueError):
         return None
     if orphans.works_in(orphans.PROC / status[0], place.data.stat()):
         return server

@@ -45,6 +45,10 @@ class OutsideWindow(Refusal):
     status, slug, title = 409, "outside-history-window", "Before the history that is kept"
 
 
+class BeyondHistory(Refusal):
+    status, slug, title = 400, "beyond-history", "After the end of the history"
+
+
 class TimelineUnknown(Refusal):
     status, slug, title = 404, "timeline-unknown", "There is no such data"
 
@@ -79,6 +83,7 @@ REFUSALS = (
     SlotsLeft,
     DiskFull,
     OutsideWindow,
+    BeyondHistory,
     TimelineUnknown,
     TimelineBusy,
     ComputeUnavailable,
@@ -194,6 +199,10 @@ class ComputeEvent:
     """Bytes to and from clients, by endpoint, since it was ready."""
     id: str = ""
     """Whoever read so far goes on from here."""
+    since: datetime | None = None
+    """When the server was ready whose bytes they are: the state has the same while it runs."""
+    verifiers: Mapping[str, str | None] = field(default_factory=dict, repr=False)
+    """Of roles whose passwords were changed while it ran, when it falls asleep."""
 
 
 StopMode = Literal["fast", "immediate"]
@@ -223,6 +232,11 @@ class ComputeProvider(Protocol):
     async def resolve(self, timeline: str, at: At) -> Resolved:
         """Of a time, the LSN where the first commit after it begins; of an LSN, when the last one before it
         was committed. Wakes nothing."""
+        ...
+
+    async def reach(self, timeline: str, at: At) -> Resolved:
+        """Whether the history that is kept has a point, and where it begins or ends if it has not. Quick, and
+        wakes nothing: nobody looks into the history. A time is never of the future."""
         ...
 
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:

@@ -101,6 +101,9 @@ class RemoteProvider:
     async def resolve(self, timeline: str, at: At) -> Resolved:
         return wire.read(Resolved, await self.ask("POST", f"/timelines/{timeline}/resolve", at, LONG_SECONDS))
 
+    async def reach(self, timeline: str, at: At) -> Resolved:
+        return wire.read(Resolved, await self.ask("POST", f"/timelines/{timeline}/reach", at))
+
     async def start(self, endpoint: str, timeline: str, spec: ComputeSpec) -> Address:
         asked = wire.Start(timeline, spec)
         return await self.located("POST", endpoint, "start", asked)

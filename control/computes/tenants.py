@@ -4,9 +4,35 @@ An owner has every right over what is theirs and none over the server: never sup
 pg_read_all_data, by which verifiers can be read. ``test_attacks.py`` has what they try.
 """
 
+from dataclasses import dataclass
+
 from gateway.kit.sql import Connection, Statements
 
 SQL = Statements(__file__)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    name: str
+    verifier: str | None
+    can_login: bool = True
+
+
+async def roles(admin: Connection) -> list[Role]:
+    """Theirs, and ours that sell queries."""
+    return [
+        Role(name, row["verifier"], row["can_login"])
+        for row in await admin.fetch(SQL.roles)
+        if (name := text(row["name"])) is not None
+    ]
+
+
+def text(name: bytes) -> str | None:
+    """None for one that was made in a database of another encoding, and that no client of ours can spell."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 async def prepare(admin: Connection, owner: str, verifier: str) -> None:

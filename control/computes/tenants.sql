@@ -14,3 +14,10 @@ SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)
 
 -- name: create_database
 SELECT format('CREATE DATABASE %I OWNER %I', $1::text, $2::text)
+
+-- name: roles
+-- As many as we keep, the oldest of them; names as bytes, since one that
+-- was made in a database of another encoding is no text here.
+SELECT namesend(rolname) AS name, rolpassword AS verifier, rolcanlogin AS can_login FROM pg_authid
+WHERE rolname !~ '^pg_' AND rolname <> current_user
+ORDER BY oid LIMIT 1000

@@ -1,7 +1,8 @@
 -- name: by_month
 SELECT date_trunc('month', day::timestamp)::date AS month,
     coalesce(sum(quantity) FILTER (WHERE meter = 'active_seconds'), 0) AS active,
-    coalesce(sum(quantity * compute_units) FILTER (WHERE meter = 'active_seconds'), 0) AS compute,
+    coalesce(floor(sum(coalesce(milli_unit_seconds, quantity * compute_units * 1000))
+        FILTER (WHERE meter = 'active_seconds') / 1000), 0) AS compute,
     coalesce(sum(quantity) FILTER (WHERE meter = 'storage_byte_hours'), 0) AS byte_hours,
     coalesce(sum(quantity) FILTER (WHERE meter = 'written_bytes'), 0) AS written,
     coalesce(sum(quantity) FILTER (WHERE meter = 'egress_bytes'), 0) AS sent

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,6 +44,9 @@ OPTIONS = {
     # Without the DETAIL lines: they repeat values, and a value may be personal.
     "log_error_verbosity": "terse",
 }
+
+# It has eight short lines.
+PID_BYTES_MAX = 4096
 
 if sys.platform == "linux":
     # Recovery begins by making sure of all that was written: in one go, or file by file, which takes seconds.
@@ -205,10 +209,16 @@ async def wait_until_ready(cluster: Cluster, process: Process) -> None:
 
 
 def pid_file(data: Path) -> list[str]:
+    """Its lines; none where what is there is no such file. The server's user may put anything there."""
     try:
-        return [line.strip() for line in (data / "postmaster.pid").read_text().splitlines()]
-    except FileNotFoundError:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(data / "postmaster.pid", flags)
+    except OSError:
         return []
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return []
+        return [line.strip() for line in file.read(PID_BYTES_MAX).decode("ascii", "replace").splitlines()]
 
 
 async def create_database(cluster: Cluster) -> None:

@@ -56,6 +56,13 @@ class EndpointStatus(BaseModel):
     compute_status: Annotated[str | None, Field(description="The same, or `stopped`.")]
     k8s_ready: Annotated[bool, Field(description="Whether it runs. There is no Kubernetes here.")]
     operation_id: Annotated[UUID | None, Field(description="What brings it there.")] = None
+    why_active: Annotated[
+        list[str] | None,
+        Field(
+            description="What keeps it awake, in sentences; empty while it sleeps or may. "
+            "Null where nobody was asked or could say."
+        ),
+    ] = None
 
 
 class EndpointDeleted(BaseModel):

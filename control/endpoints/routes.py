@@ -1,5 +1,7 @@
+import asyncio
 from uuid import UUID
 
+import structlog
 from asyncpg import Record
 
 from control.api.answers import Created
@@ -16,12 +18,16 @@ from control.postgres.refusals import AlreadyRunning, BranchNotReady, BranchProt
 from control.postgres.strings import Reach
 from control.quotas import headroom
 from gateway.identify import QuotaExceeded
-from gateway.kit.problem import NotFound
+from gateway.kit.problem import NotFound, Refusal
+from gateway.kit.sql import OUTAGES
 
 room = Room("endpoints", "/projects/{project_id}/endpoints")
 ON_BRANCH = "/projects/{project_id}/branches/{branch_id}/endpoints"
 ONE_ON_BRANCH = f"{ON_BRANCH}/{{endpoint_id}}"
 ONE = "/{endpoint_id}"
+ASKING_SECONDS = 2
+
+log = structlog.get_logger(__name__)
 
 
 @room.get(access="projects.read", id="list_project_endpoints")
@@ -154,12 +160,29 @@ async def restart(call: Call, project_id: RootProjectId, endpoint_id: UUID) -> D
     return Data(data=as_status(row, operation_id))
 
 
-@room.get(at=f"{ONE_ON_BRANCH}/status", access="projects.read", fails=[NotFound], id="get_endpoint_status")
+@room.get(
+    at=f"{ONE_ON_BRANCH}/status",
+    access="projects.read",
+    fails=[NotFound],
+    is_transaction=False,
+    id="get_endpoint_status",
+)
 async def status(
     call: Call, project_id: RootProjectId, branch_id: UUID, endpoint_id: UUID
 ) -> Data[EndpointStatus]:
-    """Say whether an endpoint runs. Nobody is woken by asking."""
-    return Data(data=as_status(await one(call, project_id, branch_id, endpoint_id)))
+    """Say whether an endpoint runs, and why it does not sleep. Nobody is woken by asking."""
+    told = as_status(await one(call, project_id, branch_id, endpoint_id))
+    return Data(data=told.model_copy(update={"why_active": await why_active(call, endpoint_id)}))
+
+
+async def why_active(call: Call, endpoint_id: UUID) -> list[str] | None:
+    """Whoever runs it knows; how it is does not depend on whether they answer."""
+    try:
+        async with asyncio.timeout(ASKING_SECONDS):
+            return list((await call.ports.computes.status(str(endpoint_id))).why_active)
+    except (Refusal, *OUTAGES) as error:
+        log.info("endpoint.not_asked", endpoint_id=str(endpoint_id), error=repr(error))
+        return None
 
 
 async def require_branch(call: Call, project_id: UUID, branch_id: UUID) -> None:
@@ -176,7 +199,7 @@ async def one(call: Call, project_id: UUID, branch_id: UUID | None, endpoint_id:
 
 async def require_room(call: Call) -> None:
     plans = call.ports.settings.plans
-    await headroom.require(call.db, plans, call.actor.organization_id, "compute_seconds", adding=0)
+    await headroom.require(call.db, plans, call.actor.organization_id, "compute_seconds")
 
 
 async def enqueue(call: Call, row: Record, action: Action) -> UUID:

@@ -50,7 +50,8 @@ WHERE organization_id = $1 AND started_at < $3 AND (ends_at IS NULL OR ends_at >
 ORDER BY started_at, organization_plans.id
 
 -- name: metered
-SELECT coalesce(sum(quantity * compute_units) FILTER (WHERE meter = 'active_seconds'), 0) AS compute_seconds,
+SELECT coalesce(sum(coalesce(milli_unit_seconds, quantity * compute_units * 1000)) FILTER (WHERE meter = 'active_seconds'), 0)
+        AS compute_milliseconds,
     coalesce(sum(quantity) FILTER (WHERE meter = 'storage_byte_hours'), 0) AS storage_byte_hours,
     coalesce(sum(quantity) FILTER (WHERE meter = 'egress_bytes'), 0) AS egress_bytes
 FROM meter_days WHERE organization_id = $1 AND day >= $2 AND day < $3

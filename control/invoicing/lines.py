@@ -118,7 +118,7 @@ def metered(held: Sequence[Held], month: Month, used: Mapping[str, int]) -> list
     for a second of it, and gets a second's worth.
     """
     amounts: dict[Billed, Fraction] = {
-        "compute_hours": Fraction(used.get("compute_seconds", 0), HOUR_SECONDS),
+        "compute_hours": Fraction(used.get("compute_milliseconds", 0), 1000 * HOUR_SECONDS),
         "storage_gb_months": Fraction(
             used.get("storage_byte_hours", 0) * HOUR_SECONDS, GIGABYTE * month.seconds
         ),

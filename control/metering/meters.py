@@ -4,8 +4,10 @@ Whoever runs computes says when one starts, changes its size and stops; the work
 that run. Everything else arrives as readings with an id of the sender's own, which count once.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal, TypeAlias
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from gateway.kit.sql import Db, Pool, Statements
 
 SQL = Statements(__file__)
 
+Units: TypeAlias = Decimal | int
 Measured: TypeAlias = Literal["storage_byte_hours", "written_bytes", "egress_bytes"]
 Meter: TypeAlias = Literal["active_seconds", "storage_byte_hours", "written_bytes", "egress_bytes"]
 
@@ -37,22 +40,28 @@ async def read(db: Db, reading: Reading) -> bool:
     return told is not None
 
 
-async def started(db: Db, project_id: UUID, endpoint_id: UUID, compute_units: int, at: datetime) -> bool:
+async def started(db: Db, project_id: UUID, endpoint_id: UUID, units: Units, at: datetime) -> bool:
     """``db`` is the transaction that starts it. False when it runs already: then nothing is changed."""
-    if await db.fetchval(SQL.begin, endpoint_id, project_id, compute_units, at) is None:
+    if await db.fetchval(SQL.begin, endpoint_id, project_id, math.ceil(units), at, milli(units)) is None:
         return False
-    await db.execute(SQL.note, ids.new(), project_id, endpoint_id, "started", compute_units, at)
+    await db.execute(SQL.note, ids.new(), project_id, endpoint_id, "started", math.ceil(units), at)
     return True
 
 
-async def resized(db: Db, endpoint_id: UUID, compute_units: int, at: datetime) -> bool:
+def milli(units: Units) -> int:
+    found = units * 1000
+    assert found == int(found), "computes come in steps of a quarter"
+    return int(found)
+
+
+async def resized(db: Db, endpoint_id: UUID, units: Units, at: datetime) -> bool:
     """False when it does not run."""
     running = await db.fetchrow(SQL.running, endpoint_id)
     if running is None:
         return False
     await db.execute(SQL.count_runs, endpoint_id, at)
-    await db.execute(SQL.resize, endpoint_id, compute_units)
-    await db.execute(SQL.note, ids.new(), running["project_id"], endpoint_id, "resized", compute_units, at)
+    await db.execute(SQL.resize, endpoint_id, math.ceil(units), milli(units))
+    await db.execute(SQL.note, ids.new(), running["project_id"], endpoint_id, "resized", math.ceil(units), at)
     return True
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from control.computes.provider import HEAD, At, OutsideWindow
+from control.computes.provider import HEAD, At
 from control.postgres import branches, endpoints, inventory, operations, protection, timelines
 from control.postgres.branches import NewBranch
 from control.postgres.endpoints import NewEndpoint
@@ -112,7 +112,7 @@ def within(at: At, beginning: datetime, pointer: str) -> At:
         return at
     now = datetime.now(UTC)
     if at.timestamp < beginning:
-        raise OutsideWindow(f"the project's history begins at {beginning.isoformat()}")
+        raise invalid(pointer, f"is before the project's history, which begins at {beginning.isoformat()}")
     if at.timestamp > now + SKEW:
         raise invalid(pointer, "lies in the future")
     if at.timestamp >= now:

@@ -129,3 +129,8 @@ async def delete_of_project(db: Db, project_id: UUID, user_id: UUID | None) -> N
 
 async def detail(db: Db, branch_id: UUID) -> Record | None:
     return await db.fetchrow(SQL.detail, branch_id)
+
+
+async def undelete(db: Db, project_id: UUID, deleted_at: datetime) -> None:
+    """Those that were deleted with their project."""
+    await db.execute(SQL.undelete, project_id, deleted_at)

@@ -91,6 +91,12 @@ WHERE branches.parent_branch_id = gone.id AND branches.deleted_at IS NULL
 -- name: delete_of_project
 UPDATE branches SET deleted_at = now(), deleted_by = $2, updated_at = now() WHERE project_id = $1 AND deleted_at IS NULL
 
+-- name: undelete
+-- What was deleted with its project. An exchange of its data that was under way has not happened.
+UPDATE branches SET deleted_at = NULL, deleted_by = NULL, updated_at = now(),
+    state = CASE WHEN state = 'swapping' THEN 'ready' ELSE state END
+WHERE project_id = $1 AND deleted_at = $2
+
 -- name: detail
 SELECT branches.id AS branch_id, branches.timeline_id, parent_timeline_id AS ancestor_timeline_id,
     timelines.parent_lsn::text AS ancestor_lsn, coalesce(head_lsn, '0/0')::text AS last_record_lsn,

@@ -88,6 +88,25 @@ async def refresh(
     return True
 
 
+async def learn(pool: Pool, computes: ComputeProvider, branch_id: UUID, role: str) -> bool:
+    """One role as it is in a server that runs, for somebody who waits to log in. False if none does."""
+    before = await pool.fetchval(SQL.before, branch_id)
+    endpoint = await running(pool, computes, branch_id, before)
+    if endpoint is None:
+        return False
+    async with visited(computes, endpoint, "postgres") as connection:
+        known = {row["name"]: row["verifier"] for row in await inventory.rows_of_roles(pool, branch_id)}
+        seen = {one.name: one.verifier for one in (await inventory.look(connection)).roles}
+        if role not in seen or (role in known and known[role] == seen[role]):
+            return True
+        async with pool.acquire() as db, db.transaction():
+            if await db.fetchval(SQL.hold, branch_id) != before:
+                return False
+            # Again, as in ``refresh``: a password that was set in between is not put back.
+            await inventory.learn(db, branch_id, await inventory.look(connection), role)
+    return True
+
+
 async def refresh_if_able(
     pool: Pool, computes: ComputeProvider, branch_id: UUID, *, with_publications: bool = False
 ) -> None:
@@ -113,6 +132,13 @@ async def look(computes: ComputeProvider, endpoint: str, *, with_publications: b
         found, theirs = await inventory.look(connection), await slots.observed(connection)
     if not with_publications:
         return Contents(found, theirs, None)
+    return Contents(found, theirs, await published_by(computes, endpoint, found))
+
+
+async def published_by(
+    computes: ComputeProvider, endpoint: str, found: Inventory
+) -> dict[str, dict[str, Published]]:
+    """By database and name."""
     published = {}
     for name, _ in found.databases:
         published[name] = dict[str, Published]()
@@ -120,7 +146,7 @@ async def look(computes: ComputeProvider, endpoint: str, *, with_publications: b
         with suppress(RefusedByPostgres):
             async with visited(computes, endpoint, name) as connection:
                 published[name] = await publications.observed(connection)
-    return Contents(found, theirs, published)
+    return published
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ it change in one transaction when everything is there. A crash between the two l
 next run finds, and that nobody could have connected to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,9 +13,10 @@ from asyncpg import Record
 
 from control.computes import tenants
 from control.computes.provider import TimelineInfo
-from control.postgres import branches, connecting, emptying, inventory, timelines
+from control.postgres import branches, connecting, contents, emptying, inventory, publications, timelines
 from control.postgres.inventory import Inventory
 from control.postgres.operations import Job, Operation
+from control.postgres.publications import Published
 from gateway.kit.sql import Connection, Db
 from gateway.ledger import events
 
@@ -64,11 +65,13 @@ class Derived:
     found: Inventory
     renewed: dict[str, str]
     version: str
+    published: Mapping[str, Mapping[str, Published]]
 
     async def write(
         self, db: Db, job: Job, project_id: UUID, branch_id: UUID, inherited: Sequence[Record]
     ) -> None:
         await inventory.rewrite(db, job.keyring, project_id, branch_id, self.found, inherited, self.renewed)
+        await publications.adopt(db, branch_id, self.published)
         await timelines.ready(db, self.info, version=self.version)
 
 
@@ -84,7 +87,8 @@ async def derive(job: Job, timeline_id: UUID, *, is_renewed: bool, is_emptied: b
             renewed = await inventory.renew_passwords(admin, found)
             found = await inventory.look(admin)
         version = version_of(admin)
-    return Derived(await job.computes.stat(info.id), found, renewed, version)
+        published = await contents.published_by(job.computes, f"visit-{timeline_id}", found)
+    return Derived(await job.computes.stat(info.id), found, renewed, version, published)
 
 
 def version_of(admin: Connection) -> str:

@@ -26,18 +26,39 @@ async def make(job: Job, timeline_id: UUID) -> None:
 
 
 async def empty(computes: ComputeProvider, timeline_id: UUID) -> None:
+    """Of databases that take no connections as well: their owners say so, and may say otherwise tomorrow."""
     async with connecting.visiting(computes, timeline_id) as admin:
+        await run(admin, SQL.dropping)
+        closed = await run(admin, SQL.opening)
         names = [row["datname"] for row in await admin.fetch(SQL.databases)]
     for name in names:
         async with connecting.visiting(computes, timeline_id, name) as admin, admin.transaction():
             await empty_database(admin)
+    if closed:
+        async with connecting.visiting(computes, timeline_id) as admin:
+            for name in closed:
+                await admin.execute(await admin.fetchval(SQL.closing, name))
+
+
+async def run(admin: Connection, statement: str) -> list[str]:
+    """Have the server write statements, and carry them out. Returns what they are about."""
+    rows = await admin.fetch(statement)
+    for row in rows:
+        await admin.execute(row["statement"])
+    return [row["name"] for row in rows]
 
 
 async def empty_database(admin: Connection) -> None:
     await admin.execute(SQL.silence)
+    # A trigger may say that it fires for replicas too, and it would fire here as superuser.
+    triggers = await admin.fetch(SQL.triggers)
+    for row in triggers:
+        await admin.execute(row["disable"])
     tables = await admin.fetchval(SQL.tables)
     if tables is not None:
         await admin.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
+    for row in triggers:
+        await admin.execute(row["enable"])
     for row in await admin.fetch(SQL.views):
         await admin.execute(row["statement"])
     await admin.fetchval(SQL.objects)

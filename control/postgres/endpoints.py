@@ -1,12 +1,11 @@
 """Endpoints as rows: where clients connect, and whether a server runs there."""
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from asyncpg import Record
@@ -88,20 +87,21 @@ async def become(pool: Pool, endpoint_id: UUID, status: Status, at: datetime | N
         if row is None:
             return False
         if status == "active":
-            await meters.started(db, row["project_id"], endpoint_id, metered(row["compute_unit"]), at)
+            await meters.started(db, row["project_id"], endpoint_id, Decimal(row["compute_unit"]), at)
         elif status in ("idle", "failed"):
             await meters.stopped(db, endpoint_id, at)
     return True
 
 
-def metered(compute_unit: str) -> int:
-    """Whole units are counted, so a part of one counts as one."""
-    return math.ceil(Decimal(compute_unit))
-
-
 async def project_of(db: Db, endpoint_id: UUID) -> UUID | None:
     found: UUID | None = await db.fetchval(SQL.project_of, endpoint_id)
     return found
+
+
+async def states(db: Db) -> dict[Status, int]:
+    """How many there are in each."""
+    counted = {row["status"]: row["count"] for row in await db.fetch(SQL.states)}
+    return {status: counted.get(status, 0) for status in get_args(Status)}
 
 
 async def connected(db: Db, endpoint_id: UUID, count: int) -> None:
@@ -135,3 +135,8 @@ async def delete_of_branch(db: Db, branch_id: UUID) -> None:
 
 async def delete_of_project(db: Db, project_id: UUID) -> None:
     await db.execute(SQL.delete_of_project, project_id)
+
+
+async def undelete(db: Db, project_id: UUID, deleted_at: datetime) -> None:
+    """Those that were deleted with their project."""
+    await db.execute(SQL.undelete, project_id, deleted_at)

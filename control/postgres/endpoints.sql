@@ -3,6 +3,9 @@ INSERT INTO endpoints (id, project_id, branch_id, label, name, endpoint_type, pr
     autoscaling_min, autoscaling_max, suspend_timeout_seconds, pooler_enabled, pooler_mode, created_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::numeric, $9, $10, $11, $12, $13, $14)
 
+-- name: states
+SELECT status, count(*) FROM endpoints WHERE deleted_at IS NULL GROUP BY status
+
 -- name: serving
 -- Where an endpoint leads now, and whether it may. With a logical slot left, as one may be that was made by SQL
 -- while logical replication was being turned off, a server does not start without it.
@@ -79,6 +82,9 @@ UPDATE endpoints SET deleted_at = now(), updated_at = now() WHERE id = $1 AND de
 
 -- name: delete_of_branch
 UPDATE endpoints SET deleted_at = now(), updated_at = now() WHERE branch_id = $1 AND deleted_at IS NULL
+
+-- name: undelete
+UPDATE endpoints SET deleted_at = NULL, updated_at = now() WHERE project_id = $1 AND deleted_at = $2
 
 -- name: delete_of_project
 UPDATE endpoints SET deleted_at = now(), updated_at = now() WHERE project_id = $1 AND deleted_at IS NULL

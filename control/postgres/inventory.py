@@ -4,25 +4,20 @@ The server is the truth, as tenants make roles and change passwords by SQL; rows
 listings read, so that neither wakes it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from asyncpg import Record
 
+from control.computes import tenants
+from control.computes.tenants import Role, text
 from control.postgres import passwords
 from gateway.kit import ids
 from gateway.kit.crypto import Keyring
 from gateway.kit.sql import Connection, Db, Statements
 
 SQL = Statements(__file__)
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    name: str
-    verifier: str | None
-    can_login: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +29,13 @@ class Inventory:
 
 async def look(admin: Connection) -> Inventory:
     """What is there by now. ``admin`` is a superuser's connection to the branch's server."""
-    roles = [
-        Role(name, row["verifier"], row["can_login"])
-        for row in await admin.fetch(SQL.roles_inside)
-        if (name := text(row["name"])) is not None
-    ]
+    roles = await tenants.roles(admin)
     databases = [
         (name, owner)
         for row in await admin.fetch(SQL.databases_inside)
         if (name := text(row["name"])) is not None and (owner := text(row["owner_name"])) is not None
     ]
     return Inventory(roles, databases)
-
-
-def text(name: bytes) -> str | None:
-    """None for one that was made in a database of another encoding, and that no client of ours can spell."""
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 async def renew_passwords(admin: Connection, found: Inventory) -> dict[str, str]:
@@ -74,9 +57,15 @@ async def write(db: Db, branch_id: UUID, found: Inventory) -> None:
 
 async def learn(db: Db, branch_id: UUID, found: Inventory, name: str) -> None:
     """One role as it was found, whatever is being done about others meanwhile."""
-    for role in found.roles:
-        if role.name == name:
-            await db.execute(SQL.put_roles, branch_id, [ids.new()], [role.name], [role.verifier])
+    await adopt(db, branch_id, {role.name: role.verifier for role in found.roles if role.name == name})
+
+
+async def adopt(db: Db, branch_id: UUID, verifiers: Mapping[str, str | None]) -> None:
+    """These roles as they are; of others nothing is said."""
+    names = list(verifiers)
+    await db.execute(
+        SQL.put_roles, branch_id, [ids.new() for _ in names], names, [verifiers[name] for name in names]
+    )
 
 
 async def write_databases(db: Db, branch_id: UUID, found: Inventory) -> None:

@@ -41,13 +41,6 @@ WHERE databases.owner_name IS DISTINCT FROM EXCLUDED.owner_name
 -- name: drop_databases
 DELETE FROM databases WHERE branch_id = $1 AND name <> ALL ($2)
 
--- name: roles_inside
--- In the server of a branch, as its superuser. As many as we keep, the oldest of them; names as bytes, since one that
--- was made in a database of another encoding is no text here.
-SELECT namesend(rolname) AS name, rolpassword AS verifier, rolcanlogin AS can_login FROM pg_authid
-WHERE rolname !~ '^pg_' AND rolname <> current_user
-ORDER BY oid LIMIT 1000
-
 -- name: databases_inside
 SELECT namesend(datname) AS name, namesend(pg_get_userbyid(datdba)) AS owner_name FROM pg_database
 WHERE NOT datistemplate AND datname <> 'postgres' AND datallowconn

@@ -21,7 +21,8 @@ def is_short(name: str) -> str:
 
 def is_free(name: str) -> str:
     if name in RESERVED or name.startswith(RESERVED_PREFIXES):
-        raise ValueError(f"is a name that is taken by Postgres or by us: {', '.join(sorted(RESERVED))}, pg_*")
+        taken = ", ".join([*sorted(RESERVED), *(f"{prefix}*" for prefix in RESERVED_PREFIXES)])
+        raise ValueError(f"is a name that is taken by Postgres or by us: {taken}")
     return is_short(name)
 
 

@@ -16,6 +16,7 @@ from gateway.kit import tasks
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Refusal, Unavailable
 from gateway.kit.sql import OUTAGES, Db, Pool
+from gateway.metering import metrics
 
 AT_ONCE = 8
 POLL_SECONDS = 0.25
@@ -47,6 +48,12 @@ class Runner:
     keyring: Keyring
     handlers: Mapping[Action, Handler]
     at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        # So that the first failure is an increase: of a series that begins with it, Prometheus sees none.
+        for action in self.handlers:
+            for outcome in ("finished", "postponed", "failed"):
+                metrics.OPERATIONS.labels(action, outcome)
 
     async def run(self) -> None:
         """Until cancelled; what is half done then is another's at once."""
@@ -84,6 +91,7 @@ class Runner:
             )
             raise
         if error is None:
+            metrics.OPERATIONS.labels(operation.action, "finished").inc()
             log.info("operation.finished", operation_id=str(operation.id), action=operation.action)
         elif isinstance(error, LeaseLost):
             log.warning("operation.lost", operation_id=str(operation.id), action=operation.action)
@@ -134,7 +142,9 @@ class Runner:
             async with self.pool.acquire() as connection, connection.transaction():
                 if await operations.fail(connection, operation, text):
                     await handler.give_up(connection, operation, text)
+            metrics.OPERATIONS.labels(operation.action, "failed").inc()
             return
+        metrics.OPERATIONS.labels(operation.action, "postponed").inc()
         log.warning("operation.postponed", error=repr(error), **told)
         await operations.postpone(
             self.pool, operation, pause(operation.failures_count), is_failure=True, error=text

@@ -12,5 +12,5 @@ WHERE branch_id = $1 AND ($2::text IS NULL AND is_protected OR name = $2)
 ORDER BY id LIMIT 1
 
 -- name: database
--- The one that is asked for, else the oldest.
-SELECT name FROM databases WHERE branch_id = $1 AND ($2::text IS NULL OR name = $2) ORDER BY id LIMIT 1
+-- The one that is asked for, else the oldest. Ids do not tell, as those of a copy are made in one go.
+SELECT name FROM databases WHERE branch_id = $1 AND ($2::text IS NULL OR name = $2) ORDER BY number LIMIT 1

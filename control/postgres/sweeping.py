@@ -3,7 +3,7 @@
 import structlog
 
 from control.computes.provider import ComputeProvider
-from control.postgres import branches, endpoints, operations, timelines
+from control.postgres import branches, endpoints, following, operations, timelines
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import Pool, Statements
 
@@ -32,6 +32,7 @@ async def expire(pool: Pool) -> int:
 async def prune(pool: Pool) -> None:
     """Forget operations that ended months ago."""
     await pool.execute(SQL.prune)
+    await pool.execute(following.SQL.prune_runs)
 
 
 async def discard(pool: Pool, computes: ComputeProvider) -> int:

@@ -129,10 +129,13 @@ class V1Project(Camel):
     org_personal: bool
     region: str
     tier: Annotated[str, Field(description="The organization's plan, by its name in `GET /plans`.")]
-    shard_id: Annotated[str | None, Field(description="Null until the project has a database.")] = None
-    data_schema_name: Annotated[str | None, Field(description="Null until the project has a database.")] = (
-        None
-    )
+    shard_id: Annotated[
+        str | None, Field(description="Always null: projects share no server, each has one of its own.")
+    ] = None
+    data_schema_name: Annotated[
+        str | None,
+        Field(description="Where in a project's database its tables are, as a rule."),
+    ] = "public"
     created_at: Moment
     updated_at: Moment
     deleted_at: Moment | None

@@ -255,6 +255,10 @@ class Publisher(BaseModel):
     is_active: bool
     is_verified: bool
     verification_expires_at: datetime | None = None
+    warnings: Annotated[
+        list[str] | None,
+        Field(description="To whoever saves it: a `database_config` was sent by which calls will fail."),
+    ] = None
     total_queries: Annotated[int, Field(description="Calls that were decided, paid or not.")]
     unique_agents_served: int
     total_revenue_atomic: Annotated[int, Field(description="Of all assets together, in their atomic units.")]

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -69,10 +69,11 @@ async def create(
 
     It can be called at `/publishers/{slug}/…` at once. Prices are decimal text in units of the accepted
     assets; a publisher without any price is free. Every URL must be reachable from the public internet.
-    Secrets are encrypted and never shown again.
+    Secrets are encrypted and never shown again. A database that cannot be asked, or a table that is not
+    there, is a warning.
     """
-    publisher_id = await saving.create(call, organization_id, body)
-    return Created(Data(data=await store.get(call.db, publisher_id, names(call))))
+    publisher_id, warnings = await saving.create(call, organization_id, body)
+    return Created(Data(data=await saved(call, publisher_id, warnings)))
 
 
 @room.get("/{publisher_id}", access="publishers.read", fails=[NotFound], id="get_org_publisher")
@@ -99,8 +100,13 @@ async def update(
     an empty object takes a value away. Prices apply to every accepted asset; an added asset starts with those
     of the first.
     """
-    await saving.change(call, organization_id, publisher_id, body)
-    return Data(data=await store.get(call.db, publisher_id, names(call)))
+    warnings = await saving.change(call, organization_id, publisher_id, body)
+    return Data(data=await saved(call, publisher_id, warnings))
+
+
+async def saved(call: Call, publisher_id: UUID, warnings: Sequence[str]) -> Publisher:
+    publisher = await store.get(call.db, publisher_id, names(call))
+    return publisher.model_copy(update={"warnings": list(warnings) or None})
 
 
 @room.delete("/{publisher_id}", access="publishers.write", fails=[NotFound], id="delete_publisher")

@@ -13,6 +13,7 @@ from control.publishers.prices import Pricing, PricingChange
 from control.publishers.store import Columns, Listed
 from control.quotas import headroom
 from control.selling import tables
+from control.selling.tables import Look
 from gateway.kit import ids
 from gateway.kit.problem import FieldProblem, Invalid, NotFound, Refusal
 from gateway.kit.sql import Db
@@ -25,11 +26,12 @@ class SlugTaken(Refusal):
     status, slug, title = 409, "publisher-slug-taken", "Publisher slug already exists"
 
 
-async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
+async def create(call: Call, organization_id: UUID, body: NewPublisher) -> tuple[UUID, tuple[str, ...]]:
+    """Its id, and what to warn of."""
     subject = Subject(organization_id, ids.new(), blank(body))
     made = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, made)
-    await look_in(call.ports, subject.publisher_id, made)
+    warnings = await look_in(call.ports, subject.publisher_id, made)
     async with call.transaction() as db:
         await headroom.require(db, call.ports.settings.plans, organization_id, "publishers")
         is_free = body.slug not in rules.RESERVED_SLUGS
@@ -41,15 +43,18 @@ async def create(call: Call, organization_id: UUID, body: NewPublisher) -> UUID:
         call.about(subject.publisher_id)
         told = {"publisher_id": str(subject.publisher_id), "slug": body.slug, "name": body.name}
         await events.emit(db, organization_id, "publisher.created", told)
-    return subject.publisher_id
+    return subject.publisher_id, warnings
 
 
-async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: PublisherChange) -> None:
+async def change(
+    call: Call, organization_id: UUID, publisher_id: UUID, body: PublisherChange
+) -> tuple[str, ...]:
+    """What to warn of."""
     columns = await store.look(call.db, organization_id, publisher_id)
     subject = await standing(call.db, organization_id, publisher_id, columns)
     first = await planned(call, call.db, subject, body)
     await refuse_problems(call.ports.guard, first)
-    await look_in(call.ports, publisher_id, first)
+    warnings = await look_in(call.ports, publisher_id, first)
     async with call.transaction() as db:
         columns = await store.lock(db, organization_id, publisher_id)
         subject = await standing(db, organization_id, publisher_id, columns)
@@ -67,6 +72,7 @@ async def change(call: Call, organization_id: UUID, publisher_id: UUID, body: Pu
         )
         await write_prices(db, organization_id, publisher_id, made.listed)
         await updated(db, organization_id, publisher_id)
+    return warnings
 
 
 async def reprice(call: Call, organization_id: UUID, publisher_id: UUID, body: PricingChange) -> Pricing:
@@ -148,11 +154,13 @@ async def name_provider(db: Db, subject: Subject, body: Body, made: Plan) -> Non
         made.problems.append(FieldProblem(pointer=pointer, detail=detail))
 
 
-async def look_in(ports: Ports, publisher_id: UUID, made: Plan) -> None:
+async def look_in(ports: Ports, publisher_id: UUID, made: Plan) -> tuple[str, ...]:
     """The database is asked only where it is said anew, and before there is a transaction."""
-    if made.database is not None:
-        found = await tables.readable(ports, publisher_id, made.database)
-        made.columns.details["database_config"] = found
+    if made.database is None:
+        return ()
+    look = Look() if ports.queries is None else await tables.look(ports.queries, publisher_id, made.database)
+    made.columns.details["database_config"] = look.found
+    return look.warnings
 
 
 async def refuse_problems(guard: Guard, made: Plan) -> None:

@@ -74,11 +74,26 @@ async def require(
     # What is used by then begins anew under the plan that follows.
     for one in (plan, None if quota in ANEW else follows):
         if one is not None and is_beyond(one, quota, then):
-            when = "" if one is plan else ", which follows this month,"
-            text = f"the plan {one.name}{when} has room for {one.quotas[quota]} {quota}, and they are used"
-            raise QuotaExceeded(text)
+            raise no_room(one, quota, "" if one is plan else ", which follows this month,")
     if quota in plan.quotas:
         await warn(db, organization_id, plan, quota, then)
+
+
+async def require_unspent(db: Db, plans: Sequence[Plan], organization_id: UUID, quota: Quota) -> None:
+    """Raises ``QuotaExceeded`` when what is used by and by is used up. Locks nothing and tells nobody: it is
+    asked outside of a transaction, by whoever is about to use more.
+    """
+    if organization_id == PLATFORM or not any(quota in plan.quotas for plan in plans):
+        return
+    plan = await plan_of(db, plans, organization_id)
+    if quota in plan.quotas and is_beyond(plan, quota, (await used(db, organization_id))[quota] + 1):
+        raise no_room(plan, quota)
+
+
+def no_room(plan: Plan, quota: Quota, when: str = "") -> QuotaExceeded:
+    return QuotaExceeded(
+        f"the plan {plan.name}{when} has room for {plan.quotas[quota]} {quota}, and they are used"
+    )
 
 
 def is_beyond(plan: Plan, quota: Quota, count: int) -> bool:

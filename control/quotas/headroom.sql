@@ -31,7 +31,7 @@ SELECT (SELECT count(*) FROM projects WHERE organization_id = $1 AND deleted_at 
         WHERE organization_id = $1 AND day >= first AND outcome IN ('charged', 'free')
     ) AS calls_per_month,
     (
-        SELECT coalesce(sum(quantity * compute_units), 0) FROM meter_days, days
+        SELECT coalesce(floor(sum(coalesce(milli_unit_seconds, quantity * compute_units * 1000)) / 1000), 0) FROM meter_days, days
         WHERE organization_id = $1 AND day >= first AND meter = 'active_seconds'
     ) AS compute_seconds,
     (
@@ -74,7 +74,8 @@ CROSS JOIN LATERAL (
     WHERE usage_days.organization_id = found.organization_id AND day >= first AND outcome IN ('charged', 'free')
 ) AS calls
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(quantity * compute_units) FILTER (WHERE meter = 'active_seconds'), 0) AS compute_seconds,
+    SELECT coalesce(floor(sum(coalesce(milli_unit_seconds, quantity * compute_units * 1000))
+            FILTER (WHERE meter = 'active_seconds') / 1000), 0) AS compute_seconds,
         coalesce(floor(sum(quantity / hours) FILTER (WHERE meter = 'storage_byte_hours')), 0) AS storage_bytes
     FROM meter_days WHERE meter_days.organization_id = found.organization_id AND day >= first
 ) AS meters

@@ -15,6 +15,8 @@ WITH parts AS (
     SELECT payer_id AS account_id, amount - coalesce(promotional_amount, 0) AS amount FROM holds WHERE state = 'open'
     UNION ALL
     SELECT promotional_id, promotional_amount FROM holds WHERE state = 'open' AND promotional_id IS NOT NULL
+    UNION ALL
+    SELECT payer_id, amount FROM purses
 ), held AS (SELECT account_id, sum(amount) AS amount FROM parts GROUP BY account_id)
 SELECT concat('account ', accounts.id, ' (', kind, ' of ', owner_id, ')') AS subject,
     coalesce(held.amount, 0)::text AS expected, accounts.held::text AS found

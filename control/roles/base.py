@@ -9,6 +9,7 @@ from config.settings import Settings
 from control import migrate
 from control.roles.computing import Computes, computing
 from gateway.kit import sql
+from gateway.kit.groups import Crowd
 from gateway.kit.sql import Pool
 from gateway.kit.stack import stay_shallow
 from gateway.ledger import accounts
@@ -72,7 +73,9 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             raise Misconfigured(str(error)) from None
         size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
         ledger = await stack.enter_async_context(sql.create_pool(dsn, size_max=size, is_planned_once=True))
-        facilitators = {network.id: facilitator(ledger, network) for network in settings.networks}
+        # Whoever pays on chain, on whichever: one by one they pass through the same groups.
+        crowd = Crowd()
+        facilitators = {network.id: facilitator(ledger, network, crowd) for network in settings.networks}
         for one in facilitators.values():
             stack.push_async_callback(one.close)
             try:
@@ -80,7 +83,7 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             except ChainMismatch as error:
                 raise Misconfigured(f"{error}. Mend FAREBOX_NETWORKS.") from None
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
-        settlements = Settlements(ledger, facilitators, waits)
+        settlements = Settlements(ledger, facilitators, waits, crowd)
         stack.push_async_callback(settlements.close)
         computes = await stack.enter_async_context(computing(settings.computes))
         yield Base(settings, dsn, pool, ledger, settlements, Offers(settings.networks), origin, computes)

@@ -1,7 +1,7 @@
 """What the wire proxy knows of endpoints and roles: their rows, and a little memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from ipaddress import ip_network
 from typing import Generic, TypeVar
@@ -10,12 +10,15 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from control.computes.provider import ComputeProvider
-from control.postgres import connecting, inventory
+from config.plans import Plan
+from control.computes.provider import ComputeProvider, DiskFull
+from control.postgres import connecting, contents
+from control.quotas import headroom
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Pool, Statements
 from gateway.kit.tasks import Crew
-from gateway.pgwire.computes import Address, Endpoint, NotStarted
+from gateway.pgwire.computes import Address, Endpoint, NotAllowed, NotStarted
 
 SQL = Statements(__file__.replace("facts.py", "pgproxy.py"))
 
@@ -51,8 +54,8 @@ class Memory(Generic[Name, Value]):
 class Facts:
     """``gateway.pgwire.computes.Computes``, of rows and of whoever runs the servers."""
 
-    def __init__(self, pool: Pool, computes: ComputeProvider) -> None:
-        self.pool, self.computes = pool, computes
+    def __init__(self, pool: Pool, computes: ComputeProvider, plans: Sequence[Plan]) -> None:
+        self.pool, self.computes, self.plans = pool, computes, plans
         self.endpoints: Memory[str, tuple[Endpoint | None]] = Memory(REMEMBER_SECONDS)
         self.refusals: Memory[tuple[UUID, str], tuple[str | None]] = Memory(REMEMBER_SECONDS)
         self.looks: Memory[UUID, bool] = Memory(LOOK_SECONDS)
@@ -106,16 +109,10 @@ class Facts:
         if not (row := await self.fetch(SQL.is_active, endpoint.id)) or not row[0]:
             return False
         try:
-            admin = await self.computes.admin(str(endpoint.id))
-            try:
-                found = await inventory.look(admin)
-            finally:
-                await admin.close()
-            await inventory.learn(self.pool, endpoint.branch_id, found, role)
+            return await contents.learn(self.pool, self.computes, endpoint.branch_id, role)
         except (Refusal, asyncpg.PostgresError, *OUTAGES) as error:
             log.warning("pgproxy.not_looked", endpoint=endpoint.label, reason=str(error))
             return False
-        return True
 
     async def fetch(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         try:
@@ -125,7 +122,17 @@ class Facts:
 
     async def wake(self, endpoint: Endpoint) -> Address:
         try:
+            asleep = await self.pool.fetchrow(SQL.asleep, endpoint.id)
+            if asleep is not None:
+                # As it is now: a plan that was changed a moment ago counts.
+                await headroom.require_unspent(
+                    self.pool, self.plans, asleep["organization_id"], "compute_seconds"
+                )
             found = await connecting.wake(self.pool, self.computes, endpoint.id)
+        except QuotaExceeded as error:
+            raise NotAllowed(str(error)) from None
+        except DiskFull as error:
+            raise NotStarted(str(error), "53100") from None
         except Refusal as error:
             raise NotStarted(str(error)) from None
         except OUTAGES:

@@ -22,6 +22,7 @@ from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts
 from gateway.ledger.holds import Holds
+from gateway.ledger.purses import Purses
 from gateway.metering.usage import Recorder
 from gateway.pay import Till
 from gateway.rails.passthrough import PassthroughRail
@@ -52,21 +53,22 @@ async def gated(
         stack.push_async_callback(recorder.close)
         recorder.start()
         lifetime = base.call_lifetime
-        reserved = Holds(base.ledger, lifetime)
-        stack.push_async_callback(reserved.close)
+        reserved, purses = Holds(base.ledger, lifetime), Purses(base.ledger, lifetime)
+        for money in (reserved, purses):
+            stack.push_async_callback(money.close)
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
         http = HttpUpstreams(guard, settings.upstream)
         stack.push_async_callback(http.close)
         sockets = SocketUpstreams(guard, settings.upstream)
         stack.push_async_callback(sockets.close)
-        sold = SoldBranches(pool, base.computes)
+        sold = SoldBranches(pool, base.computes, settings.plans)
         queries = Queries(guard, settings.upstream, settings.queries, sold)
         stack.push_async_callback(queries.close)
         fee = settings.fees.platform_basis_points
         low = LowBalance.parse(settings.wallet.low_balance_threshold, settings.networks)
-        prepaid = PrepaidRail(pool, reserved, recorder, fee, base.origin, answers, low)
-        claims = Claims(base.ledger)
+        prepaid = PrepaidRail(pool, reserved, purses, recorder, fee, base.origin, answers, low)
+        claims = Claims(base.ledger, base.settlements.crowd)
         stack.push_async_callback(claims.close)
         x402 = X402Rail(pool, base.offers, base.settlements, claims, recorder, fee, answers)
         upfront = UpfrontRail(x402, prepaid, adoption(pool))

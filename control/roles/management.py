@@ -28,7 +28,7 @@ async def managed(
     settings = base.settings
     others = FacilitatorForOthers(base.pool, base.settlements, settings.networks, settings.facilitator)
     modes = auth_mode.installed()
-    sold = SoldBranches(base.pool, base.computes)
+    sold = SoldBranches(base.pool, base.computes, settings.plans)
     queries = Queries(guard, settings.upstream, settings.queries, sold)
     async with charging(settings) as processors:
         ports = Ports(

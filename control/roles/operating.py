@@ -8,11 +8,12 @@ from functools import partial
 import structlog
 
 from control.computes.provider import ComputeProvider
-from control.postgres import contents, following, founding, measuring, sweeping
+from control.postgres import contents, following, founding, limiting, measuring, sweeping
 from control.postgres.actions import HANDLERS
 from control.postgres.running import Runner
 from control.roles.base import Base
 from control.roles.patient import repeat
+from control.selling import leavings
 from gateway.kit.crypto import Keyring
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Pool
@@ -21,6 +22,7 @@ from gateway.kit.tasks import Crew
 SWEEP_SECONDS = 30
 COMPARE_SECONDS = 10
 MEASURE_SECONDS = 60
+LIMIT_SECONDS = 30
 # Less than a server takes to fall asleep, so that what was changed by SQL is known when it does.
 REFRESH_SECONDS = 15
 RETRY_SECONDS = 1
@@ -42,6 +44,10 @@ async def operating(base: Base) -> AsyncIterator[None]:
     crew.start(repeat("compare_endpoints", COMPARE_SECONDS, partial(following.compare, pool, computes)))
     crew.start(repeat("sweep_branches", SWEEP_SECONDS, partial(sweep, pool, computes, keyring)))
     crew.start(repeat("measure_branches", MEASURE_SECONDS, partial(measure, pool, computes)))
+    limit = partial(limiting.limit, pool, computes, base.settings.plans, {})
+    crew.start(repeat("limit_disks", LIMIT_SECONDS, limit))
+    leavings_of = partial(leavings.drop, pool, computes, keyring)
+    crew.start(repeat("drop_sellers", MEASURE_SECONDS, leavings_of))
     crew.start(repeat("refresh_branches", REFRESH_SECONDS, partial(contents.refresh_all, pool, computes)))
     try:
         yield

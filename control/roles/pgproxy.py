@@ -37,7 +37,7 @@ async def proxy(settings: Settings, *, listening: socket.socket, on_ready: Calla
         pool = await stack.enter_async_context(sql.create_pool(dsn, size_max=settings.postgres.pool_size))
         await migrate.check(pool)
         computes = await stack.enter_async_context(computing(settings.computes))
-        facts = Facts(pool, computes)
+        facts = Facts(pool, computes, settings.plans)
         stack.push_async_callback(facts.close)
         served = Proxy(settings.pgproxy, facts, certificate, mock_secret(settings))
         served.run(listening, stack)

@@ -14,3 +14,8 @@ SELECT verifier FROM database_roles WHERE branch_id = $1 AND name = $2
 
 -- name: is_active
 SELECT status = 'active' FROM endpoints WHERE id = $1
+
+-- name: asleep
+-- Whose it is that would be woken. One that runs goes on, whoever comes.
+SELECT organization_id FROM endpoints JOIN projects ON projects.id = project_id
+WHERE endpoints.id = $1 AND endpoints.status <> 'active'

@@ -19,6 +19,7 @@ from gateway.buckets import Buckets
 from gateway.key_uses import noting
 from gateway.kit.crypto import Keyring
 from gateway.kit.garbage import expect_little_garbage
+from gateway.kit.memory import keep_for_the_next
 from gateway.kit.ssrf import Guard
 
 DRAIN_SECONDS = 20
@@ -59,6 +60,7 @@ async def serve(
         listener = await loop.create_server(front, sock=listening, backlog=BACKLOG)
         try:
             expect_little_garbage()
+            keep_for_the_next()
             on_ready()
             await asyncio.Event().wait()
         finally:

@@ -11,7 +11,7 @@ from config.settings import Settings
 from control.invoicing import drafting, monthly, reminding
 from control.mail import outbox
 from control.metering import rollups
-from control.postgres import operations
+from control.postgres import endpoints, operations
 from control.processors import events as payment_events
 from control.processors import reversals
 from control.quotas import headroom
@@ -24,7 +24,7 @@ from control.roles.delivering import delivering
 from control.roles.operating import operating
 from control.roles.patient import patiently
 from control.webhooks import store as webhooks
-from gateway.ledger import grants, holds
+from gateway.ledger import grants, holds, purses
 from gateway.metering import gauges, metrics
 from gateway.x402 import finality, payments
 from gateway.x402 import payouts as sending
@@ -60,9 +60,10 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
 
 async def sweep(base: Base) -> None:
     voided = await holds.void_expired(base.pool)
+    returned = await purses.return_expired(base.pool)
     abandoned = await payments.abandon(base.pool, base.call_lifetime)
-    if voided or abandoned:
-        log.info("job.swept", holds=voided, payments=abandoned)
+    if voided or returned or abandoned:
+        log.info("job.swept", holds=voided, purses=returned, payments=abandoned)
 
 
 async def promote(base: Base) -> None:
@@ -127,3 +128,5 @@ async def measure(base: Base) -> None:
     count, age = await operations.count_open(base.pool)
     metrics.OPERATIONS_OPEN.set(count)
     metrics.OPERATIONS_OPEN_SECONDS.set(age)
+    for state, number in (await endpoints.states(base.pool)).items():
+        metrics.COMPUTES.labels(state).set(number)

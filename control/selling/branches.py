@@ -4,12 +4,15 @@ The role is made by us and for one publisher, its grants are what the publisher 
 again for each new timeline: a branch that was reset or restored has the roles of another time.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
 
+from config.plans import Plan
 from control.computes.provider import ComputeProvider, ComputeUnavailable
 from control.postgres import connecting, passwords
+from control.quotas import headroom
 from gateway.kit.dsn import Dsn
 from gateway.kit.problem import NotFound
 from gateway.kit.sql import Connection, Pool, Statements
@@ -23,8 +26,8 @@ PREPARED_MAX = 10_000
 class SoldBranches:
     """What ``gateway.upstreams.branches`` asks for."""
 
-    def __init__(self, pool: Pool, computes: ComputeProvider) -> None:
-        self.pool, self.computes = pool, computes
+    def __init__(self, pool: Pool, computes: ComputeProvider, plans: Sequence[Plan] = ()) -> None:
+        self.pool, self.computes, self.plans = pool, computes, plans
         self.prepared: dict[str, tuple[UUID, Branch]] = {}
         """By role, the timeline that it is known to be in, and as what."""
 
@@ -33,6 +36,9 @@ class SoldBranches:
         if row is None or row["endpoint_id"] is None:
             raise NotFound("the branch is gone, or nothing serves it")
         endpoint_id: UUID = row["endpoint_id"]
+        if row["status"] != "active":
+            # Of whoever sells it, and would have it run.
+            await headroom.require_unspent(self.pool, self.plans, branch.organization_id, "compute_seconds")
         address = await connecting.wake(self.pool, self.computes, endpoint_id)
         if self.prepared.get(branch.role) != (row["timeline_id"], branch):
             await self.prepare(endpoint_id, branch)

@@ -1,6 +1,6 @@
 -- name: found
 -- Where a branch is, if it still belongs to whoever sells it.
-SELECT endpoints.id AS endpoint_id, branches.timeline_id
+SELECT endpoints.id AS endpoint_id, endpoints.status, branches.timeline_id
 FROM branches
 JOIN projects ON projects.id = branches.project_id AND projects.deleted_at IS NULL
 LEFT JOIN endpoints ON endpoints.branch_id = branches.id AND endpoints.deleted_at IS NULL

@@ -15,3 +15,15 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT relispartition
     AND pg_catalog.has_column_privilege(tables.oid, attnum, 'SELECT')
 ORDER BY nspname, relname, attnum
 LIMIT 301
+
+-- name: absent
+-- Of a branch: what is named in $1, a list, and is no table that the role may read.
+SELECT named AS name FROM pg_catalog.json_array_elements_text($1::text::json) WITH ORDINALITY AS listed (named, position)
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_class
+    JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE nspname || '.' || relname = named AND relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'
+        AND pg_catalog.has_schema_privilege(pg_namespace.oid, 'USAGE')
+        AND pg_catalog.has_table_privilege(pg_class.oid, 'SELECT'))
+ORDER BY position

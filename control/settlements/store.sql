@@ -7,6 +7,15 @@ WITH call AS (
         LEFT JOIN transfers ON transfers.cause_id = holds.call_id AND transfers.kind = 'charge'
     WHERE call_id = $3
     UNION ALL
+    -- Paid from a purse: what it was for is told once it has ended.
+    SELECT call_id, organization_id, coalesce(asset_id, (
+            SELECT asset_id FROM accounts
+            WHERE owner_id = organization_id AND kind = 'funded' AND accounts.mode = $2 ORDER BY id LIMIT 1
+        )), CASE WHEN outcome IN ('charged', 'free') THEN 'posted' ELSE 'void' END, cost, false, created_at
+    FROM usage_events
+    WHERE call_id = $3 AND rail = 'prepaid' AND NOT EXISTS (SELECT FROM holds WHERE call_id = $3)
+        AND NOT EXISTS (SELECT FROM charges WHERE id = $3)
+    UNION ALL
     SELECT payments.id, agent_wallets.organization_id, asset_id,
         CASE payments.state WHEN 'settled' THEN 'posted' WHEN 'claimed' THEN 'open' WHEN 'submitted' THEN 'open'
             ELSE 'void' END,

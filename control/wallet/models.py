@@ -24,7 +24,9 @@ class AssetBalance(BaseModel):
     decimals: int
     funded_atomic: Annotated[int, Field(description="Deposited, what is held included.")]
     promotional_atomic: int
-    held_atomic: Annotated[int, Field(description="Set aside for calls that are running.")]
+    held_atomic: Annotated[
+        int, Field(description="Set aside for calls that are running, and of busy callers for those to come.")
+    ]
     available_atomic: Annotated[int, Field(description="What a call can spend now.")]
 
 

@@ -7,7 +7,7 @@ slowly, or has to wait for a payment. A longer answer passes as if nobody copied
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -17,12 +17,16 @@ from gateway.answers.store import Answers, Kept, Omitted
 from gateway.kit import tasks
 from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
+from gateway.kit.values import dataclass
 from gateway.types import Answer
 from gateway.upstreams.arriving import Arriving
 from gateway.x402.intake import SettlementPending
 
 # A caller who was told that its payment is pending waits no longer than this for the upstream.
 PENDING_SECONDS = 10
+
+# An answer up to this size that is all here is kept by the statement that submits its payment.
+AT_HAND_BYTES_MAX = 1 << 14
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +39,11 @@ class Keeping:
     call_id: UUID
     senders: frozenset[str] | None = None
     """None when whoever knows the key of the call may have it."""
+
+    def at_hand(self, answer: Answer) -> Kept | None:
+        """What is to be kept, when it is all here and small: by somebody with a statement to keep it with."""
+        body = seen(answer, min(self.answers.bytes_max, AT_HAND_BYTES_MAX))
+        return None if body is None else Kept(self.call_id, answer.head, body, None, self.senders)
 
     @asynccontextmanager
     async def copied(self, answer: Answer) -> AsyncIterator[Answer]:

@@ -1,19 +1,22 @@
 """Answers that were paid for, kept for a while: whoever lost one on the way asks again and pays nothing."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.kit.groups import Group
 from gateway.kit.sql import Pool, Statements
+from gateway.kit.values import dataclass
 from gateway.ledger import holds
 from gateway.types import Answer, Head
 
 SQL = Statements(__file__)
+PLACE = "kept AS (SELECT)"
+PARAMETER = re.compile(r"\$(\d+)")
 
 # A batch is one message to the database, and each answer may have a megabyte.
 BATCH_MAX = 16
@@ -52,14 +55,7 @@ class Answers:
         return self.group.add(kept)
 
     async def keep_batch(self, batch: Sequence[Kept]) -> Sequence[None]:
-        await self.pool.execute(
-            SQL.keep,
-            [one.call_id for one in batch],
-            [packed(one.head) for one in batch],
-            [one.body for one in batch],
-            [one.omitted for one in batch],
-            [None if one.senders is None else " ".join(sorted(one.senders)) for one in batch],
-        )
+        await self.pool.execute(SQL.keep, *columns(batch))
         return [None] * len(batch)
 
     async def find(self, call_id: UUID) -> Kept | None:
@@ -71,6 +67,23 @@ class Answers:
 
     async def close(self) -> None:
         await self.group.close()
+
+
+def keeping(statement: str, parameters: int) -> str:
+    """One of so many parameters that keeps answers too, where it has a place for that: ``columns`` follow."""
+    before, after = statement.split(PLACE)
+    keep = PARAMETER.sub(lambda found: f"${int(found[1]) + parameters}", SQL.keep)
+    return f"{before}kept AS ({keep}){after}"
+
+
+def columns(batch: Sequence[Kept]) -> tuple[Sequence[Any], ...]:
+    return (
+        [one.call_id for one in batch],
+        [packed(one.head) for one in batch],
+        [one.body for one in batch],
+        [one.omitted for one in batch],
+        [None if one.senders is None else " ".join(sorted(one.senders)) for one in batch],
+    )
 
 
 async def prune(pool: Pool, kept: timedelta) -> None:

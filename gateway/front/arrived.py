@@ -187,15 +187,14 @@ class Headings:
         return heading
 
     def learn(self, data: bytes, arrived: Arrived) -> None:
-        """``data`` is what came of a call and of nothing else, its head at least, and that says in the one
-        usual way how long its body is.
-        """
+        """``data`` is what came of a call and of nothing else, its head at least."""
         begin, end = data.find(b"\r\n"), data.find(END) + 4
         if (
             end - begin <= FIELDS_BYTES_MAX
             and arrived.version == HttpVersion11
             and arrived.keep_alive
             and LINE.fullmatch(data, 0, begin)
+            and is_framed(arrived.headers)
             and (arrived.content_length or 0) <= BODY_BYTES_MAX
             and not any(name in arrived.headers for name in NOT_REMEMBERED)
         ):
@@ -207,3 +206,9 @@ class Headings:
             # What nobody asked for since the last time is forgotten.
             self.young, self.old = {}, self.young
         self.young[fields] = heading
+
+
+def is_framed(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether these say in the one usual way how long the body is, or that there is none."""
+    said = headers.getall("Content-Length", ())
+    return not said or (len(said) == 1 and LENGTH.fullmatch(said[0]) is not None)

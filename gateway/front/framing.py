@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from aiohttp import HttpVersion10, HttpVersion11
+from aiohttp.http_parser import RawRequestMessage
 
 from gateway.front.arrived import AnyRequest, Arrived
 
@@ -38,7 +39,7 @@ def flaw(request: AnyRequest) -> str | None:
     return None
 
 
-def flaw_of_encoding(request: AnyRequest) -> str | None:
+def flaw_of_encoding(request: AnyRequest | RawRequestMessage) -> str | None:
     headers = request.headers
     if request.version != HttpVersion11:
         return "Transfer-Encoding has no meaning in HTTP/1.0"

@@ -4,19 +4,21 @@ RFC 9112 section 6 decides how the caller learns where the body ends: by its len
 HTTP/1.1, with the connection. One object is one answer, and remembers that it has begun.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import HttpVersion11, web
 from aiohttp.client_exceptions import ClientConnectionResetError
 from multidict import CIMultiDict
 
 from gateway.front.arrived import AnyRequest, Arrived
+from gateway.kit.chunks import write_chunk
 from gateway.kit.problem import Problem
 
 if TYPE_CHECKING:
@@ -46,6 +48,15 @@ class Lines:
         # As many line ends as were put there: no value brought one of its own.
         if self.text.count("\n") != len(fields) or self.text.count("\r") != len(fields):
             raise ValueError("a header or a reason has a line end in it")
+
+
+class Pourable(Protocol):
+    """A body that passes itself on."""
+
+    async def pour(self, sink: "Reply") -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def end(self, failure: Exception | None = None) -> None: ...
 
 
 class Reply:
@@ -121,30 +132,49 @@ class Reply:
         await self.drained()
 
     async def send(self, chunk: bytes) -> None:
+        self.put_part(chunk)
+        await self.drained()
+
+    def put_part(self, chunk: bytes) -> None:
+        """Of the body, without waiting until the caller takes it."""
         if not (chunk and self.has_body):
             return
         if self.is_chunked:
-            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-        elif self.left is not None:
+            write_chunk(self.open_transport(), chunk)
+            return
+        if self.left is not None:
             self.left -= len(chunk)
             if self.left < 0:
                 raise ConnectionAbortedError("the body is longer than its head says")
         self.put(chunk)
-        await self.drained()
 
-    async def end(self) -> None:
+    async def pour(self, body: "Pourable") -> None:
+        """The body, as it comes and as fast as the caller takes it."""
+        connection = self.connection
+        await self.drained()
+        connection.feeder = body
+        try:
+            await body.pour(self)
+        finally:
+            connection.feeder = None
+
+    async def end(self, trailers: Sequence[tuple[str, str]] = ()) -> None:
         if self.is_chunked:
-            self.put(b"0\r\n\r\n")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)
+            self.put(f"0\r\n{lines}\r\n".encode(errors="surrogateescape"))
         elif self.left:
             raise ConnectionAbortedError("the body is shorter than its head says")
         await self.drained()
 
     def put(self, data: bytes) -> None:
+        self.open_transport().write(data)
+
+    def open_transport(self) -> asyncio.Transport:
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the caller is gone")
         self.connection.has_answered = True
-        transport.write(data)
+        return transport
 
     async def drained(self) -> None:
         if self.connection.writing_paused:

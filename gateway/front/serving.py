@@ -12,10 +12,11 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import ERROR, PayloadAccessError, RequestHandler, _ErrInfo
+from aiohttp.web_protocol import ERROR, PayloadAccessError, _ErrInfo
 
 from gateway.front.arrived import Arrived, Heading, Wording
 from gateway.front.framing import flaw
+from gateway.front.incoming import Incoming
 from gateway.front.reply import Reply
 from gateway.kit.problem import Refusal
 
@@ -28,7 +29,7 @@ LINGER_SECONDS = 10.0
 log = structlog.get_logger(__name__)
 
 
-class Serving(RequestHandler):
+class Serving(Incoming):
     __slots__ = ("front", "has_answered", "head_timer")
 
     def __init__(self, front: "Front", **settings: Any) -> None:
@@ -45,6 +46,12 @@ class Serving(RequestHandler):
 
     async def start(self) -> None:
         """Called by aiohttp for each connection. Nothing waits here: see ``take``."""
+
+    def serve_known(self, wording: Wording, body: bytes) -> None:
+        """A call whose head came before, where nothing is under way."""
+        self._request_count += 1
+        arrived = Arrived(cast("Connection", self), wording, body)
+        self._task_handler = self._loop.create_task(self.answer(arrived))
 
     def take_if_idle(self, data: bytes | None = None) -> None:
         if self._messages and self._task_handler is None:
@@ -158,15 +165,19 @@ class Serving(RequestHandler):
             self._keepalive_handle = self._loop.call_at(
                 self._next_keepalive_close_time, self._process_keepalive
             )
-        self.take_if_idle()
+        if self.held:
+            self.data_received(b"")
+        else:
+            self.take_if_idle()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse | Reply, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write aiohttp's kind of answer. Ours is written, and needs this only behind an Upgrade."""
-        if isinstance(resp, Reply) and not self._upgraded:
+        """Write aiohttp's kind of answer. Ours is written."""
+        self.decline_upgrade()
+        if isinstance(resp, Reply):
             return cast(web.StreamResponse, resp), False
-        return await super().finish_response(request, cast(web.StreamResponse, resp), start_time)
+        return await super().finish_response(request, resp, start_time)
 
     @property
     def is_waiting(self) -> bool:

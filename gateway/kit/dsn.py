@@ -25,6 +25,7 @@ MODES: Final[dict[str, Tls]] = {
     "verify-full": "verify-full",
 }
 PLAIN: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+SCHEMES: Final = ("postgresql", "postgres")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,9 @@ class Dsn:
 def read(text: str) -> Dsn:
     """ValueError with a text that repeats nothing of the string: it has a password in it."""
     text, _, roots = text.partition("\n")
+    if text.partition("://")[0] not in SCHEMES:
+        # Before what a URL is made of: libpq's `host=… user=…` has spaces, and they are not its mistake.
+        raise ValueError("is a URL like postgresql://user:password@host:5432/database")
     if len(text) > BYTES_MAX or not PLAIN.fullmatch(text):
         raise ValueError(f"is at most {BYTES_MAX} printable ASCII characters, others percent-encoded")
     try:
@@ -57,8 +61,8 @@ def read(text: str) -> Dsn:
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ValueError("is not a URL") from None
-    if parts.scheme not in ("postgresql", "postgres") or parts.fragment:
-        raise ValueError("is a URL like postgresql://user:password@host:5432/database")
+    if parts.fragment:
+        raise ValueError("has no #; write %23 for one that belongs to a name or a password")
     user, password, database = (unquote(one or "") for one in (parts.username, parts.password, parts.path))
     database = database.removeprefix("/")
     if not host or not user or not database or any("\x00" in one for one in (user, password, database)):

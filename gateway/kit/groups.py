@@ -3,12 +3,17 @@
 A batch starts as soon as a lane is free and takes whatever has queued up meanwhile, so a lone caller never
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
+
+A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of
+it is there, for no longer than its commits take: while one half is committed, the other is served. Groups
+that the same calls pass through, one after the other, share their ``Crowd``.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from gateway.kit.pools import TIMEOUT_SECONDS
@@ -17,6 +22,8 @@ from gateway.kit.tasks import Crew
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
+# A batch that is small beside the crowd waits as long as a commit takes, and no longer than this.
+COMPANY_SECONDS_MAX = 0.005
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,6 +46,19 @@ class Waiting(Generic[Item, Result]):
     done: "asyncio.Future[Result]"
 
 
+class Crowd:
+    """How many are in a family of groups now, waiting for their batch or in one, or are known to come."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def half(self) -> int:
+        """Of one who is alone, that is all."""
+        return (self.count + 1) // 2
+
+
 class Group(Generic[Item, Result]):
     """Runs ``run`` on batches of items. It returns one result for each item, in their order.
 
@@ -52,14 +72,24 @@ class Group(Generic[Item, Result]):
         lanes: int = 1,
         size_max: int = 256,
         patience_seconds: float = 0,
+        crowd: Crowd | None = None,
+        whose: Callable[[Item], Hashable] | None = None,
     ) -> None:
+        """``crowd`` is this group's family, ``whose`` says who has turns of their own."""
         self.run = run
         self.patience_seconds = patience_seconds
+        self.whose = whose
+        self.crowd = crowd or Crowd()
         self.lanes_free = lanes
         self.size_max = size_max
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
+        self.alarm: asyncio.TimerHandle | None = None
+        """Runs while those who wait here are too few."""
+        # Of the batches before: how many items the last one had, and how long they took.
+        self.size_before = 0
+        self.commit_seconds = 0.0
 
     def add(self, item: Item) -> "asyncio.Future[Result]":
         """The result, once the item's batch is committed.
@@ -68,25 +98,54 @@ class Group(Generic[Item, Result]):
         """
         done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
-        if self.lanes_free and not self.is_scheduled:
+        self.crowd.count += 1
+        if self.lanes_free and not self.is_scheduled and (self.alarm is None or self.is_worth_it()):
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
             asyncio.get_running_loop().call_soon(self.kick)
         return done
 
+    @property
+    def is_gathering(self) -> bool:
+        """Whether the next batch has begun to fill and goes as soon as it is worth it."""
+        return 0 < len(self.waiting) < self.size_max and self.lanes_free > 0
+
     def kick(self) -> None:
         self.is_scheduled = False
+        if not self.waiting or not self.lanes_free:
+            return
+        if self.is_worth_it():
+            self.go()
+        elif self.alarm is None:
+            patience = min(self.commit_seconds, COMPANY_SECONDS_MAX)
+            self.alarm = asyncio.get_running_loop().call_later(patience, self.go)
+
+    def is_worth_it(self) -> bool:
+        """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""
+        return self.size_before <= 1 or len(self.waiting) >= min(self.crowd.half(), self.size_max)
+
+    def go(self) -> None:
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
         while self.waiting and self.lanes_free:
+            if self.whose is not None and len(self.waiting) > self.size_max:
+                self.waiting = in_turns(self.waiting, self.whose)
             size = min(len(self.waiting), self.size_max)
             batch = [self.waiting.popleft() for _ in range(size)]
             self.lanes_free -= 1
             self.crew.start(self.carry(batch))
 
     async def carry(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await self.commit(batch)
         finally:
+            self.size_before = len(batch)
+            self.commit_seconds += (loop.time() - began - self.commit_seconds) / 8
             self.lanes_free += 1
+            self.crowd.count -= len(batch)
             self.kick()
 
     async def commit(self, batch: Sequence[Waiting[Item, Result]]) -> None:
@@ -94,6 +153,7 @@ class Group(Generic[Item, Result]):
         if isinstance(error, TimeoutError):
             # Those behind it have waited for the same silence, and nothing was sent for them.
             fail([*batch, *self.waiting], error)
+            self.crowd.count -= len(self.waiting)
             self.waiting.clear()
         elif isinstance(error, OUTAGES):
             # The answer may have been lost on the way back, so it is asked for again.
@@ -101,10 +161,18 @@ class Group(Generic[Item, Result]):
             if isinstance(error, OUTAGES):
                 fail(batch, error)
         if error is not None and not isinstance(error, OUTAGES):
-            # One bad item must not fail its neighbours, so each gets a transaction of its own.
-            for one in batch:
-                if error := await self.attempt([one]):
-                    fail([one], error)
+            await self.divide(batch)
+
+    async def divide(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        """A bad item must not fail its neighbours: halves are tried, and halves of those that fail."""
+        half = len(batch) // 2
+        for part in (batch[:half], batch[half:]):
+            if not part or (error := await self.attempt(part)) is None:
+                continue
+            if len(part) == 1 or isinstance(error, OUTAGES):
+                fail(part, error)
+            else:
+                await self.divide(part)
 
     async def insist(self, batch: Sequence[Waiting[Item, Result]]) -> Exception | None:
         """Once more, or as long as there is patience."""
@@ -133,8 +201,23 @@ class Group(Generic[Item, Result]):
 
     async def close(self) -> None:
         """Finish what was added; nothing may be added any more."""
-        while self.crew.tasks:
+        while self.waiting or self.crew.tasks:
+            self.go()
             await asyncio.gather(*self.crew.tasks, return_exceptions=True)
+
+
+def in_turns(
+    waiting: Iterable[Waiting[Item, Result]], whose: Callable[[Item], Hashable]
+) -> deque[Waiting[Item, Result]]:
+    """Everybody's first, then everybody's second: who has a thousand is not in the way of who has one."""
+    before: Counter[Hashable] = Counter()
+    turns = []
+    for one in waiting:
+        owner = whose(one.item)
+        turns.append(before[owner])
+        before[owner] += 1
+    ranked = sorted(zip(turns, waiting, strict=True), key=itemgetter(0))
+    return deque(one for _, one in ranked)
 
 
 def fail(batch: Sequence[Waiting[Item, Result]], error: BaseException) -> None:

@@ -5,7 +5,7 @@ proves who calls or pays is for the gateway only, and what an upstream says abou
 to believe.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -53,6 +53,12 @@ RESPONSE_DROPPED = HOP_BY_HOP | {
 POLICY, SANDBOX = "Content-Security-Policy", "sandbox"
 CALL_ID = "X-Farebox-Call-Id"
 CHARGED = "X-Farebox-Charged"
+# What a reader must know before the body, RFC 9110 section 6.5.1: behind it, it would be somebody's mistake.
+TRAILERS_DROPPED = RESPONSE_DROPPED | {
+    "age", "authorization", "cache-control", "date", "expires", "location", "retry-after", "server",
+    "vary", "warning", "host", "max-forwards", "refresh", "x-frame-options", "x-content-type-options",
+}  # fmt: skip
+TRAILER_PREFIXES = ("content-", "access-control-", "cross-origin-", "proxy-", "www-", "if-")
 DESCRIBING = frozenset({"range", "user-agent", "cache-control", "idempotency-key", "traceparent", "prefer"})
 NAMES_MAX = 64
 NAMES_CHARACTERS_MAX = 2048
@@ -75,6 +81,17 @@ def of_response(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
     kept = keep(headers, RESPONSE_DROPPED)
     kept.add(POLICY, SANDBOX)
     return CIMultiDictProxy(kept)
+
+
+def of_trailers(trailers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """Those of an upstream that a caller may see behind its body."""
+    return [
+        (name, value)
+        for name, value in trailers
+        if not (
+            is_dropped(name, TRAILERS_DROPPED) or plain_of(name).startswith(TRAILER_PREFIXES) or is_key(value)
+        )
+    ]
 
 
 def keep(headers: CIMultiDictProxy[str], dropped: frozenset[str]) -> CIMultiDict[str]:

@@ -10,6 +10,9 @@ from asyncpg import Record
 from gateway.kit.sql import joined, listed
 from gateway.kit.values import dataclass
 
+# How long a charge waits for a PostgreSQL that crashed, which is back sooner.
+PATIENCE_SECONDS = 5
+
 Obstacle: TypeAlias = Literal["short", "repeated", "per_call", "per_day", "total", "promoted"]
 """Too little money, a key that another call has, or the cap that was reached. Of ``promoted`` nobody hears
 but ``Holds``: such a call goes another way.
@@ -72,6 +75,8 @@ class Posting:
     """Whether it is less than what was counted against the caps of an API key."""
     alert_below: int = 0
     """Write an event when this charge takes the owner's balance below it."""
+    owner_id: UUID | None = None
+    """Whose turn it is, when more are waiting than a batch takes."""
 
 
 Columns: TypeAlias = tuple[list[UUID], list[UUID], list[UUID], list[UUID], list[int]]

@@ -21,6 +21,7 @@ from gateway.kit.tasks import Crew
 from gateway.ledger import promoted, telling
 from gateway.ledger.batches import (
     OPEN,
+    PATIENCE_SECONDS,
     PROMOTED,
     SHORT,
     Opening,
@@ -36,9 +37,6 @@ from gateway.ledger.promoted import Promoted
 
 SQL = Statements(__file__)
 
-# A PostgreSQL that crashed is back sooner.
-PATIENCE_SECONDS = 5
-
 Ask: TypeAlias = Callable[[Sequence[Opening]], Awaitable[dict[UUID, Verdict]]]
 
 
@@ -48,17 +46,19 @@ class Holds:
     def __init__(self, pool: Pool, lifetime: timedelta) -> None:
         self.pool = pool
         self.lifetime = lifetime
-        self.openings = Group(self.open_batch)
+        self.openings = Group(self.open_batch, whose=owner)
         # What was served is paid for, if the database is back in time. What is not voided, expires.
-        self.postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS)
+        self.postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS, whose=owner)
         # Apart, so that calls with caps or keys of their own do not make the others' statements longer.
-        self.bound_openings = Group(self.open_batch)
-        self.partial_postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS)
+        self.bound_openings = Group(self.open_batch, whose=owner)
+        self.partial_postings = Group(self.post_batch, patience_seconds=PATIENCE_SECONDS, whose=owner)
         # Apart as well: they draw on several accounts and grants.
         self.promoted = Promoted(pool)
-        self.promoted_openings = Group(partial(self.open_batch, ask=self.try_open_promoted))
+        self.promoted_openings = Group(partial(self.open_batch, ask=self.try_open_promoted), whose=owner)
         self.promoted_postings = Group(
-            partial(self.post_batch, statements=(promoted.SQL.post,)), patience_seconds=PATIENCE_SECONDS
+            partial(self.post_batch, statements=(promoted.SQL.post,)),
+            patience_seconds=PATIENCE_SECONDS,
+            whose=owner,
         )
         self.voidings = Group(self.void_batch)
         self.crew = Crew()
@@ -170,6 +170,10 @@ class Holds:
             self.postings, self.partial_postings, self.promoted_postings, self.voidings,
         ):  # fmt: skip
             await group.close()
+
+
+def owner(one: Opening | Posting) -> UUID | None:
+    return one.owner_id
 
 
 def unsure(

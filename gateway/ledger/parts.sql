@@ -68,10 +68,11 @@ locked AS (
 changed AS (
     UPDATE accounts SET posted = posted + sums.amount, held = held - sums.released
     FROM (
-        SELECT locked.id, sum(amount) AS amount, sum(released) AS released
-        FROM legs JOIN locked ON locked.id = legs.account_id GROUP BY locked.id
+        -- The count makes all of them be locked, in order, before any is changed.
+        SELECT account_id, sum(amount) AS amount, sum(released) AS released
+        FROM legs WHERE (SELECT count(*) FROM locked) >= 0 GROUP BY account_id
     ) AS sums
-    WHERE accounts.id = sums.id
+    WHERE accounts.id = sums.account_id
     RETURNING accounts.id, accounts.owner_id, accounts.posted AS balance, sums.amount AS change
 )
 

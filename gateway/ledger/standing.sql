@@ -1,9 +1,10 @@
 -- name: standing
 -- The first call that finds the balance low starts the grace period, and one that finds it mended ends it.
 WITH has AS (
-    SELECT coalesce(sum(posted - held), 0) AS available FROM accounts
-    -- Promotional money pays the publisher for real, so it counts.
-    WHERE owner_id = $2 AND asset_id = $3 AND kind IN ('funded', 'promotional')
+    -- Promotional money pays the publisher for real, so it counts; and what is in a purse is nobody else's yet.
+    SELECT coalesce(sum(posted - held), 0)
+        + (SELECT coalesce(sum(amount), 0) FROM purses WHERE owner_id = $2 AND asset_id = $3) AS available
+    FROM accounts WHERE owner_id = $2 AND asset_id = $3 AND kind IN ('funded', 'promotional')
 ), mended AS (
     DELETE FROM low_balances USING has
     WHERE publisher_id = $1 AND organization_id = $2 AND asset_id = $3 AND available >= $4

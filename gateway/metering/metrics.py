@@ -162,6 +162,15 @@ OPERATIONS_OPEN = Gauge(
 OPERATIONS_OPEN_SECONDS = Gauge(
     "farebox_operations_open_seconds", "The age of the oldest of them.", multiprocess_mode="livemax"
 )
+OPERATIONS = Counter(
+    "farebox_operations", "Attempts at operations on projects' databases, by what came of them.",
+    ["action", "outcome"],
+)  # fmt: skip
+COMPUTES = Gauge(
+    "farebox_computes", "Endpoints of projects' databases, by state.", ["state"], multiprocess_mode="livemax"
+)
+for state in ("idle", "starting", "active", "stopping", "failed"):
+    COMPUTES.labels(state)
 ROLLUP_SECONDS = Gauge(
     "farebox_usage_rollup_age_seconds", "Since usage was last added up by the hour and the day.",
     multiprocess_mode="livemin",

@@ -49,6 +49,10 @@ class Answers:
     def is_hiding(self) -> bool:
         return bool(self.owed) and self.owed[0].is_hidden
 
+    def awaited(self) -> set[bytes]:
+        """The names of statements that the server is still to make."""
+        return {one.statement for one in self.owed if one.statement}
+
     def expect(self, owed: Owed) -> None:
         if owed.kind != COPY_END:
             # Outside of a copy its end is passed over.

@@ -39,6 +39,17 @@ class Address:
 class NotStarted(Exception):
     """It cannot be woken now; the text is for the client, who may try again."""
 
+    def __init__(self, text: str, sqlstate: str = "57P03") -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+
+
+class NotAllowed(NotStarted):
+    """Nothing is wrong with it: whose it is has no room for it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "53400")
+
 
 class Computes(Protocol):
     async def find(self, label: str) -> Endpoint | None:

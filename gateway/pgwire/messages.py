@@ -17,6 +17,9 @@ V3_0, V3_2 = 196608, 196610
 OK, SASL, SASL_CONTINUE, SASL_FINAL = 0, 10, 11, 12
 
 
+TOO_MANY = "53300"
+
+
 class Fatal(Exception):
     """Why a connection ends, as PostgreSQL would say it: a SQLSTATE, a sentence, and what to do about it."""
 

@@ -33,7 +33,7 @@ CANCELS = Counter("farebox_pgproxy_cancels", "Requests to cancel a query, by wha
 
 for direction in ("received", "sent"):
     BYTES.labels(direction)
-for outcome in ("woken", "failed", "limited"):
+for outcome in ("woken", "failed", "refused", "limited"):
     WAKES.labels(outcome)
 for outcome in ("passed_on", "unknown"):
     CANCELS.labels(outcome)

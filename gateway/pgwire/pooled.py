@@ -20,7 +20,6 @@ CLOSED = messages.message(b"3")
 # An unnamed statement that is longer belongs to the batch that it came with.
 UNNAMED_BYTES_MAX = 1 << 16
 NAMES_BYTES_MAX = 1 << 16
-WAIT = -1
 
 
 class PooledClient(asyncio.Protocol):
@@ -30,10 +29,14 @@ class PooledClient(asyncio.Protocol):
         self.pool = pool
         self.parameters = parameters
         """What its session has, of what a server says the value of."""
-        self.prepared = Prepared()
+        self.prepared = Prepared(pool.shelf)
         self.server: PooledServer | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.buffer = b""
+        self.ahead: list[bytes] = []
+        self.missing = 0
+        """Bytes of a message that is looked at when it is whole. Until then they are only put aside: whoever
+        sends a long one in many pieces would have us copy it with each of them."""
         self.passing = 0
         self.is_waiting = self.is_choked = False
         self.moved = (0, 0)
@@ -85,7 +88,12 @@ class PooledClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.moved = self.moved[0] + len(data), self.moved[1]
-        self.buffer = self.buffer + data if self.buffer else data
+        self.missing -= len(data)
+        if self.missing > 0:
+            self.ahead.append(data)
+            return
+        self.buffer = b"".join((self.buffer, *self.ahead, data))
+        self.ahead.clear()
         if self.server is not None:
             server = self.server
             self.forward(server)
@@ -150,7 +158,8 @@ class PooledClient(asyncio.Protocol):
             if hear is None or length < 4:
                 raise violation(f"invalid frontend message type {kind}")
             step = hear(self, server, data[at : at + 1 + length], length + 1, out)
-            if step == WAIT:
+            if step < 0:
+                self.missing = -step - (end - at)
                 break
             at += step
             if at > end:
@@ -179,6 +188,7 @@ class PooledClient(asyncio.Protocol):
             out.append(data)
             return size
         if len(data) < size:
+            self.prepared.wait_for(size)
             return wait_for(size, statements.BYTES_MAX)
         name, at = statements.split(data, HEAD_BYTES)
         body = data[at:]
@@ -241,9 +251,10 @@ class PooledClient(asyncio.Protocol):
 
 
 def wait_for(size: int, size_max: int) -> int:
+    """So many bytes of the message have to be here: as a step, which goes nowhere."""
     if size > size_max:
         raise Fatal("54000", "a message is too long for a pooled connection", "Connect without -pooler.")
-    return WAIT
+    return -size
 
 
 def refuse_name() -> int:

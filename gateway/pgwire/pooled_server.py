@@ -29,6 +29,10 @@ RESTORED = (
     b"standard_conforming_strings", b"default_transaction_read_only",
 )  # fmt: skip
 
+# A statement is not there or is there already. A client may have said a wrong name, or we are mistaken about
+# what the server has, as after a DEALLOCATE by SQL, and would be for all who come after.
+OTHER_STATEMENTS = ("26000", "42P05")
+
 SQL = Statements(__file__)
 
 Heard = bytes | None
@@ -47,6 +51,9 @@ class PooledServer(asyncio.Protocol):
         self.client: PooledClient | None = None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.partial = b""
+        self.ahead: list[bytes] = []
+        self.missing = 0
+        """Bytes of what began in ``partial``: they are put aside until it is whole, and joined once."""
         self.passing = 0
         """Bytes of a row that are still to come."""
         self.cancels = 0
@@ -96,6 +103,9 @@ class PooledServer(asyncio.Protocol):
 
     def prepare(self, statement: Statement, *, is_hidden: bool) -> bytes:
         """What makes the server have it."""
+        if self.answers.is_skipping:
+            # After an error it passes over this one too, and has nothing by it.
+            return statement.parse
         self.answers.expect(Owed(PARSE, is_hidden, statement.name))
         if not statement.name:
             self.unnamed = statement
@@ -108,8 +118,13 @@ class PooledServer(asyncio.Protocol):
         return statement.parse + messages.message(b"C", b"S" + oldest + b"\0")
 
     def data_received(self, data: bytes) -> None:
+        self.missing -= len(data)
+        if self.missing > 0:
+            self.ahead.append(data)
+            return
         if self.partial:
-            data, self.partial = self.partial + data, b""
+            data, self.partial = b"".join((self.partial, *self.ahead, data)), b""
+            self.ahead.clear()
         client, said = self.client, self.read(data)
         if client is not None and said:
             client.send(said)
@@ -136,6 +151,7 @@ class PooledServer(asyncio.Protocol):
                 continue
             if after > end or after <= at + 4:
                 self.refuse_endless(after - at)
+                self.missing = after - end
                 break
             said = self.heard(kind, data[at + HEAD_BYTES : after])
             if said is not None:
@@ -184,7 +200,9 @@ class PooledServer(asyncio.Protocol):
 
     def hear_completed(self, body: bytes) -> Heard:
         if body in (b"DEALLOCATE ALL\0", b"DISCARD ALL\0"):
-            self.statements.clear()
+            # Those that were sent behind it are made after it.
+            for name in self.statements.keys() - self.answers.awaited():
+                del self.statements[name]
             self.unnamed = None
             if self.client is not None:
                 self.client.prepared.clear()
@@ -200,7 +218,7 @@ class PooledServer(asyncio.Protocol):
 
     def hear_error(self, body: bytes) -> Heard:
         is_hidden = self.answers.is_hiding and self.answers.owed[0].kind == QUERY
-        self.answers.is_doubtful |= is_hidden
+        self.answers.is_doubtful |= is_hidden or messages.sqlstate(body) in OTHER_STATEMENTS
         for dropped in self.answers.failed():
             if dropped.statement:
                 self.statements.pop(dropped.statement, None)

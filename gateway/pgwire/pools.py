@@ -5,19 +5,20 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from config.pgproxy import PgProxy
 from gateway.kit.tasks import Crew
 from gateway.pgwire import metrics
 from gateway.pgwire.computes import Endpoint
-from gateway.pgwire.messages import Fatal
+from gateway.pgwire.messages import TOO_MANY, Fatal
 from gateway.pgwire.pooled import PooledClient
 from gateway.pgwire.pooled_server import PooledServer
 from gateway.pgwire.scram import Keys
+from gateway.pgwire.statements import Shelf
 from gateway.pgwire.waking import Waker
 
 APPLICATION_NAME = b"application_name"
-TOO_MANY = "53300"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,9 @@ class Pools:
     def __init__(self, settings: PgProxy, waker: Waker) -> None:
         self.settings, self.waker = settings, waker
         self.pools: dict[Name, Pool] = {}
+        self.shelves: WeakValueDictionary[UUID, Shelf] = WeakValueDictionary()
         self.crew = Crew()
+        waker.make_room = self.make_room
 
     def find(self, endpoint: Endpoint, parameters: Mapping[bytes, bytes], keys: Keys) -> "Pool":
         """What a client calls itself changes with each, and is set when it is served."""
@@ -42,7 +45,8 @@ class Pools:
         name = Name(endpoint.id, is_session, tuple(sorted(alike.items())))
         pool = self.pools.get(name)
         if pool is None:
-            pool = self.pools[name] = Pool(self, alike, is_session=is_session)
+            shelf = self.shelves.setdefault(endpoint.id, Shelf())
+            pool = self.pools[name] = Pool(self, alike, shelf, is_session=is_session)
         # Those of the last one who proved them: a password that was changed is the new one.
         pool.endpoint, pool.keys = endpoint, keys
         return pool
@@ -63,6 +67,14 @@ class Pools:
         metrics.POOLED.labels("idle").set(idle)
         metrics.WAITING.set(waiting)
 
+    def make_room(self, endpoint: Endpoint) -> bool:
+        """Pools hold on to what they may need again, and would keep everybody else out of a full server."""
+        alike = [pool for pool in self.pools.values() if pool.endpoint.timeline_id == endpoint.timeline_id]
+        pool = min((one for one in alike if one.idle), key=lambda one: one.idle[0].idle_since, default=None)
+        if pool is not None:
+            pool.close(pool.idle[0])
+        return pool is not None
+
     def is_stale(self, server: PooledServer, now: float) -> bool:
         return now - server.idle_since > self.settings.pool_idle_seconds_max
 
@@ -77,8 +89,10 @@ class Pool:
     endpoint: Endpoint
     keys: Keys
 
-    def __init__(self, pools: Pools, parameters: Mapping[bytes, bytes], *, is_session: bool) -> None:
-        self.pools, self.asked, self.is_session = pools, parameters, is_session
+    def __init__(
+        self, pools: Pools, parameters: Mapping[bytes, bytes], shelf: Shelf, *, is_session: bool
+    ) -> None:
+        self.pools, self.asked, self.shelf, self.is_session = pools, parameters, shelf, is_session
         self.clients: set[PooledClient] = set()
         self.waiting: deque[PooledClient] = deque()
         self.servers: set[PooledServer] = set()
@@ -199,6 +213,7 @@ class Pool:
     def left(self, client: PooledClient) -> None:
         """A client is gone. What it had not finished is finished for nobody."""
         self.clients.discard(client)
+        client.prepared.clear()
         if client in self.waiting:
             self.waiting.remove(client)
         server = client.server

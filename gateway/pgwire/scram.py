@@ -49,7 +49,11 @@ def parse(text: str) -> Verifier | None:
     found = VERIFIER.fullmatch(text)
     if found is None:
         return None
-    salt, stored, server = (base64.b64decode(part) for part in found.groups()[1:])
+    try:
+        salt, stored, server = (base64.b64decode(part, validate=True) for part in found.groups()[1:])
+    except binascii.Error:
+        # Whoever may change a role's password may write any that its server takes for one.
+        return None
     return Verifier(int(found[1]), salt, stored, server)
 
 

@@ -14,6 +14,8 @@ NAME_BYTES = 12
 # Of one client, which could otherwise have us remember anything.
 COUNT_MAX = 5_000
 BYTES_MAX = 16 << 20
+# Of all clients of an endpoint together: there may be a thousand, and the process is everybody's.
+ENDPOINT_BYTES_MAX = 128 << 20
 # Of one server, which keeps a plan for each.
 PER_SERVER_MAX = 500
 
@@ -38,28 +40,62 @@ def unnamed(body: bytes) -> Statement:
     return Statement(b"", body)
 
 
+@dataclass(slots=True, weakref_slot=True)
+class Shelf:
+    """How many bytes are kept for all clients of an endpoint."""
+
+    size: int = 0
+
+
 @dataclass(slots=True)
 class Prepared:
     """A client's own, by its own names; the unnamed one is among them."""
 
+    shelf: Shelf
     by_name: dict[bytes, Statement] = field(default_factory=dict)
     size: int = 0
+    awaited: int = 0
+    """Of one that is still arriving."""
+
+    def wait_for(self, size: int) -> None:
+        self.make_room(size, self.awaited)
+        self.shelf.size += size - self.awaited
+        self.awaited = size
 
     def keep(self, name: bytes, statement: Statement) -> None:
+        self.arrived()
         self.forget(name)
-        self.size += len(statement.body)
-        if len(self.by_name) >= COUNT_MAX or self.size > BYTES_MAX:
-            raise Fatal("54000", "too many prepared statements for a pooled connection", "Deallocate some.")
+        self.make_room(len(statement.body))
+        if len(self.by_name) >= COUNT_MAX:
+            raise too_many()
         self.by_name[name] = statement
+        self.add(len(statement.body))
+
+    def make_room(self, size: int, counted: int = 0) -> None:
+        if self.size + size > BYTES_MAX or self.shelf.size + size - counted > ENDPOINT_BYTES_MAX:
+            raise too_many()
 
     def forget(self, name: bytes) -> None:
         before = self.by_name.pop(name, None)
         if before is not None:
-            self.size -= len(before.body)
+            self.add(-len(before.body))
 
     def clear(self) -> None:
+        self.arrived()
         self.by_name.clear()
-        self.size = 0
+        self.add(-self.size)
+
+    def arrived(self) -> None:
+        self.shelf.size -= self.awaited
+        self.awaited = 0
+
+    def add(self, size: int) -> None:
+        self.size += size
+        self.shelf.size += size
+
+
+def too_many() -> Fatal:
+    return Fatal("54000", "too many prepared statements for a pooled connection", "Deallocate some.")
 
 
 def split(body: bytes, start: int = 0) -> tuple[bytes, int]:

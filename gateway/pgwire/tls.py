@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 ALPN = "postgresql"
 NAME = "localhost"
 DAYS = 3650
+FILE = "pgproxy.pem"
 # What is signed with these is bound by SHA-256 instead (RFC 5929, section 4.1).
 WEAK = (hashes.MD5, hashes.SHA1)
 
@@ -57,7 +58,7 @@ def end_point(certificate: x509.Certificate) -> bytes | None:
 
 def ensure(directory: Path, domain: str | None) -> tuple[Path, bool]:
     """A file with one of our own and its key, made if it is missing; and whether it was."""
-    path = directory / "pgproxy.pem"
+    path = directory / FILE
     if path.exists():
         return path, False
     private = ec.generate_private_key(ec.SECP256R1())

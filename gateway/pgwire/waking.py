@@ -1,16 +1,16 @@
 """Waking endpoints: once for all who wait, not too often, and not again at once after it failed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from gateway.kit.tasks import Crew
 from gateway.pgwire import backend, metrics
-from gateway.pgwire.backend import NotThere, Session
-from gateway.pgwire.computes import Address, Computes, Endpoint, NotStarted
-from gateway.pgwire.messages import Fatal
+from gateway.pgwire.backend import NotThere, Session, Told
+from gateway.pgwire.computes import Address, Computes, Endpoint, NotAllowed, NotStarted
+from gateway.pgwire.messages import TOO_MANY, Fatal
 from gateway.pgwire.scram import Keys
 from gateway.pgwire.wire import part
 
@@ -32,9 +32,14 @@ class Known:
     address: Address | None = None
     waking: asyncio.Future[None] | None = None
     error: str = ""
+    sqlstate: str = "57P03"
     rest_seconds: float = 0.0
     rests_until: float = 0.0
     wakes: list[float] = field(default_factory=list)
+
+
+def no_room(_: Endpoint) -> bool:
+    return False
 
 
 class Waker:
@@ -42,6 +47,8 @@ class Waker:
         self.computes, self.wait_seconds_max = computes, wait_seconds_max
         self.known: dict[UUID, Known] = {}
         self.crew = Crew()
+        self.make_room: Callable[[Endpoint], bool] = no_room
+        """Give up a connection to its server that nobody uses, if there is one."""
 
     async def close(self) -> None:
         await self.crew.close()
@@ -63,7 +70,7 @@ class Waker:
     async def patiently(
         self, stack: AsyncExitStack, endpoint: Endpoint, parameters: Mapping[bytes, bytes], keys: Keys
     ) -> Session:
-        """Whoever comes while it stops, or while its data is exchanged, waits."""
+        """Whoever comes while it stops, or while its data is exchanged, waits; or for one more connection."""
         pause = PAUSE_SECONDS_MIN
         while True:
             address = await self.address(endpoint)
@@ -75,6 +82,9 @@ class Waker:
                     return session
             except (NotThere, NotStarted):
                 self.forget(endpoint, address)
+            except Told as told:
+                if told.sqlstate != TOO_MANY or not self.make_room(endpoint):
+                    raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
@@ -95,7 +105,7 @@ class Waker:
         # One who hangs up leaves the others what they wait for.
         await asyncio.shield(known.waking)
         if known.address is None:
-            raise Fatal("57P03", known.error or "the database was not started; try again")
+            raise Fatal(known.sqlstate, known.error or "the database was not started; try again")
         return known.address
 
     def remembered(self, endpoint: Endpoint) -> Known:
@@ -110,7 +120,9 @@ class Waker:
     def refuse_if_resting(self, known: Known) -> None:
         now = asyncio.get_running_loop().time()
         if now < known.rests_until:
-            raise Fatal("57P03", known.error, f"It is tried again in {known.rests_until - now:.0f} seconds.")
+            raise Fatal(
+                known.sqlstate, known.error, f"It is tried again in {known.rests_until - now:.0f} seconds."
+            )
         known.wakes = [at for at in known.wakes if now - at < WAKES_SECONDS]
         if len(known.wakes) >= WAKES_MAX:
             metrics.WAKES.labels("limited").inc()
@@ -123,9 +135,15 @@ class Waker:
         try:
             async with asyncio.timeout(self.wait_seconds_max):
                 known.address = await self.computes.wake(endpoint)
+        except NotAllowed as error:
+            metrics.WAKES.labels("refused").inc()
+            known.error, known.sqlstate = str(error), error.sqlstate
+            # No longer than that, as it may be allowed at any moment.
+            known.rest_seconds, known.rests_until = 0.0, loop.time() + REST_SECONDS_MIN
         except (NotStarted, TimeoutError) as error:
             metrics.WAKES.labels("failed").inc()
             known.error = str(error) or "the database did not become ready in time"
+            known.sqlstate = error.sqlstate if isinstance(error, NotStarted) else "57P03"
             known.rest_seconds = min(max(REST_SECONDS_MIN, 2 * known.rest_seconds), REST_SECONDS_MAX)
             known.rests_until = loop.time() + known.rest_seconds
         else:

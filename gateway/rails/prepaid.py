@@ -19,6 +19,8 @@ from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
 from gateway.ledger.batches import SHORT, Opening, Posting, Verdict
 from gateway.ledger.holds import Holds
+from gateway.ledger.purses import Purses
+from gateway.ledger.spenders import Purse
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun, ended
 from gateway.rails.repeats import give_again
@@ -90,6 +92,8 @@ class PrepaidHold:
     keeper: Keeper | None = None
     alert_below: int = 0
     is_capped: bool = False
+    purse: Purse | None = None
+    """What the call is paid from, if no hold was opened for it."""
     is_open: bool = True
 
     @property
@@ -106,9 +110,13 @@ class PrepaidHold:
             event.call_id, spent, fee, self.description, event.publisher_id,
             event.method, event.path, head.status,
             is_partial=self.is_capped and spent < price.ceiling, alert_below=self.alert_below,
+            owner_id=event.organization_id,
         )  # fmt: skip
         try:
-            posted = await self.rail.holds.post(posting)
+            if self.purse is None:
+                posted = await self.rail.holds.post(posting)
+            else:
+                posted = await self.rail.purses.charge(self.purse, price.payee_id, posting)
         except OUTAGES as error:
             log.warning("charge.unknown", call_id=str(event.call_id), reason=repr(error))
             raise ChargeUnknown(
@@ -132,7 +140,10 @@ class PrepaidHold:
         if not self.is_open:
             return
         self.is_open = False
-        await self.rail.holds.void(self.event.call_id)
+        if self.purse is None:
+            await self.rail.holds.void(self.event.call_id)
+        else:
+            self.rail.purses.put_back(self.purse, self.price.ceiling)
         self.rail.recorder.add(ended(self.event, outcome, status))
 
 
@@ -140,20 +151,34 @@ class PrepaidHold:
 class PrepaidRail:
     pool: Pool
     holds: Holds
+    purses: Purses
     recorder: Recorder
     fee_basis_points: int
     origin: str
     answers: Answers
     low_balance: LowBalance
 
-    async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> PrepaidHold:
-        """Hold the first price that the balance covers; ``Short`` when it covers none."""
+    async def hold(
+        self, inbound: Inbound, caller: Caller, match: Match, quote: Quote, *, is_apart: bool = False
+    ) -> PrepaidHold:
+        """Hold the first price that the balance covers; ``Short`` when it covers none.
+
+        ``is_apart`` is for calls that others look for while they run: those have a hold of their own.
+        """
         assert caller.organization_id is not None, "pay asks this rail for callers that have a wallet"
         prices = [one for one in quote.prices if one.is_prepaid_enabled and one.asset.mode == caller.mode]
         if not prices:
             raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
         event = begun(inbound, caller, match, "prepaid")
-        if inbound.idempotency_key is None:
+        low = self.low_balance
+        is_keyed = inbound.idempotency_key is not None
+        if not (is_apart or is_keyed or caller.is_capped):
+            price = prices[0]
+            if (purse := self.draw(caller.organization_id, price)) is not None:
+                return PrepaidHold(
+                    self, price, event, quote.description, alert_below=low.of(match, price.asset), purse=purse
+                )
+        if not is_keyed:
             price, verdict = await self.open_any(inbound, caller, event, prices, None)
         else:
             digest = await again.fingerprint(inbound, match)
@@ -163,12 +188,17 @@ class PrepaidRail:
             raise Short(detail, members)
         if not verdict.is_open:
             raise SpendCapReached(verdict, price)
-        is_keyed = inbound.idempotency_key is not None
         return PrepaidHold(
             self, price, event, quote.description, self.metering(price, inbound.call_id),
             Keeping(self.answers, inbound.call_id).copied if is_keyed else None,
-            self.low_balance.of(match, price.asset), caller.is_capped,
+            low.of(match, price.asset), caller.is_capped,
         )  # fmt: skip
+
+    def draw(self, owner_id: UUID, price: Price) -> Purse | None:
+        """Only where the cost is known: what is left of a hold has nowhere to go in a purse."""
+        if price.tariff is not None or price.minimum_balance:
+            return None
+        return self.purses.draw(owner_id, price.asset.id, price.ceiling)
 
     async def open_keyed(
         self, inbound: Inbound, caller: Caller, event: Usage, prices: Sequence[Price], digest: bytes
@@ -203,6 +233,8 @@ class PrepaidRail:
                 None if digest is None else inbound.idempotency_key, digest,
             )  # fmt: skip
             verdict = await self.open(opening)
+            if verdict.obstacle == "short" and await self.purses.give_up(opening.owner_id, price.asset.id):
+                verdict = await self.open(opening)
             if verdict.obstacle in (None, "repeated"):
                 return price, verdict
             refused.append((price, verdict))

@@ -129,7 +129,7 @@ class UpfrontRail:
             pending = SettlementPending(payment_id, "")
             pending.headers = {**pending.headers, **issued}
             raise pending from None
-        keeper = self.x402.keeping(payment_id, inbound, caller)
+        keeper = self.x402.keeping(payment_id, inbound, caller).copied
         return UpfrontHold(inner, keeper, taken, transaction, issued)
 
     async def claim(self, payment_id: UUID, owner_id: UUID, taken: Intake, digest: bytes) -> Claim:
@@ -175,7 +175,7 @@ class UpfrontRail:
         own = replace(price, is_prepaid_enabled=True, minimum_balance=0)
         only = replace(quote, prices=(own,))
         try:
-            return await self.prepaid.hold(inbound, owner, match, only)
+            return await self.prepaid.hold(inbound, owner, match, only, is_apart=True)
         except Short as short:
             # The owner's other calls may spend the same balance between the two commits.
             detail = f"the payment is in the balance, and another call was faster to spend it; {short}"

@@ -7,6 +7,7 @@ for something that may be paid already.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -25,7 +26,7 @@ from gateway.ledger import holds
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun
 from gateway.tariffs import NOTHING_MEASURED, Used
-from gateway.types import Caller, Head, Inbound, Keeper, Match, Outcome, Quote, Receipt
+from gateway.types import Answer, Caller, Head, Inbound, Match, Outcome, Quote, Receipt
 from gateway.x402 import intake, payments
 from gateway.x402.claims import Claimed, Claims
 from gateway.x402.facilitator import FacilitatorUnavailable, PaymentInvalid
@@ -49,10 +50,16 @@ class X402Hold:
     challenge: Challenge
     checked: Checked
     event: Usage
-    keeper: Keeper
+    keeping: Keeping
+    kept: Kept | None = None
+    """The answer, where it is at hand: it is kept with what is submitted for it."""
     is_open: bool = True
     is_steady: bool = False
     metering: None = None
+
+    def keeper(self, answer: Answer) -> AbstractAsyncContextManager[Answer]:
+        self.kept = self.keeping.at_hand(answer)
+        return self.keeping.copied(answer) if self.kept is None else nullcontext(answer)
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.is_open = False
@@ -66,7 +73,9 @@ class X402Hold:
             "description": self.challenge.resource.description,
         }
         try:
-            settlement = await self.rail.settlements.settle(event.call_id, paid, used, self.checked)
+            settlement = await self.rail.settlements.settle(
+                event.call_id, paid, used, self.checked, self.kept
+            )
         except OUTAGES as error:
             # It may have been sent, and the background jobs find out: the payer must not sign another.
             log.warning("settlement.unknown", call_id=str(event.call_id), reason=repr(error))
@@ -102,9 +111,7 @@ class X402Rail:
 
     def challenge(self, inbound: Inbound, match: Match, quote: Quote) -> Challenge:
         route = match.route
-        requirements = self.offers.requirements(
-            quote.prices, route.wallet_address, route.wallet_network, is_upfront=match.is_upfront
-        )
+        requirements = self.offers.of_call(route, quote.prices, is_upfront=match.is_upfront)
         is_required = route.requires_payment_identifier
         note = self.offers.too_small(quote.prices) if self.offers.minimums else ""
         resource = Resource(inbound.url, quote.description)
@@ -144,8 +151,8 @@ class X402Rail:
             await payments.void(self.pool, event.call_id, event.outcome)
             self.recorder.add(event)
 
-    def keeping(self, payment_id: UUID, inbound: Inbound, caller: Caller) -> Keeper:
-        return Keeping(self.answers, payment_id, again.senders(inbound, caller)).copied
+    def keeping(self, payment_id: UUID, inbound: Inbound, caller: Caller) -> Keeping:
+        return Keeping(self.answers, payment_id, again.senders(inbound, caller))
 
     async def take(
         self, inbound: Inbound, caller: Caller, match: Match, challenge: Challenge

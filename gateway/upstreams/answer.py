@@ -6,30 +6,22 @@ lengths that are repeated or stand beside chunks, and chunks that are not as lon
 and the connection ends with it.
 """
 
-import re
-
 from multidict import CIMultiDictProxy
 
-from gateway.upstreams.said import FIELDS, NOTHING, Part, Said, read
-from gateway.upstreams.said import Improper as Improper
+from gateway.kit.chunks import Chunks
+from gateway.kit.chunks import Improper as Improper
+from gateway.upstreams.said import NOTHING, Part, Said, read
 
 HEAD_BYTES_MAX = 1 << 16
 INTERIM_MAX = 8
-# Of one chunk's size with what is said beside it, and of all trailers.
-LINE_BYTES_MAX = 1 << 12
-TRAILER_BYTES_MAX = 1 << 14
-
-CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?")
-# The same line with its end. Without what may be said beside a size, which nobody does.
-PLAIN_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 
 
 class Reading:
     """One answer to one request. After an ``Improper`` it is not to be used any more."""
 
     __slots__ = (
-        "buffer", "interim_count", "is_answer_to_head", "is_kept", "is_surplus", "left", "part", "said",
-        "status",
+        "buffer", "chunks", "interim_count", "is_answer_to_head", "is_kept", "is_surplus", "left", "part",
+        "said", "status",
     )  # fmt: skip
 
     def __init__(self, method: str) -> None:
@@ -40,6 +32,7 @@ class Reading:
         self.status = 0
         """0 until the head is there."""
         self.said = NOTHING
+        self.chunks: Chunks | None = None
         self.is_kept = False
         """Whether the upstream keeps the connection for another request."""
         self.is_surplus = False
@@ -70,7 +63,7 @@ class Reading:
         if self.part is Part.DONE:
             self.is_surplus = self.is_surplus or bool(data)
             return b""
-        return b"" if self.part is Part.HEAD else self.read_chunks(data)
+        return self.read_chunks(data) if self.chunks is not None else b""
 
     def feed_eof(self) -> None:
         """The upstream says no more."""
@@ -103,6 +96,8 @@ class Reading:
         if self.is_answer_to_head or said.is_bodiless:
             self.is_kept = said.is_kept_without_body
             self.left, self.part = 0, Part.DONE
+        if self.part is Part.CHUNKS:
+            self.chunks = Chunks()
 
     def read_length(self, data: bytes) -> bytes:
         size = len(data)
@@ -117,68 +112,13 @@ class Reading:
         return data
 
     def read_chunks(self, data: bytes) -> bytes:
-        parts: list[bytes] = []
-        at = 0
-        while True:
-            if self.part is Part.CHUNK:
-                piece = data[at : at + self.left]
-                parts.append(piece)
-                at += len(piece)
-                self.left -= len(piece)
-                if self.left:
-                    break
-                self.part = Part.CHUNK_END
-            if self.part is Part.DONE:
-                self.is_surplus = at < len(data)
-                break
-            if self.part is Part.CHUNK_SIZE:
-                at = take_whole(data, at, parts)
-            end = data.find(b"\r\n", at)
-            if end < 0 or end - at > LINE_BYTES_MAX:
-                self.keep(data[at:])
-                break
-            self.read_line(data[at:end])
-            at = end + 2
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def keep(self, rest: bytes) -> None:
-        """A line that is not complete yet, and may not become one."""
-        if len(rest) > LINE_BYTES_MAX or (self.part is Part.CHUNK_END and rest not in (b"", b"\r")):
-            raise Improper("a chunk is not as long as it says")
-        self.buffer = rest
-
-    def read_line(self, line: bytes) -> None:
-        if self.part is Part.CHUNK_END:
-            if line:
-                raise Improper("a chunk is not as long as it says")
-            self.part = Part.CHUNK_SIZE
-        elif self.part is Part.CHUNK_SIZE:
-            match = CHUNK.fullmatch(line)
-            if match is None:
-                raise Improper("a chunk has no size")
-            self.left = int(match[1], 16)
-            self.part = Part.CHUNK if self.left else Part.TRAILERS
-        elif line:
-            # Nobody is told of trailers: what they would say was decided by the head.
-            self.left += len(line)
-            if self.left > TRAILER_BYTES_MAX or not FIELDS.fullmatch(b"\r\n" + line):
-                raise Improper("the trailers are not fields, or too many")
-        else:
-            self.left = 0
+        assert self.chunks is not None, "the head says so"
+        body = self.chunks.feed(data)
+        if self.chunks.is_done:
             self.part = Part.DONE
+            self.is_surplus = bool(self.chunks.rest)
+        return body
 
-
-def take_whole(data: bytes, at: int, parts: list[bytes]) -> int:
-    """Take the chunks that are here with all of their bytes, and return where the first other one begins.
-
-    An upstream that sends its answer byte by byte must not cost the others the time for it.
-    """
-    match_size = PLAIN_CHUNK.match
-    while (match := match_size(data, at)) is not None:
-        start = match.end()
-        end = start + int(match[1], 16)
-        if end == start or data[end : end + 2] != b"\r\n":
-            break
-        parts.append(data[start:end])
-        at = end + 2
-    return at
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        return [] if self.chunks is None else self.chunks.trailers

@@ -1,7 +1,7 @@
 """A body as it comes in: what has arrived waits here for its reader, and behind it the upstream does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 # What is read ahead of the reader.
@@ -13,24 +13,35 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
 
+class Sink(Protocol):
+    """Whoever takes a body as it comes. One that has enough says so by ``pause`` and ``resume``."""
+
+    def put_part(self, data: bytes) -> None: ...
+
+
 class Arriving(AsyncIterator[bytes]):
     # Most bodies come in one piece, and set few of these.
     size = 0
     is_ended = is_paused = is_touched = False
     failure: Exception | None = None
     waiter: "asyncio.Future[None] | None" = None
+    sink: Sink | None = None
+    trailers: Sequence[tuple[str, str]] = ()
+    """Fields behind the body, when it has ended."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.parts: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
+        if self.sink is not None:
+            self.pass_on(self.sink, data)
+            return
         self.parts.append(data)
         self.size += len(data)
         self.wake()
-        if self.size > AHEAD_BYTES_MAX and not self.is_paused:
-            self.is_paused = True
-            self.source.pause()
+        if self.size > AHEAD_BYTES_MAX:
+            self.pause()
 
     def complete(self, data: bytes) -> None:
         """All of it at once, before anybody could have begun to wait for it."""
@@ -42,10 +53,43 @@ class Arriving(AsyncIterator[bytes]):
         if not self.is_ended:
             self.is_ended, self.failure = True, failure
             self.wake()
-            if self.is_paused:
-                # The connection is the next request's from here on.
-                self.is_paused = False
-                self.source.resume()
+            # The connection is the next request's from here on.
+            self.resume()
+
+    async def pour(self, sink: Sink) -> None:
+        """Pass on what is here and what comes, from one socket to the other, until its end.
+
+        Nobody is woken for a part of it: that would cost more than the part.
+        """
+        if self.parts:
+            sink.put_part(self.take())
+        self.sink = sink
+        try:
+            while not self.is_ended:
+                self.waiter = asyncio.get_running_loop().create_future()
+                await self.waiter
+        finally:
+            self.sink = self.waiter = None
+            self.resume()
+        if self.failure is not None:
+            raise self.failure
+
+    def pass_on(self, sink: Sink, data: bytes) -> None:
+        try:
+            sink.put_part(data)
+        except ConnectionError as error:
+            self.end(error)
+
+    def pause(self) -> None:
+        """The sink's: it has enough."""
+        if not (self.is_paused or self.is_ended):
+            self.is_paused = True
+            self.source.pause()
+
+    def resume(self) -> None:
+        if self.is_paused:
+            self.is_paused = False
+            self.source.resume()
 
     def wake(self) -> None:
         if self.waiter is not None and not self.waiter.done():
@@ -73,9 +117,7 @@ class Arriving(AsyncIterator[bytes]):
         data = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         self.parts.clear()
         self.size = 0
-        if self.is_paused:
-            self.is_paused = False
-            self.source.resume()
+        self.resume()
         return data
 
     async def __anext__(self) -> bytes:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from gateway.kit.chunks import write_chunk
+
 if TYPE_CHECKING:
     from gateway.upstreams.exchange import Exchange
     from gateway.upstreams.pool import Lane
@@ -69,6 +71,10 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
+
+    def write_chunk(self, data: bytes) -> None:
+        if self.transport is not None:
+            write_chunk(self.transport, data)
 
     def pause(self) -> None:
         if self.transport is not None and self.is_open:

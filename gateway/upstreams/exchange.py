@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+from gateway.kit.chunks import Improper
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
 from gateway.types import Answer, Body, Head
@@ -12,7 +13,7 @@ from gateway.upstreams.arriving import Arriving
 from gateway.upstreams.connection import Connection
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.pool import Lane
-from gateway.upstreams.said import Improper, Part, Pass, whole
+from gateway.upstreams.said import Part, Pass, whole
 
 # A body of up to this size that is here already is written with the head.
 AT_ONCE_BYTES_MAX = 1 << 16
@@ -132,7 +133,10 @@ class Exchange:
             async for chunk in self.body.chunks():
                 if not chunk:
                     continue
-                connection.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if is_chunked else chunk)
+                if is_chunked:
+                    connection.write_chunk(chunk)
+                else:
+                    connection.write(chunk)
                 if not connection.is_writable:
                     await connection.drained()
                 if not connection.is_open:
@@ -173,6 +177,7 @@ class Exchange:
             self.arriving.feed(body)
         is_done = reading.part is Part.DONE
         if is_done:
+            self.arriving.trailers = reading.trailers
             self.arriving.end()
         if not had_head and reading.status and not self.answered.done():
             self.answered.set_result(reading.said.head(self.passed))

@@ -181,8 +181,9 @@ class Asking:
             async with asyncio.timeout(self.queries.dialler.timeout_seconds * 2):
                 await self.wire.open()
                 is_powerful, is_watched = await self.opened()
-        except FAILURES:
-            raise unreachable() from None
+        except FAILURES as error:
+            # The publisher is told more, when it is saved.
+            raise unreachable() from error
         if is_powerful or is_watched:
             raise DatabaseUnsafe(is_powerful=is_powerful)
 

@@ -21,4 +21,5 @@ async def locate(branches: Sold, database: Database) -> Dsn:
     try:
         return await branches.wake(database)
     except Refusal as refusal:
-        raise refusal if refusal.status == 503 else unreachable() from None
+        # The publisher is told more, when it is saved.
+        raise refusal if refusal.status == 503 else unreachable() from refusal

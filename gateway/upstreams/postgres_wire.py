@@ -210,9 +210,11 @@ class Wire:
 
     def end(self) -> None:
         """Leave properly. What the session did in its transaction is undone."""
-        if self.line.transport is not None:
-            self.line.transport.write(message(b"X"))
-            self.line.transport.close()
+        transport = self.line.transport
+        # uvloop refuses to write where a handshake failed or the server hung up.
+        if transport is not None and not transport.is_closing():
+            transport.write(message(b"X"))
+            transport.close()
 
 
 # Reading the public authorities takes longer than all else before a statement.

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.heads import Head
+from gateway.kit.chunks import Improper
 
 Pass: TypeAlias = Callable[[CIMultiDictProxy[str]], CIMultiDictProxy[str]]
 """Which of an upstream's headers its caller may see."""
@@ -22,17 +23,10 @@ FIELDS = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*)*")
 LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-class Improper(Exception):
-    """The answer cannot be read in one way only, or not at all."""
-
-
 class Part(Enum):
     HEAD = auto()
     LENGTH = auto()
-    CHUNK_SIZE = auto()
-    CHUNK = auto()
-    CHUNK_END = auto()
-    TRAILERS = auto()
+    CHUNKS = auto()
     UNTIL_CLOSE = auto()
     DONE = auto()
 
@@ -70,7 +64,7 @@ class Said:
         self.is_bodiless = status in (204, 304)
         self.length = int(lengths[0]) if lengths else 0
         if encodings:
-            self.part = Part.CHUNK_SIZE
+            self.part = Part.CHUNKS
         elif lengths:
             self.part = Part.LENGTH if self.length else Part.DONE
         else:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.kit.groups import Crowd
 from gateway.x402.facilitator import FacilitatorUnavailable
 from gateway.x402.rpc import Node, Request
 
@@ -32,9 +33,9 @@ class Chain:
     ``FacilitatorUnavailable`` comes out of every method when the node does not answer, or answers nonsense.
     """
 
-    def __init__(self, rpc_url: str) -> None:
+    def __init__(self, rpc_url: str, crowd: Crowd | None = None) -> None:
         # Asked again where it makes sense, by whoever waits for the answer, and not behind their back.
-        self.node = Node(rpc_url)
+        self.node = Node(rpc_url, crowd)
 
     async def close(self) -> None:
         await self.node.close()

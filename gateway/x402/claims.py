@@ -7,12 +7,12 @@ once, the first ones stand.
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from uuid import UUID
 
-from gateway.kit.groups import Group
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
+from gateway.kit.values import dataclass
 from gateway.x402 import payments
 from gateway.x402.payments import Claim
 
@@ -41,9 +41,9 @@ class Asked:
 class Claims:
     """Those of one process. Close it before its pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, crowd: Crowd | None = None) -> None:
         self.pool = pool
-        self.group = Group(self.claim_batch)
+        self.group = Group(self.claim_batch, crowd=crowd)
 
     async def close(self) -> None:
         await self.group.close()

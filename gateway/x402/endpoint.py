@@ -3,7 +3,7 @@ client library's do.
 """
 
 import binascii
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -12,6 +12,8 @@ from config.settings import Upstream
 from gateway.kit.body import HereBody
 from gateway.kit.problem import Refusal
 from gateway.kit.ssrf import Guard
+from gateway.upstreams import request
+from gateway.upstreams.arriving import Arriving
 from gateway.upstreams.http import HttpUpstreams
 
 CONNECT_SECONDS = 3.0
@@ -39,7 +41,7 @@ class Endpoint:
         self.upstreams = HttpUpstreams(Guard(is_private_allowed=True), settings)
         self.url, named = without_user(url)
         # Of what it says, nobody here undoes an encoding.
-        self.headers = CIMultiDict({"Accept-Encoding": "identity", **named, **headers})
+        self.fields = request.fields(CIMultiDict({"Accept-Encoding": "identity", **named, **headers}))
         self.answer_bytes_max = answer_bytes_max
 
     async def close(self) -> None:
@@ -47,19 +49,27 @@ class Endpoint:
 
     async def ask(self, method: str, body: bytes, path: str = "") -> tuple[int, bytes]:
         """The status and the body of the answer, whatever they are; ``Unanswered`` when there is none."""
-        exchange = self.upstreams.send(method, self.url + path, self.headers, HereBody(body), all_of_them)
+        exchange = self.upstreams.send(method, self.url + path, self.fields, HereBody(body), all_of_them)
         try:
             async with exchange as answer:
-                parts, size = [], 0
-                async for part in answer.chunks:
-                    parts.append(part)
-                    size += len(part)
-                    if size > self.answer_bytes_max:
-                        raise Unanswered("its answer is too large")
-                return answer.head.status, b"".join(parts)
+                return answer.head.status, await self.read(answer.chunks)
         except (Refusal, OSError) as error:
             kind = Unanswered if exchange.is_sent else Unsent
             raise kind(type(error).__name__) from None
+
+    async def read(self, chunks: AsyncIterator[bytes]) -> bytes:
+        text = chunks.whole() if isinstance(chunks, Arriving) else None
+        if text is None:
+            parts, size = [], 0
+            async for part in chunks:
+                parts.append(part)
+                size += len(part)
+                if size > self.answer_bytes_max:
+                    break
+            text = b"".join(parts)
+        if len(text) > self.answer_bytes_max:
+            raise Unanswered("its answer is too large")
+        return text
 
 
 def all_of_them(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:

@@ -4,13 +4,15 @@ The codes are those of the x402 specification, section 9, and of its EVM mechani
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
+from gateway.kit.values import dataclass
 from gateway.types import Asset
 
 if TYPE_CHECKING:
+    from gateway.answers.store import Kept
     from gateway.x402.transactions import Stored
 
 Outcome: TypeAlias = Literal["settled", "failed", "pending"]
@@ -80,12 +82,19 @@ class Facilitator(Protocol):
     async def check_again(self, authorization: Authorization) -> None:
         """``check`` once more, right before ``submit``, where that costs less than what it prevents."""
 
-    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
+    async def submit(
+        self,
+        payment_id: UUID,
+        authorization: Authorization,
+        usage: dict[str, Any],
+        kept: "Kept | None" = None,
+    ) -> None:
         """Store the signed transaction and the payment as submitted, in one commit, then send it.
 
-        ``usage`` is stored with the payment, for whoever books it. Returns once the transaction is stored,
-        also when sending it failed: the outcome is then asked for like any other. Before that it may raise
-        ``FacilitatorUnavailable`` or ``PaymentNotClaimed``, and nothing was stored or sent.
+        ``usage`` is stored with the payment, for whoever books it, and the answer ``kept`` beside it. Returns
+        once the transaction is stored, also when sending it failed: the outcome is then asked for like any
+        other. Before that it may raise ``FacilitatorUnavailable`` or ``PaymentNotClaimed``, and nothing was
+        stored or sent.
         """
 
     async def recheck(self, settled: "Sequence[Stored]") -> "tuple[Sequence[Stored], Sequence[Stored]]":

@@ -6,11 +6,11 @@ the same challenge and a reason that its sender can act on.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.kit.problem import Problem, Refusal, invalid
 from gateway.kit.sql import Pool
+from gateway.kit.values import dataclass
 from gateway.types import Credentials
 from gateway.x402 import exact, payments, wire
 from gateway.x402.facilitator import Authorization, PaymentInvalid, Settlement

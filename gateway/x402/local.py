@@ -15,9 +15,11 @@ from uuid import UUID
 import structlog
 
 from config.settings import Network
+from gateway.answers.store import Kept
+from gateway.kit.groups import Crowd
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import finality, payments, receipts, token, transactions
+from gateway.x402 import finality, payments, receipts, transactions
 from gateway.x402.chain import Chain, NodeRefused, number, text
 from gateway.x402.checks import Checks
 from gateway.x402.contradictions import compare
@@ -31,11 +33,12 @@ from gateway.x402.facilitator import (
 )
 from gateway.x402.gas import GasPrices
 from gateway.x402.gas_money import GasMoney
-from gateway.x402.mined import Mined, Receipt
+from gateway.x402.mined import Mined
 from gateway.x402.receipts import Watch
 from gateway.x402.sending import Sending
 from gateway.x402.signers import Signer
 from gateway.x402.submissions import Submission, Submissions
+from gateway.x402.token import Proofs
 from gateway.x402.transactions import Signed, Stored
 
 log = structlog.get_logger(__name__)
@@ -52,24 +55,24 @@ class Sent:
     signer: Signer
     authorization: Authorization
     signed: Signed
-    receipt: Receipt | None = None
+    proofs: Proofs | None = None
     """What the node said of it with the answer to sending it, if it was mined by then."""
 
 
 class LocalFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
-    def __init__(self, pool: Pool, network: Network) -> None:
+    def __init__(self, pool: Pool, network: Network, crowd: Crowd | None = None) -> None:
         assert network.rpc_url is not None, "the settings give a network a node or a remote facilitator"
         self.pool = pool
         self.network = network
-        self.chain = Chain(network.rpc_url)
+        self.chain = Chain(network.rpc_url, crowd)
         self.gas = GasPrices(self.chain)
         self.signers = tuple(Signer(key) for key in network.keys)
         self.assets = tuple(accounts.of_networks([network]).values())
         self.gas_money = GasMoney(self.chain, network, self.signers, self.gas)
         self.checks = Checks(self.chain, network, self.gas_money, self.signers[0].address)
-        self.submissions = {one.address: Submissions(pool, network, one) for one in self.signers}
+        self.submissions = {one.address: Submissions(pool, network, one, crowd) for one in self.signers}
         self.sending = Sending(self.chain, self.refused, asks_for_receipts=network.confirmations == 1)
         self.mined = Mined(self.chain)
         self.sent: dict[UUID, Sent] = {}
@@ -105,11 +108,13 @@ class LocalFacilitator:
         await self.prepare()
         await self.checks.check_again(authorization)
 
-    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
+    async def submit(
+        self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
+    ) -> None:
         await self.prepare()
-        sent = await self.store(payment_id, authorization, usage)
+        sent = await self.store(payment_id, authorization, usage, kept)
         try:
-            sent.receipt = await self.sending.send(sent.signed)
+            sent.proofs = await self.sending.send(sent.signed)
         except BaseException:
             # Its caller does not wait for it, so nobody else would say that the signer has less to do.
             del self.sent[payment_id]
@@ -122,9 +127,11 @@ class LocalFacilitator:
         if error.says("insufficient funds"):
             self.gas_money.forget()
 
-    async def store(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> Sent:
+    async def store(
+        self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
+    ) -> Sent:
         """Sign the transfer and commit it with the payment's new state; return what there is to send."""
-        submission = Submission(payment_id, authorization, usage, await self.gas.fees())
+        submission = Submission(payment_id, authorization, usage, await self.gas.fees(), kept)
         signer = self.least_busy()
         signer.busy += 1
         try:
@@ -139,8 +146,10 @@ class LocalFacilitator:
         return sent
 
     def least_busy(self) -> Signer:
-        rich = [signer for signer in self.signers if signer.has_gas_money]
-        return min(rich or self.signers, key=lambda signer: signer.busy)
+        """Whoever comes at the same time goes to the same one, where they can share its transaction."""
+        rich = [signer for signer in self.signers if signer.has_gas_money] or self.signers
+        gathering = (signer for signer in rich if self.submissions[signer.address].is_gathering)
+        return next(gathering, None) or min(rich, key=lambda signer: signer.busy)
 
     async def outcome(self, payment_id: UUID, wait_seconds: float) -> Settlement:
         sent = self.sent.pop(payment_id, None)
@@ -158,12 +167,13 @@ class LocalFacilitator:
     async def proven(self, sent: Sent, wait_seconds: float) -> Settlement | None:
         one, name = sent.authorization, "0x" + sent.signed.hash.hex()
         depth = self.network.depth(one.amount, one.asset.decimals)
-        receipt = sent.receipt if depth == 1 else None
-        if receipt is None:
+        proofs = sent.proofs if depth == 1 else None
+        if proofs is None:
             seconds = min(wait_seconds, receipts.RESEND_SECONDS)
             receipt = await self.mined.receipt([name], depth, seconds)
-        if receipt is None or not token.is_proof(
-            receipt, one.asset.address, one.payer, one.pay_to, one.amount, one.nonce
+            proofs = None if receipt is None else Proofs(receipt)
+        if proofs is None or not proofs.are_of(
+            one.asset.address, one.payer, one.pay_to, one.amount, one.nonce
         ):
             return None
         return Settlement("settled", name)

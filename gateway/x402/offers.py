@@ -15,12 +15,14 @@ from gateway.kit.money import to_text
 from gateway.kit.problem import Problem, Refusal
 from gateway.kit.problem import problem as make_problem
 from gateway.ledger import accounts
-from gateway.types import Asset, Price
+from gateway.types import Asset, Price, Route
 from gateway.x402 import wire
 from gateway.x402.wire import Requirement, Resource
 
 # Clients and proxies refuse longer header fields: aiohttp 8190 bytes, nginx 8 KiB for all of them.
 HEADER_BYTES_MAX = 7500
+# Of so many prices it is known what to offer for them.
+PRICES_MAX = 1024
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +117,21 @@ class Offers:
         self.payer_failures_max = {network.id: network.payer_failures_max for network in networks}
         self.assets = accounts.of_networks(networks)
         self.minimums = accounts.price_minimums(networks)
+        self.of_route: dict[tuple[int, bool], tuple[Sequence[Price], Route, Sequence[Requirement]]] = {}
+
+    def of_call(self, route: Route, prices: Sequence[Price], *, is_upfront: bool) -> Sequence[Requirement]:
+        """``requirements`` of a publisher's price, which are the same for as long as both are.
+
+        What a call is priced at is kept with its route, and is the same object each time.
+        """
+        known = self.of_route.get((id(prices), is_upfront))
+        if known is not None and known[0] is prices and known[1] is route:
+            return known[2]
+        found = self.requirements(prices, route.wallet_address, route.wallet_network, is_upfront=is_upfront)
+        if len(self.of_route) >= PRICES_MAX:
+            self.of_route.clear()
+        self.of_route[id(prices), is_upfront] = prices, route, found
+        return found
 
     def requirements(
         self,

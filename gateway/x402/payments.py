@@ -6,17 +6,22 @@ most.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
+import msgspec
+
+from gateway.answers import store
+from gateway.answers.store import Kept
 from gateway.kit import ids
 from gateway.kit.sql import Db, Statements
+from gateway.kit.values import dataclass
 from gateway.ledger import transfers
 from gateway.x402.facilitator import Authorization
 
 SQL = Statements(__file__)
+SUBMIT = store.keeping(SQL.submit, 2)
 SETTLE = transfers.booking(SQL.settle, SQL.forgive)
 # Not the payer's doing: nobody mined its payment in time.
 UNTIMELY = "invalid_exact_evm_payload_authorization_valid_before"
@@ -126,9 +131,15 @@ async def void(db: Db, payment_id: UUID, reason: str, *, is_blamed: bool = False
     return await db.fetchval(SQL.void, payment_id, reason, is_blamed) is not None
 
 
-async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]]) -> set[UUID]:
-    """Those that were claimed till now; nothing may be sent for any other."""
-    return {row["id"] for row in await db.fetch(SQL.submit, list(usage), list(usage.values()))}
+async def submit(db: Db, usage: Mapping[UUID, Mapping[str, Any]], answers: Sequence[Kept] = ()) -> set[UUID]:
+    """Those that were claimed till now; nothing may be sent for any other. The answers are kept with them."""
+    kept = store.columns(answers)
+    return {row["id"] for row in await db.fetch(SUBMIT, list(usage), texts(usage), *kept)}
+
+
+def texts(usage: Mapping[UUID, Mapping[str, Any]]) -> list[str]:
+    """As JSON, ten times as fast as a column's own way to it."""
+    return [msgspec.json.encode(one).decode() for one in usage.values()]
 
 
 async def settle(db: Db, transactions: Mapping[UUID, str]) -> None:

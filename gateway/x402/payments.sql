@@ -81,8 +81,10 @@ WITH ended AS (
 SELECT id FROM ended
 
 -- name: submit
+-- The answers that are paid for are kept in the first part; see ``answers.store.keeping``.
+WITH kept AS (SELECT)
 UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now()
-FROM unnest($1::uuid[], $2::jsonb[]) AS asked (id, usage)
+FROM unnest($1::uuid[], $2::text[]::jsonb[]) AS asked (id, usage)
 WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[])
     -- Claimed, in words that do not lead through the index of all that are, and of all that were.
     AND state NOT IN ('void', 'submitted', 'settled', 'failed')

@@ -19,9 +19,11 @@ import structlog
 from eth_utils.address import to_checksum_address
 
 from config.settings import Network
-from gateway.kit.groups import Group
+from gateway.answers.store import Kept
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
+from gateway.types import Asset
 from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
@@ -60,6 +62,7 @@ class Unreached(FacilitatorUnavailable):
 class Submitting:
     payment_id: UUID
     usage: dict[str, Any]
+    kept: Kept | None = None
     is_tried: bool = False
     """Given to the database before: by a commit that nobody heard of, perhaps."""
 
@@ -74,19 +77,20 @@ class Unasked:
 class RemoteFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
-    def __init__(self, pool: Pool, network: Network) -> None:
+    def __init__(self, pool: Pool, network: Network, crowd: Crowd | None = None) -> None:
         assert network.facilitator_url is not None, "only a network that has one is given to it"
         self.pool = pool
         self.network = network
         self.url = network.facilitator_url.rstrip("/")
         self.assets = accounts.of_networks([network])
-        self.chain = Chain(network.rpc_url) if network.rpc_url else None
+        self.chain = Chain(network.rpc_url, crowd) if network.rpc_url else None
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if network.facilitator_authorization is not None:
             headers["Authorization"] = network.facilitator_authorization.get_secret_value()
         seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
         self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
-        self.submitting = Group(self.submit_batch)
+        self.crowd = crowd or Crowd()
+        self.submitting = Group(self.submit_batch, crowd=self.crowd)
         self.unasked: dict[UUID, Unasked] = {}
         """Submitted here, and never sent to the facilitator by anybody."""
 
@@ -123,8 +127,10 @@ class RemoteFacilitator:
         # It verifies again itself before it settles.
         return
 
-    async def submit(self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any]) -> None:
-        if not await self.submitting.add(Submitting(payment_id, usage)):
+    async def submit(
+        self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
+    ) -> None:
+        if not await self.submitting.add(Submitting(payment_id, usage, kept)):
             raise PaymentNotClaimed(f"payment {payment_id} is not claimed any more")
         self.unasked[payment_id] = Unasked(authorization, time.monotonic())
 
@@ -132,7 +138,9 @@ class RemoteFacilitator:
         tried = [one.payment_id for one in batch if one.is_tried]
         for one in batch:
             one.is_tried = True
-        submitted = await payments.submit(self.pool, {one.payment_id: one.usage for one in batch})
+        answers = [one.kept for one in batch if one.kept is not None]
+        usage = {one.payment_id: one.usage for one in batch}
+        submitted = await payments.submit(self.pool, usage, answers)
         if tried:
             states = await payments.states(self.pool, tried)
             submitted |= {payment_id for payment_id, state in states.items() if state == "submitted"}
@@ -236,6 +244,8 @@ class RemoteFacilitator:
     async def ask(self, method: str, path: str, question: Any, seconds: float) -> Any:
         """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
         body = b"" if question is None else msgspec.json.encode(question)
+        # Whoever has its answer has a statement next.
+        self.crowd.count += 1
         try:
             async with asyncio.timeout(max(seconds, 1.0)):
                 status, text = await self.endpoint.ask(method, body, f"/{path}")
@@ -243,6 +253,8 @@ class RemoteFacilitator:
             raise Unreached(f"the facilitator cannot be reached: {error}") from None
         except (Unanswered, TimeoutError) as error:
             raise FacilitatorUnavailable(f"the facilitator does not answer: {error}") from None
+        finally:
+            self.crowd.count -= 1
         if status != 200:
             raise FacilitatorUnavailable(f"the facilitator answered {status}")
         return answers.parse(text)
@@ -251,16 +263,23 @@ class RemoteFacilitator:
 def request(authorization: Authorization, network: Network) -> dict[str, Any]:
     """Of ``/verify`` and ``/settle``: the same for the same payment, in whatever version it was paid."""
     one = authorization
-    terms = wire.offer_v2(Requirement(one.asset, one.amount, one.pay_to, wire.TIMEOUT_SECONDS, network.id))
+    terms = terms_of(one.asset, one.amount, one.pay_to, network.id)
     payload = wire.signed(one)
     # Some libraries that facilitators are made of take addresses with their checksum only (EIP-55).
-    with_checksum(terms, "asset", "payTo")
     with_checksum(payload["authorization"], "from", "to")
     return {
         "x402Version": 2,
         "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": payload},
         "paymentRequirements": terms,
     }
+
+
+@lru_cache(maxsize=1024)
+def terms_of(asset: Asset, amount: int, pay_to: str, network: str) -> msgspec.Raw:
+    """As they are written, twice in each request for each payment of a price."""
+    terms = wire.offer_v2(Requirement(asset, amount, pay_to, wire.TIMEOUT_SECONDS, network))
+    with_checksum(terms, "asset", "payTo")
+    return msgspec.Raw(msgspec.json.encode(terms))
 
 
 def with_checksum(fields: dict[str, Any], *names: str) -> None:

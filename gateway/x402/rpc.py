@@ -1,8 +1,8 @@
 """JSON-RPC to a node: what many calls ask at a time goes out together, over connections that are kept.
 
-A batch starts as soon as a lane is free and takes what has queued up meanwhile, so a lone question does not
-wait for company and a crowd shares one request. A question that is waiting already is not asked twice: it has
-not been answered, so its answer will be as fresh for whoever comes later.
+A batch starts as soon as a lane is free and enough of the crowd is in it, or has had its time to come: so a
+lone question does not wait for company and a crowd shares one request. A question that is waiting already is
+not asked twice: it has not been answered, so its answer will be as fresh for whoever comes later.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from gateway.kit.groups import Crowd
 from gateway.kit.tasks import Crew
 from gateway.x402.endpoint import Endpoint, Unanswered
 from gateway.x402.facilitator import FacilitatorUnavailable
@@ -19,14 +20,14 @@ from gateway.x402.facilitator import FacilitatorUnavailable
 Request: TypeAlias = tuple[str, list[Any]]
 """A method and its parameters."""
 
+ENCODER = msgspec.json.Encoder()
 TIMEOUT_SECONDS = 10
 HEADERS = {"Content-Type": "application/json"}
 ANSWER_BYTES_MAX = 1 << 26
 
 # As many requests under way at once. One that a node is slow with leaves the others free.
 LANES = 4
-# A question that comes while others are under way waits so long for company: in a crowd each request to the
-# node, which costs the same with one question as with fifty, would have a handful otherwise.
+# So long a request waits while less than half of the crowd is in it: each costs the node, and us, the same.
 COMPANY_SECONDS = 0.002
 # Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
 BATCH_MAX = 100
@@ -82,17 +83,23 @@ class Question:
 class Node:
     """``FacilitatorUnavailable`` comes out of ``ask`` when it does not answer, or answers nonsense."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, crowd: Crowd | None = None) -> None:
+        self.crowd = crowd or Crowd()
         self.endpoint = Endpoint(url, HEADERS, TIMEOUT_SECONDS, ANSWER_BYTES_MAX)
         self.waiting: dict[bytes, Question] = {}
+        self.askers = 0
+        """Who have come since the last batch."""
         self.lanes_free = LANES
         self.size_max = BATCH_MAX
         self.number = 0
         self.is_scheduled = False
+        self.patience: asyncio.TimerHandle | None = None
         self.crew = Crew()
 
     async def close(self) -> None:
         """Whoever still waits is told that there will be no answer."""
+        if self.patience is not None:
+            self.patience.cancel()
         waiting, self.waiting = self.waiting, {}
         for question in waiting.values():
             question.fail("the node is asked no more")
@@ -104,27 +111,40 @@ class Node:
         loop = asyncio.get_running_loop()
         asker = Asker(loop.create_future(), [{}] * len(requests), len(requests))
         for position, (method, params) in enumerate(requests):
-            text = b'"method":%b,"params":%b' % (msgspec.json.encode(method), msgspec.json.encode(params))
+            text = b'"method":"%b","params":%b' % (method.encode(), ENCODER.encode(params))
             question = self.waiting.get(text)
             if question is None:
                 question = self.waiting[text] = Question(text)
             question.askers.append((asker, position))
+        self.askers += 1
+        self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled:
+            # At the end of this tick of the loop, when everybody who is ready now has asked.
             self.is_scheduled = True
-            if self.lanes_free == LANES:
-                # At the end of this tick of the loop, when everybody who is ready now has asked.
-                loop.call_soon(self.kick)
-            else:
-                loop.call_later(COMPANY_SECONDS, self.kick)
+            loop.call_soon(self.kick)
         # A timer of its own costs a fifth of what a timeout's block does.
         patience = loop.call_later(TIMEOUT_SECONDS, asker.fail, "the node does not answer: TimeoutError")
         try:
             return await asker.done
         finally:
             patience.cancel()
+            self.crowd.count -= 1
 
     def kick(self) -> None:
+        """Ask, unless there is company to wait for: one question costs the same request as fifty."""
         self.is_scheduled = False
+        if not (self.waiting and self.lanes_free):
+            return
+        if len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
+            self.go()
+        elif self.patience is None:
+            self.patience = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.go)
+
+    def go(self) -> None:
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
+        self.askers = 0
         while self.waiting and self.lanes_free:
             texts = list(self.waiting)[: self.size_max]
             batch = [self.waiting.pop(text) for text in texts]

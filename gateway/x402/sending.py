@@ -11,8 +11,8 @@ from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.facilitator import FacilitatorUnavailable
-from gateway.x402.mined import Receipt
 from gateway.x402.rpc import Request
+from gateway.x402.token import Proofs
 from gateway.x402.transactions import Signed
 
 log = structlog.get_logger(__name__)
@@ -33,13 +33,13 @@ class Sending:
         self.unmined = 0 if asks_for_receipts else UNMINED_MAX
         """How often in a row a transaction was not mined when it was sent."""
         self.crew = Crew()
-        self.going: dict[bytes, asyncio.Future[Receipt | None]] = {}
+        self.going: dict[bytes, asyncio.Future[Proofs | None]] = {}
 
     async def close(self) -> None:
         await self.crew.close()
 
-    def send(self, signed: Signed) -> "asyncio.Future[Receipt | None]":
-        """Its receipt, if the node has that at once; None also when it could not be sent.
+    def send(self, signed: Signed) -> "asyncio.Future[Proofs | None]":
+        """What its receipt says, if the node has that at once; None also when it could not be sent.
 
         Stored is as good as sent: whoever asks for the outcome sends it again. Who is cancelled while waiting
         learns of it when it was sent, as the others do who are in it.
@@ -50,17 +50,17 @@ class Sending:
             self.crew.start(self.deliver(signed, going))
         return going
 
-    async def deliver(self, signed: Signed, going: "asyncio.Future[Receipt | None]") -> None:
-        receipt = None
+    async def deliver(self, signed: Signed, going: "asyncio.Future[Proofs | None]") -> None:
+        proofs = None
         try:
-            receipt = await self.hand_over(signed)
+            proofs = await self.hand_over(signed)
         except (NodeRefused, FacilitatorUnavailable, *OUTAGES) as error:
             log.warning("transaction.not_sent", transaction="0x" + signed.hash.hex(), reason=repr(error))
         finally:
             del self.going[signed.hash]
-            going.set_result(receipt)
+            going.set_result(proofs)
 
-    async def hand_over(self, signed: Signed) -> Receipt | None:
+    async def hand_over(self, signed: Signed) -> Proofs | None:
         questions: list[Request] = [("eth_sendRawTransaction", ["0x" + signed.raw.hex()])]
         # Some chains mine what they are sent. The others are not asked every time.
         if self.unmined < UNMINED_MAX:
@@ -73,4 +73,4 @@ class Sending:
             return None
         mined = receipts[0] if isinstance(receipts[0], dict) else None
         self.unmined = self.unmined + 1 if mined is None else 0
-        return mined
+        return None if mined is None else Proofs(mined)

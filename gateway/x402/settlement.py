@@ -4,9 +4,9 @@ A call settles its own payment. What it could not see the end of, the reconciler
 transaction: same functions, same statements.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -15,8 +15,10 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from gateway.kit.groups import Group
+from gateway.answers.store import Kept
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
+from gateway.kit.values import dataclass
 from gateway.metering import metrics
 from gateway.x402 import payments
 from gateway.x402.facilitator import (
@@ -30,6 +32,7 @@ from gateway.x402.facilitator import (
 )
 
 log = structlog.get_logger(__name__)
+STANDARD = logging.getLogger(__name__)
 
 # A check that is younger is not made again before settling; see the README.
 FRESH_SECONDS = 1.0
@@ -58,13 +61,18 @@ class Settlements:
     """Every network's facilitator, and how long a caller waits for one."""
 
     def __init__(
-        self, pool: Pool, facilitators: Mapping[str, Facilitator], wait_seconds: Mapping[str, float]
+        self,
+        pool: Pool,
+        facilitators: Mapping[str, Facilitator],
+        wait_seconds: Mapping[str, float],
+        crowd: Crowd | None = None,
     ) -> None:
         self.pool = pool
         self.facilitators = facilitators
         self.wait_seconds = wait_seconds
+        self.crowd = crowd or Crowd()
         # One lane: every batch locks the same clearing account, so a second one would only wait.
-        self.bookings = Group(self.book_batch, lanes=1)
+        self.bookings = Group(self.book_batch, lanes=1, crowd=self.crowd)
 
     async def close(self) -> None:
         await self.bookings.close()
@@ -81,8 +89,11 @@ class Settlements:
         authorization: Authorization,
         event: dict[str, Any],
         checked: Checked | None = None,
+        kept: Kept | None = None,
     ) -> Settlement:
         """Settle a claimed payment on chain and book it. ``event`` is what its usage row will say.
+
+        ``kept`` is the answer that it buys: stored when nothing but the chain can stop the payment any more.
 
         What was checked a moment ago is not asked again.
         """
@@ -91,7 +102,7 @@ class Settlements:
         try:
             if checked is None or not checked.is_fresh:
                 await facilitator.check_again(authorization)
-            await facilitator.submit(payment_id, authorization, event)
+            await facilitator.submit(payment_id, authorization, event, kept)
         except (PaymentInvalid, FacilitatorUnavailable, PaymentNotClaimed) as error:
             # Nothing was sent, and now nothing will be.
             failure = error.code if isinstance(error, PaymentInvalid) else "facilitator_unavailable"
@@ -113,9 +124,12 @@ class Settlements:
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
         counted(network, settlement.outcome).inc()
-        # A settled one is in its call's own line and in the ledger.
-        say = log.debug if settlement.outcome == "settled" else log.info
-        say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=settlement.transaction)
+        said = {"payment_id": str(payment_id), "transaction": settlement.transaction}
+        if settlement.outcome != "settled":
+            log.info("payment." + settlement.outcome, **said)
+        # It is in its call's own line and in the ledger: so mostly it is not even asked what to say here.
+        elif STANDARD.isEnabledFor(logging.DEBUG):
+            log.debug("payment.settled", **said)
 
     async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
         # Whoever was first has booked the others.

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from config.settings import Network
-from gateway.kit.groups import Group
+from gateway.answers.store import Kept
+from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Db, Pool
 from gateway.x402 import multicall, payments, transactions, undeployed
 from gateway.x402.facilitator import Authorization
@@ -32,15 +33,17 @@ class Submission:
     authorization: Authorization
     usage: dict[str, Any]
     fees: Fees
+    kept: Kept | None = None
+    """The answer that is paid for, to be kept with it."""
     is_tried: bool = False
     """Given to the database before: it may be stored, by a commit that nobody heard of."""
 
 
 class Submissions:
-    def __init__(self, pool: Pool, network: Network, signer: Signer) -> None:
+    def __init__(self, pool: Pool, network: Network, signer: Signer, crowd: Crowd | None = None) -> None:
         self.pool, self.network, self.signer = pool, network, signer
         # One lane: a signer's nonces are in the order of its commits, so a second one would only wait.
-        self.group = Group(self.store, lanes=1, size_max=BATCH_MAX)
+        self.group = Group(self.store, lanes=1, size_max=BATCH_MAX, crowd=crowd)
         self.nonce: int | None = None
         """The next one, unless somebody else has signed since."""
         self.wary = 0
@@ -51,6 +54,11 @@ class Submissions:
     async def add(self, submission: Submission) -> Signed | None:
         """What there is to send, stored; None when the payment is not claimed any more."""
         return await self.group.add(submission)
+
+    @property
+    def is_gathering(self) -> bool:
+        """Whether there is a batch that has not gone yet and whose payments can share a transaction."""
+        return self.multicall is not None and self.group.is_gathering
 
     async def close(self) -> None:
         await self.group.close()
@@ -77,7 +85,7 @@ class Submissions:
             return None
         made = self.sign_all(batch, nonce)
         is_stored = await transactions.submit(
-            self.pool, self.network.id, self.signer.address, nonce, usage, made
+            self.pool, self.network.id, self.signer.address, nonce, usage, made, answers_of(batch)
         )
         return in_order(batch, made) if is_stored else None
 
@@ -87,7 +95,8 @@ class Submissions:
             if tried:
                 # The guess that nobody heard of may still run: like it, lock the signer before its payments.
                 await transactions.take_nonces(connection, self.network.id, self.signer.address, 0)
-            claimed = await payments.submit(connection, {one.payment_id: one.usage for one in batch})
+            usage = {one.payment_id: one.usage for one in batch}
+            claimed = await payments.submit(connection, usage, answers_of(batch))
             # Each once, should somebody submit the same payment twice.
             taken = {one.payment_id: one for one in batch if one.payment_id in claimed}
             nonce, signed = await self.sign(connection, list(taken.values())) if taken else (None, [])
@@ -149,6 +158,10 @@ class Submissions:
         data = multicall.aggregate([one.authorization for one in share])
         gas = network.gas_limit * len(share)
         return self.signer.sign(Fields(network.chain_id, nonce, gas, self.multicall, data), share[-1].fees)
+
+
+def answers_of(batch: Sequence[Submission]) -> Sequence[Kept]:
+    return [one.kept for one in batch if one.kept is not None]
 
 
 def in_order(batch: Sequence[Submission], made: Sequence[Transaction]) -> Sequence[Signed]:

@@ -30,6 +30,9 @@ TRANSFERRED = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 AUTHORIZATION_USED = "0x" + keccak(b"AuthorizationUsed(address,bytes32)").hex()
 AUTHORIZATION_CANCELED = "0x" + keccak(b"AuthorizationCanceled(address,bytes32)").hex()
 
+# What comes of reading a receipt that is written in some other way.
+MISWRITTEN = KeyError, IndexError, TypeError, AttributeError, ValueError
+
 
 def transfer_with_authorization(one: Authorization) -> bytes:
     message = b"".join(
@@ -76,31 +79,47 @@ def word(address: str) -> bytes:
 def is_proof(
     receipt: Mapping[str, Any], asset: str, payer: str, pay_to: str, amount: int, nonce: bytes | None = None
 ) -> bool:
-    """Whether the transaction did exactly what the payer signed, by the asset's own word.
+    return Proofs(receipt).are_of(asset, payer, pay_to, amount, nonce)
 
-    A payer may have signed the same for several payments of one transaction: its money moved for each
-    authorization that the asset says it used. A transfer that nobody authorized has no ``nonce``.
-    """
-    source = "0x" + word(payer).hex()
-    wanted = [TRANSFERRED, source, "0x" + word(pay_to).hex()]
-    used, moved, is_moved = [], 0, False
-    try:
-        if int(receipt["status"], 16) != 1:
+
+class Proofs:
+    """What a transaction did, by the assets' own words: read once for all the payments that are in it."""
+
+    __slots__ = ("events",)
+
+    def __init__(self, receipt: Mapping[str, Any]) -> None:
+        self.events: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        """By asset, and by whose money or authorization they are about."""
+        try:
+            if int(receipt["status"], 16) != 1:
+                return
+            for log in receipt["logs"]:
+                topics = log["topics"]
+                if len(topics) == 3:
+                    self.events.setdefault((log["address"].lower(), topics[1].lower()), []).append(log)
+        except MISWRITTEN:
+            # A node that cannot write a receipt has not proved anything with it.
+            self.events.clear()
+
+    def are_of(self, asset: str, payer: str, pay_to: str, amount: int, nonce: bytes | None = None) -> bool:
+        """Whether it did exactly what the payer signed.
+
+        A payer may have signed the same for several payments of one transaction: its money moved for each
+        authorization that the asset says it used. A transfer that nobody authorized has no ``nonce``.
+        """
+        receiver = "0x" + word(pay_to).hex()
+        used, moved, is_moved = [], 0, False
+        try:
+            for log in self.events.get((asset, "0x" + word(payer).hex()), ()):
+                event, _, last = log["topics"]
+                event, last = event.lower(), last.lower()
+                if event == AUTHORIZATION_USED:
+                    used.append(last)
+                elif event == TRANSFERRED:
+                    moved += 1
+                    is_moved = is_moved or (last == receiver and int(log["data"], 16) == amount)
+        except MISWRITTEN:
             return False
-        for log in receipt["logs"]:
-            topics = log["topics"]
-            # Most events of a shared transaction are of other payers.
-            if len(topics) != 3 or topics[1].lower() != source or log["address"].lower() != asset:
-                continue
-            topics = [topic.lower() for topic in topics]
-            if topics[0] == AUTHORIZATION_USED:
-                used.append(topics[2])
-            elif topics[0] == TRANSFERRED:
-                moved += 1
-                is_moved = is_moved or (topics == wanted and int(log["data"], 16) == amount)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        # A node that cannot write a receipt has not proved anything with it.
-        return False
-    if nonce is None or not used:
-        return is_moved
-    return is_moved and "0x" + nonce.hex() in used and moved >= len(used)
+        if nonce is None or not used:
+            return is_moved
+        return is_moved and "0x" + nonce.hex() in used and moved >= len(used)

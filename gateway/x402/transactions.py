@@ -5,19 +5,23 @@ none is skipped, which would hold up every later one, and none is used twice, ho
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
+from gateway.answers import store as store_of_answers
+from gateway.answers.store import Kept
 from gateway.kit.sql import Db, Statements
+from gateway.kit.values import dataclass
 from gateway.types import Asset
+from gateway.x402 import payments
 from gateway.x402.facilitator import Authorization
 from gateway.x402.payments import State
 
 SQL = Statements(__file__)
+SUBMIT = store_of_answers.keeping(SQL.submit, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,17 +122,21 @@ async def submit(
     first_nonce: int,
     usage: Mapping[UUID, Mapping[str, Any]],
     transactions: Sequence[Transaction],
+    answers: Sequence[Kept] = (),
 ) -> bool:
     """Payments submitted with what was signed for them, from this nonce on; False when it is not the next one
     or one of them is not claimed any more, and nothing was done.
     """
     carriers = carriers_of(transactions)
-    asked = list(usage), list(usage.values()), [carriers.get(one) for one in usage]
+    asked = list(usage), payments.texts(usage), [carriers.get(one) for one in usage]
     hashes, leaders, raws, shared = columns(transactions)
     try:
         return bool(
-            await db.fetch(SQL.submit, network, signer, first_nonce, *asked, hashes, leaders, raws, shared)
-        )
+            await db.fetch(
+                SUBMIT, network, signer, first_nonce, *asked, hashes, leaders, raws, shared,
+                *store_of_answers.columns(answers),
+            )
+        )  # fmt: skip
     except asyncpg.NotNullViolationError:
         return False
 

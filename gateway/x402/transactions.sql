@@ -28,8 +28,9 @@ RETURNING id
 -- The same as submitting, taking nonces and storing one after the other, for whoever guessed the nonces right and has
 -- signed already. All of it or nothing: a payment that is not claimed any more would leave a gap, so then there is no
 -- hash, and the column refuses that.
-WITH asked AS (
-    SELECT * FROM unnest($4::uuid[], $5::jsonb[], $6::uuid[]) AS asked (payment_id, usage, carrier_id)
+WITH kept AS (SELECT), asked AS (
+    -- Answers are kept in the part before this; see ``answers.store.keeping``.
+    SELECT * FROM unnest($4::uuid[], $5::text[]::jsonb[], $6::uuid[]) AS asked (payment_id, usage, carrier_id)
 ), taken AS (
     UPDATE signers SET next_nonce = next_nonce + cardinality($7::bytea[])
     WHERE network = $1 AND address = $2 AND next_nonce = $3::bigint

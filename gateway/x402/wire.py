@@ -7,11 +7,12 @@ values out. Numbers travel as decimal strings and are parsed as strictly as they
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from gateway.kit.values import dataclass
 from gateway.types import Asset
 from gateway.x402.facilitator import Authorization, PaymentInvalid
 from gateway.x402.shapes import V1, V2, AcceptedV2, Message

@@ -43,6 +43,7 @@ NETWORKS = [
         "assets": [{"address": USDC, "symbol": "USDC", "decimals": 6, "name": "USD Coin", "version": "2"}],
     },
 ]
+MODES = auth_mode.installed()
 TEST_USDC = accounts.asset_id("eip155:84532", USDC)
 TEST_CENT = accounts.asset_id("eip155:84532", COARSE)
 LIVE_USDC = accounts.asset_id("eip155:8453", USDC)
@@ -54,7 +55,7 @@ def ports_with(networks: Sequence[Any]) -> Ports:
         networks=tuple(Network.model_validate(one) for one in networks),
     )
     keyring = Keyring.parse([crypto.new_key("test")])
-    return Ports(Guard(is_private_allowed=True), keyring, auth_mode.installed(), settings)
+    return Ports(Guard(is_private_allowed=True), keyring, MODES, settings)
 
 
 def newer(old: Keyring) -> tuple[Keyring, Keyring]:

@@ -18,6 +18,8 @@ from control.cli.errors import speak_plainly
 from control.supervisor import contract, ports, up, workers
 from gateway.kit.sql import Pool
 
+# How long the stand-ins that ignore the signal are waited for, instead of the twenty seconds of a real one.
+IGNORED_SECONDS = 2.0
 CALLS = Counter("stand_in_calls", "Calls that were answered.")
 
 
@@ -83,6 +85,8 @@ def say(line: str) -> None:
 
 
 def supervise(directory: str, plan_name: str = "EVERYTHING", behaviour: str = "child") -> None:
+    if behaviour == "ignore":
+        workers.DRAIN_SECONDS = IGNORED_SECONDS
     chosen = settings.load().model_copy(update={"data_dir": Path(directory)})
     logging.configure(chosen.log_format, chosen.log_level)
     plan = replace(getattr(up, plan_name), child=(sys.executable, "-P", __file__, behaviour))

@@ -22,6 +22,9 @@ from tests.control.databases import Json, asked, created, run
 from tests.control.postgres.conftest import computes as computes
 from tests.control.postgres.conftest import root as root
 
+# Before the history that is kept, or after its end.
+NEVER = {"lsn": "0/1", "timestamp": "2020-01-01T00:00:00Z"}
+
 
 @pytest.fixture
 async def project(client: Client) -> Json:
@@ -74,7 +77,7 @@ async def test_a_project_is_used_from_its_creation_on(
     await connection.close()
 
 
-async def test_connection_strings_lead_to_their_endpoint(client: Client, project: Json) -> None:
+async def test_connection_strings_lead_to_their_endpoint(client: Client, project: Json, pool: Pool) -> None:
     (endpoint,) = await asked(client, "GET", of(project, "endpoints"))
     label = endpoint["connection_string_direct"].rpartition("endpoint%3D")[2]
     assert label.startswith("ep-")
@@ -85,6 +88,10 @@ async def test_connection_strings_lead_to_their_endpoint(client: Client, project
     assert pooled == f"{direct}-pooler"
     uri = await asked(client, "GET", of(project, "connection_uri"))
     assert uri == {"uri": direct}
+    # A copy's rows are made in one go, and which of their ids is the least is a matter of chance.
+    insert = "INSERT INTO databases (id, branch_id, name, owner_name) VALUES ($1, $2, 'aside', 'app')"
+    await pool.execute(insert, UUID(int=1), UUID(project["default_branch_id"]))
+    assert await asked(client, "GET", of(project, "connection_uri")) == uri
     uri = await asked(client, "GET", of(project, f"connection_uri?endpoint_id={endpoint['id']}&pooled=true"))
     assert uri == {"uri": pooled}
     for query in (f"branch_id={uuid4()}", f"endpoint_id={uuid4()}", "database_name=no", "role_name=no"):
@@ -103,7 +110,7 @@ async def test_connection_strings_lead_to_their_endpoint(client: Client, project
         ({"name": "x", "parent_lsn": "somewhere"}, 400),
         ({"name": "x", "parent_lsn": "0/1", "parent_timestamp": "2026-01-01T00:00:00Z"}, 400),
         ({"name": "x", "parent_timestamp": "2099-01-01T00:00:00Z"}, 400),
-        ({"name": "x", "parent_timestamp": "2020-01-01T00:00:00Z"}, 409),
+        ({"name": "x", "parent_timestamp": "2020-01-01T00:00:00Z"}, 400),
         ({"name": "x", "parent_timestamp": "2020-01-01T00:00:00"}, 400),
         ({"name": "x", "init_source": "elsewhere"}, 400),
         ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, 400),
@@ -259,6 +266,35 @@ async def test_a_restore_keeps_what_was_there(
         assert (await asked(client, "GET", of(project, "branches", "count")))["count"] == 2
 
 
+@pytest.mark.parametrize(
+    ("source", "pointer", "words"),
+    [
+        ({}, "source", "should have a 'type'"),
+        ({"type": "x"}, "source", "should have a 'type' that is one of '^self', '^parent', 'branch'"),
+        ({"type": "branch"}, "source/source_branch_id", "is required"),
+        ({"type": "branch", "source_branch_id": 1}, "source/source_branch_id", "should be a UUID"),
+        ({"type": "^parent", "parent": 1}, "source/parent", "is not a field here"),
+        ({"type": "^self"}, "source/point_in_time", "is required"),
+        *(
+            ({"type": "^self", "point_in_time": point}, "source/point_in_time", words)
+            for words in ["should be an object with either a timestamp or an lsn"]
+            for point in ({}, 1, {"timestamp": "2026-01-01T00:00:00Z", "lsn": "0/1"})
+        ),
+        (
+            {"type": "^parent", "point_in_time": {"lsn": "x"}},
+            "source/point_in_time/lsn",
+            "should be a position in the log like 0/16B3748",
+        ),
+    ],
+)
+async def test_what_is_wrong_with_a_restore_is_named_as_it_was_sent(
+    client: Client, project: Json, source: Json, pointer: str, words: str
+) -> None:
+    where = of(project, "branches", project["default_branch_id"], "restore")
+    problem = await (await client.post(where, json={"source": source, "preserve_under_name": "x"})).json()
+    assert problem["errors"] == [{"pointer": f"body/{pointer}", "detail": words}]
+
+
 async def test_a_reset_needs_a_parent(client: Client, project: Json) -> None:
     main = of(project, "branches", project["default_branch_id"])
     assert (await asked(client, "POST", f"{main}/reset", 409, parent=True))["code"] == "no-parent"
@@ -305,6 +341,19 @@ async def test_a_moment_is_found_to_the_commit(
         assert [row["n"] for row in await owner.fetch("SELECT n FROM kept")] == [0, 1]
     early = await asked(client, "GET", f"{where}/lsn_by_timestamp?timestamp=2020-01-01T00:00:00Z")
     assert early["kind"] == "past"
+    await pool.execute("UPDATE projects SET created_at = now() - interval '10 years'")
+    for _ in ("awake", "asleep"):
+        for field, value in NEVER.items():
+            made_of = {f"parent_{field}": value}
+            answer = await client.post(of(project, "branches"), json={"name": "never", **made_of})
+            assert await refused_fields(answer) == [f"body/parent_{field}"], value
+            source = {"type": "^self", "point_in_time": {field: value}}
+            body = {"source": source, "preserve_under_name": "kept"}
+            assert await refused_fields(await client.post(f"{where}/restore", json=body)) == [
+                f"body/source/point_in_time/{field}"
+            ], value
+        await asked(client, "POST", of(project, "branches"), 400, name="never", parent_lsn="F/0")
+        await computes.stop_all()
 
 
 async def test_others_branches_are_as_absent_as_unknown_ones(

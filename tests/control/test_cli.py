@@ -94,6 +94,13 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated() -> None:
     assert "hunter2" not in result.stderr
 
 
+@pytest.mark.parametrize("name", ["FAREBOX_PGPROXY__PROT", "FAREBOX_PGPROXI__PORT"])
+def test_a_misspelt_setting_is_said_to_be_none(name: str) -> None:
+    result = farebox("up", variables={name: "1"})
+    assert result.returncode == 1
+    assert f"{name}: no such setting" in result.stderr
+
+
 def test_a_file_in_the_working_directory_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('imported')")
     assert "farebox up" in farebox("--help", cwd=tmp_path).stdout

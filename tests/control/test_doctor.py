@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
@@ -41,7 +41,8 @@ async def test_a_bare_machine_is_well(fine: Settings) -> None:
     assert {finding.subject for finding in found} == {
         "python", "compiled modules", "data directory", "embedded postgres", "embedded valkey", "port",
         "metrics port", "postgres port", "database", "redis",
-        "encryption keys", "networks", "stripe", "polar",
+        "encryption keys", "networks", "stripe", "polar", "postgres certificate", "projects' disk",
+        "projects' servers", "projects' databases",
     }  # fmt: skip
     assert not list(fine.data_dir.parent.iterdir()) if fine.data_dir else False
 
@@ -74,7 +75,9 @@ async def test_a_program_that_does_not_run_here_is_found(fine: Settings, tmp_pat
     assert "does not run on this machine" in found["embedded postgres"].detail
 
 
-async def test_a_port_that_is_taken_is_found(fine: Settings) -> None:
+async def test_a_port_that_is_taken_is_found(fine: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who listens there never answers.
+    monkeypatch.setattr(doctor, "RPC_TIMEOUT", ClientTimeout(total=0.5))
     with ports.listen_alone("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         found = await findings(doctor.addresses, fine.model_copy(update={"listen": Listen(port=port)}))

@@ -1,13 +1,18 @@
 """Endpoints by the API, as rows; what starts and stops them is tested beside `control/postgres`."""
 
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
+from pytest_aiohttp.plugin import AiohttpClient
 
+from control import app
 from control.api.ports import Ports
 from control.computes.local import LocalProvider
+from control.postgres import connecting
 from gateway.kit.sql import Pool
-from tests.control.conftest import Client
+from tests.control.conftest import Client, Member
 from tests.control.databases import Json, asked, created, run
 from tests.control.postgres.conftest import computes as computes
 from tests.control.postgres.conftest import root as root
@@ -41,6 +46,8 @@ async def test_an_endpoint_is_started_and_stopped(
     await run(pool, ports, computes)
     told = await asked(client, "GET", f"{long}/status")
     assert (told["status"], told["k8s_ready"], told["compute_status"]) == ("active", True, "active")
+    # Nobody in this test can say it.
+    assert told["why_active"] is None
     await asked(client, "POST", f"{short}/restart")
     await run(pool, ports, computes)
     assert (await computes.status(endpoint["id"])).state == "active"
@@ -60,6 +67,28 @@ async def test_an_endpoint_is_started_and_stopped(
     await asked(client, "POST", f"{short}/suspend")
     await run(pool, ports, computes)
     assert (await asked(client, "GET", f"{long}/status"))["compute_status"] == "idle"
+
+
+async def test_who_wonders_why_it_does_not_sleep_is_told(
+    pool: Pool, ports: Ports, member: Member, computes: LocalProvider, aiohttp_client: AiohttpClient
+) -> None:
+    asking = replace(ports, computes=computes)
+    client: Client = await aiohttp_client(app.create(pool, asking), headers=member.headers)
+    endpoint, short, long = await ways(client, await created(client))
+    await run(pool, ports, computes)
+    assert (await asked(client, "GET", f"{long}/status"))["why_active"] == []
+    assert (await asked(client, "POST", f"{short}/start"))["why_active"] is None
+    await run(pool, ports, computes)
+    (reason,) = (await asked(client, "GET", f"{long}/status"))["why_active"]
+    assert reason.endswith(" seconds ago, and sleeps after 300")
+    async with connecting.as_owner(
+        pool, computes, ports.keyring, UUID(endpoint["branch_id"]), "app"
+    ) as owner:
+        (compute,) = computes.computes.values()
+        compute.used_at -= 301
+        await owner.execute("BEGIN")
+        (reason,) = (await asked(client, "GET", f"{long}/status"))["why_active"]
+        assert reason.endswith(" is idle in transaction")
 
 
 async def test_a_branch_has_one_endpoint_that_writes(client: Client, project: Json) -> None:

@@ -104,7 +104,7 @@ def test_only_what_goes_beyond_the_plan_is_metered() -> None:
         prices={"compute_hours": "0.16", "storage_gb_months": "0.35", "egress_gb": "0.09"},
     )
     used = {
-        "compute_seconds": 13 * 3600 + 1800,
+        "compute_milliseconds": (13 * 3600 + 1800) * 1000,
         "storage_byte_hours": 2 * 10**9 * 31 * 24,
         "egress_bytes": 10**9,
     }
@@ -114,7 +114,7 @@ def test_only_what_goes_beyond_the_plan_is_metered() -> None:
         ("2", "0.35", 70),
         ("1", "0.09", 9),
     ]
-    assert metered([Held(plan, Fraction(1))], MARCH, {"compute_seconds": 36_000}) == []
+    assert metered([Held(plan, Fraction(1))], MARCH, {"compute_milliseconds": 36_000_000}) == []
     assert metered([Held(Plan(id="f", name="F"), Fraction(1))], MARCH, used) == []
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -198,6 +199,37 @@ async def test_a_compute_is_counted_by_the_second_and_the_day(pool: Pool, projec
         ("active_seconds", 2, "2026-04-01", 20),
         ("active_seconds", 4, "2026-04-01", 10),
     ]
+
+
+async def test_four_quarters_of_a_unit_are_one(pool: Pool, project: UUID) -> None:
+    quarter, mixed = Decimal("0.25"), uuid4()
+    for endpoint in (uuid4(), uuid4()):
+        assert await meters.started(pool, project, endpoint, quarter, NIGHT)
+        assert await meters.stopped(pool, endpoint, NIGHT + timedelta(seconds=20))
+    assert await meters.started(pool, project, mixed, quarter, NIGHT)
+    assert await meters.resized(pool, mixed, Decimal("1.5"), NIGHT + timedelta(seconds=20))
+    assert await meters.stopped(pool, mixed, NIGHT + timedelta(seconds=29))
+    found = await pool.fetch(
+        "SELECT compute_units, sum(quantity)::int, sum(milli_unit_seconds)::int FROM meter_days "
+        "GROUP BY 1 ORDER BY 1"
+    )
+    # Sizes are told apart by whole units, and the time of a quarter is a quarter of it.
+    assert [tuple(row) for row in found] == [(1, 60, 15_000), (2, 9, 13_500)]
+
+
+async def test_what_an_older_process_counts_is_of_whole_units(pool: Pool, project: UUID) -> None:
+    endpoint = uuid4()
+    assert await meters.started(pool, project, endpoint, Decimal("0.25"), NIGHT)
+    await pool.execute(
+        "INSERT INTO meter_days (organization_id, project_id, meter, compute_units, day, quantity) "
+        "SELECT organization_id, id, 'active_seconds', 1, '2026-03-31', 100 FROM projects WHERE id = $1",
+        project,
+    )
+    await meters.advance(pool, NIGHT + timedelta(seconds=20))
+    assert await pool.fetchval("SELECT milli_unit_seconds::int FROM meter_days") == 105_000
+    await pool.execute("UPDATE compute_runs SET milli_units = NULL")
+    await meters.advance(pool, NIGHT + timedelta(seconds=24))
+    assert await pool.fetchval("SELECT milli_unit_seconds::int FROM meter_days") == 109_000
 
 
 async def test_a_reading_counts_once(pool: Pool, project: UUID) -> None:

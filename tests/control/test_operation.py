@@ -2,7 +2,7 @@
 
 import asyncio
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -180,6 +180,7 @@ async def test_every_bad_field_is_named_at_once(samples: Client) -> None:
         (UUID, "home", "should be a UUID"),
         (publishers.Category, "shop", "should be 'database', 'integration' or 'compute'"),
         (fields.Int32, 2**31, "should be at most 2147483647"),
+        (Literal[True], False, "should be true"),
         # What a plugin checks is said as well as can be.
         (Annotated[str, Field(pattern="^b")], "a", "should be of another form"),
     ],
@@ -187,7 +188,7 @@ async def test_every_bad_field_is_named_at_once(samples: Client) -> None:
 def test_what_is_wrong_is_said_in_words(kind: Any, value: object, words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(kind).validate_python(value)
-    assert [one.detail for one in inputs.field_problems(caught.value, "body")] == [words]
+    assert [one.detail for one in inputs.field_problems(caught.value, "body", value)] == [words]
 
 
 AT = "/elsewhere/00000000-0000-7000-8000-000000000000/1"

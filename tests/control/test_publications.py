@@ -28,6 +28,27 @@ async def test_it_is_refused_while_logical_replication_is_off(branch: Branch) ->
     assert await branch.got("GET", "/publications") == []
 
 
+async def test_a_branch_has_its_parents_publications_before_anybody_woke_it(logical: Branch) -> None:
+    await logical.got("POST", "/publications", {"name": "everything"})
+    await logical.got("POST", "/publications", {"name": "some", "tables": ["orders"]})
+    made = await logical.got("POST", f"{logical.project}/branches", {"name": "dev"})
+    await logical.runner.drain()
+    dev = f"{logical.project}/branches/{made['branch']['id']}"
+    listed = await logical.got("GET", f"{dev}/publications")
+    assert [(one["name"], one["tables"]) for one in listed] == [
+        ("everything", []),
+        ("some", ["public.orders"]),
+    ]
+    status = "SELECT status FROM endpoints WHERE branch_id = $1"
+    assert await logical.pool.fetchval(status, made["branch"]["id"]) == "idle"
+    # Reset gives it what its parent has by then.
+    (everything, _) = await logical.got("GET", "/publications")
+    await logical.got("DELETE", f"/publications/{everything['id']}")
+    await logical.got("POST", f"{dev}/reset", {"parent": True})
+    await logical.runner.drain()
+    assert [one["name"] for one in await logical.got("GET", f"{dev}/publications")] == ["some"]
+
+
 async def test_a_publication_is_what_postgres_has(logical: Branch) -> None:
     made = await logical.got("POST", "/publications", {"name": "everything", "publish_truncate": False})
     assert (made["tables"], made["database"], made["publish_truncate"]) == ([], "app", False)

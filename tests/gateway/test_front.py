@@ -50,6 +50,10 @@ class Served:
 @asynccontextmanager
 async def serving(**limits: object) -> AsyncIterator[Served]:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/unread":
+            await served.go_on.wait()
+            parts = [len(part) async for part in request.content.iter_any()]
+            return web.Response(text=str(sum(parts)))
         try:
             body = await request.read()
         except Refusal as refusal:
@@ -223,4 +227,40 @@ async def test_draining_ends_in_time_whatever_is_under_way() -> None:
         await asyncio.sleep(0.05)
         async with asyncio.timeout(2):
             await served.front.drain(0.5)
+        writer.close()
+
+
+async def test_what_is_sent_ahead_of_its_turn_waits_with_its_sender() -> None:
+    """However much it is: the connection takes a few requests in, and no more until they are answered."""
+    async with serving() as served:
+        reader, writer = await served.connect()
+        writer.write(WHOLE.replace(b"/x", b"/wait") + WHOLE * 50_000)
+        await asyncio.sleep(0.5)
+        (connection,) = served.front.open()
+        assert len(connection._messages) <= 64
+        assert len(connection.held) <= 1 << 18
+        served.go_on.set()
+        for _ in range(200):
+            await reader.readuntil(b"none")
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 67108864\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"]
+)
+async def test_a_body_that_nobody_reads_waits_with_its_sender(framing: bytes) -> None:
+    size = 64 << 20
+    async with serving() as served:
+        reader, writer = await served.connect()
+        writer.write(HEAD.replace(b"/x", b"/unread") + framing)
+        body = (
+            bytes(size) if b"Length" in framing else b"100000\r\n%b\r\n" % bytes(1 << 20) * 64 + b"0\r\n\r\n"
+        )
+        writer.write(body)
+        await asyncio.sleep(0.5)
+        # The system's buffers hold some.
+        assert writer.transport.get_write_buffer_size() > size // 2
+        served.go_on.set()
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b"67108864")).startswith(b"HTTP/1.1 200")
         writer.close()

@@ -1,11 +1,15 @@
 """What is taken for an answer is what another strict reader takes for the same one."""
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 import h11
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.upstreams.answer import Improper, Reading
+from gateway.upstreams.said import whole
 
 OK = b"HTTP/1.1 200 OK\r\n"
 NONE = b"Content-Length: 0\r\n\r\n"
@@ -34,7 +38,6 @@ GOOD = [
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + NONE, b"", True),
     (CHUNKED + b"4\r\nbody\r\n0\r\n\r\n", b"body", True),
     (CHUNKED + b"00000002;a=b\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", b"body", True),
-    # Trailers are read, and nobody is told of them.
     (CHUNKED + b"4\r\nbody\r\n0\r\nX-T: 1\r\nContent-Length: 9\r\n\r\n", b"body", True),
 ]  # fmt: skip
 
@@ -131,25 +134,30 @@ def test_an_answer_to_head_has_no_body() -> None:
         assert (reading.is_done, reading.is_kept, body) == (True, True, b"")
 
 
-def of_h11(method: str, data: bytes) -> tuple[int, list[tuple[str, str]], bytes, bool] | None:
-    """The final answer as h11 reads it, and whether the connection goes on; None when it reads none."""
+Fields = list[tuple[str, str]]
+
+
+def of_h11(method: str, data: bytes) -> tuple[int, Fields, bytes, Fields, bool] | None:
+    """The final answer as h11 reads it, with its trailers, and whether the connection goes on; None when it
+    reads none.
+    """
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
     connection.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     connection.send(h11.EndOfMessage())
     connection.receive_data(data)
     connection.receive_data(b"")
-    found: tuple[int, list[tuple[str, str]]] | None = None
+    found: tuple[int, Fields] | None = None
     body = b""
     try:
         while True:
             event = connection.next_event()
             if isinstance(event, h11.Response):
-                fields = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
-                found = event.status_code, fields
+                found = event.status_code, decoded(event.headers)
             elif isinstance(event, h11.Data):
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
-                return None if found is None else (*found, body, connection.their_state is h11.DONE)
+                is_kept = connection.their_state is h11.DONE
+                return None if found is None else (*found, body, decoded(event.headers), is_kept)
             elif not isinstance(event, h11.InformationalResponse):
                 return None
     except h11.RemoteProtocolError:
@@ -181,25 +189,55 @@ def mutated(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=3000, deadline=None)
-@given(st.one_of(st.lists(PIECES, max_size=8).map(b"".join), mutated()), st.sampled_from(["GET", "HEAD"]))
-@example(OK + b"Content-Length: 4\r\n\r\nbody", "GET")
-def test_nothing_is_passed_on_that_h11_reads_differently(data: bytes, method: str) -> None:
+ANSWERS = st.one_of(st.lists(PIECES, max_size=8).map(b"".join), mutated())
+METHODS = st.sampled_from(["GET", "HEAD"])
+CUTS = st.lists(st.floats(0, 1), max_size=3)
+
+
+@settings(max_examples=2000, deadline=None)
+@given(ANSWERS, METHODS, CUTS)
+@example(OK + b"Content-Length: 4\r\n\r\nbody", "GET", [])
+def test_nothing_is_passed_on_that_h11_reads_differently(data: bytes, method: str, cuts: list[float]) -> None:
+    agree(data, method, cuts)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@settings(max_examples=100_000, deadline=None)
+@given(ANSWERS, METHODS, CUTS)
+def test_nothing_is_passed_on_that_h11_reads_differently_for_long(
+    data: bytes, method: str, cuts: list[float]
+) -> None:
+    agree(data, method, cuts)
+
+
+def agree(data: bytes, method: str, cuts: list[float]) -> None:
+    edges = [0, *sorted(int(share * len(data)) for share in cuts), len(data)]
     try:
-        reading, body = read(method, data)
+        reading, body = read(method, *(data[begin:end] for begin, end in pairwise(edges)))
     except Improper:
+        # What is taken for a whole answer at a glance is one.
+        assert method == "HEAD" or whole(data) is None, data
         return
     if reading.is_surplus:
         return
+    if method == "GET" and (said := whole(data)) is not None:
+        assert (said.status, data[-said.length :]) == (reading.status, body)
     theirs = of_h11(method, data)
     assert theirs is not None, data
-    fields = [
-        (name.lower(), value.encode(errors="surrogateescape").decode("latin-1"))
-        for name, value in reading.headers.items()
-    ]
+    fields = [(name.lower(), as_sent(value)) for name, value in reading.headers.items()]
     assert (reading.status, unframed(fields), body) == (theirs[0], unframed(theirs[1]), theirs[2])
+    assert [(name.lower(), as_sent(value)) for name, value in reading.trailers] == theirs[3]
     # Where the next answer begins, if there may be one.
-    assert theirs[3] or not reading.is_kept
+    assert theirs[4] or not reading.is_kept
+
+
+def decoded(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
+    return [(name.decode(), value.decode("latin-1")) for name, value in fields]
+
+
+def as_sent(value: str) -> str:
+    return value.encode(errors="surrogateescape").decode("latin-1")
 
 
 def unframed(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from control.demo import token
 from control.demo.chain import Chain
 from control.demo.chain import running as chain_running
 from control.roles.serve import serve
+from gateway.front import server
 from gateway.kit import crypto
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
@@ -169,7 +170,7 @@ class Farebox:
         """What the caller paid of its funds, once nothing is held any more and usage and ledger agree."""
 
         async def is_closed() -> bool:
-            return bool(await self.pool.fetchval("SELECT count(*) = 0 FROM holds WHERE state = 'open'"))
+            return bool(await self.pool.fetchval(NOTHING_HELD))
 
         await until(is_closed)
         assert await self.is_sound()
@@ -185,6 +186,11 @@ class Farebox:
         return await self.agent.pay(method, url, challenge, **more)
 
 
+NOTHING_HELD = """
+SELECT NOT EXISTS (SELECT FROM holds WHERE state = 'open') AND NOT EXISTS (SELECT FROM purses)
+"""
+
+
 async def break_off(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
@@ -198,6 +204,13 @@ async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 5) -> Non
     async with asyncio.timeout(seconds):
         while not await is_so():  # noqa: ASYNC110 - what it waits for is in another process or a database
             await asyncio.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_waits_for_idle_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes on what a test leaves open; the drains under test are those of ``farebox up``."""
+    monkeypatch.setattr(server, "IDLE_DRAIN_SECONDS", 0)
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
 
 
 @asynccontextmanager

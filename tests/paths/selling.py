@@ -23,6 +23,8 @@ CREATE ROLE watched LOGIN PASSWORD '{PASSWORD}';
 CREATE ROLE powerful LOGIN PASSWORD '{PASSWORD}';
 ALTER ROLE powerful SET track_activities = off;
 GRANT pg_read_all_data TO powerful;
+CREATE ROLE hermit LOGIN PASSWORD '{PASSWORD}';
+ALTER ROLE hermit SET track_activities = off;
 CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL);
 INSERT INTO items SELECT n, 'item ' || n FROM generate_series(1, 5000) AS n;
 CREATE TABLE secrets (word text);

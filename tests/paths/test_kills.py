@@ -43,7 +43,7 @@ SELECT count(*) FROM transfers JOIN entries ON transfer_id = transfers.id AND am
 WHERE kind = 'charge' AND amount <> -$1::numeric
 """
 UNDER_WAY = """
-SELECT (SELECT count(*) FROM holds WHERE state = 'open')
+SELECT (SELECT count(*) FROM holds WHERE state = 'open') + (SELECT count(*) FROM purses)
     + (SELECT count(*) FROM payments WHERE state IN ('claimed', 'submitted'))
 """
 
@@ -134,6 +134,7 @@ async def settle_down(siege: Siege, *, is_waiting: bool) -> None:
     """What dead processes left open is closed by the background jobs, and every call has an end."""
     if not is_waiting:
         await siege.farebox.pool.execute("UPDATE holds SET expires_at = now() WHERE state = 'open'")
+        await siege.farebox.pool.execute("UPDATE purses SET expires_at = now()")
         await siege.farebox.pool.execute("UPDATE payments SET created_at = created_at - interval '1 hour'")
     await until(lambda: is_quiet(siege.farebox.pool), LIFETIME_SECONDS_MAX)
     await siege.shoppers.ask_again()

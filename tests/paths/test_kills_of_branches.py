@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ async def test_what_was_asked_of_branches_is_done_whoever_is_killed(installation
             await owner.ask(
                 "POST", f"/branches/{project['default_branch_id']}/restore",
                 source={"type": "branch", "source_branch_id": project["default_branch_id"],
-                        "point_in_time": {"lsn": "F/0"}},
+                        "point_in_time": {"timestamp": datetime.now(UTC).isoformat()}},
                 preserve_under_name=f"kept {number}",
             )  # fmt: skip
             # At another moment of the work each time.

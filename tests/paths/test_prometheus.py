@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from aiohttp import ClientError, ClientSession, web
 
@@ -43,10 +44,16 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
+def directory() -> Iterator[Path]:
+    """One that other users may pass through, as projects' servers are."""
+    with cast.throw_away() as name:
+        yield Path(name)
+
+
+@pytest.fixture
 async def up(
-    chain: Chain, paid_token: str, upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+    chain: Chain, paid_token: str, upstream: Upstream, directory: Path
 ) -> AsyncIterator[tuple[Farebox, str]]:
-    directory = tmp_path_factory.mktemp("data")
     settings = settings_of("unused", None, chain, paid_token)
     (network,) = settings.networks
     plain: dict[str, Any] = network.model_dump(mode="json", exclude_none=True)
@@ -106,13 +113,39 @@ async def prometheus(directory: Path, metrics: str) -> AsyncIterator[Prometheus]
         await process.wait()
 
 
+async def branch_on_sale(farebox: Farebox) -> tuple[str, str]:
+    """How to connect to a project's database, and where queries of it are sold."""
+    ask, headers = farebox.agent.ask, farebox.publisher.headers
+    body = {"name": "shop", "region": "local"}
+    made = (await ask("POST", f"{farebox.origin}/projects", headers=headers, body=body)).json["data"]
+    project = f"{farebox.origin}/projects/{made['id']}"
+
+    async def is_ready() -> bool:
+        told = (await ask("GET", f"{project}/branches", headers=headers)).json["data"]
+        return bool(told[0]["state"] == "ready")
+
+    await until(is_ready, 60)
+    found = await ask("GET", f"{project}/connection_uri", headers=headers)
+    assert found.status == 200, found.text
+    uri: str = found.json["uri"]
+    owner = await asyncpg.connect(uri, ssl=False)
+    await owner.execute("CREATE TABLE items AS SELECT generate_series(1, 3) AS n")
+    await owner.close()
+    asked = await farebox.publish(
+        "items", publisher_category="database", api_url=None, price_per_call=None,
+        base_price_per_1000_rows="1", branch_id=made["default_branch_id"],
+        database_config={"tables": ["items"]},
+    )  # fmt: skip
+    return uri, asked
+
+
 async def traffic(farebox: Farebox) -> None:
     """Some of everything that can become of a call, over several scrapes."""
     shop = await farebox.publish()
     dead = await farebox.publish("dead", api_url="http://127.0.0.1:9")
     account = await farebox.sign_up()
     await farebox.fund(account, 100 * DOLLAR)
-    await asyncio.sleep(1)
+    uri, asked = await branch_on_sale(farebox)
 
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=500 if request.path == "/broken" else 200, text="fine")
@@ -128,6 +161,12 @@ async def traffic(farebox: Farebox) -> None:
         assert (await ask("GET", f"{shop}/x")).status == 402
         assert (await ask("GET", f"{shop}/x", headers={"Authorization": "Bearer wrong"})).status == 401
         assert (await ask("GET", f"{farebox.origin}/publishers/nobody/x")).status == 404
+        reply = await ask("POST", asked, headers=account.headers, body={"query": "SELECT n FROM items"})
+        assert (reply.status, reply.json["row_count"]) == (200, 3)
+        for way in (uri, f"{uri}-pooler"):
+            client = await asyncpg.connect(way, ssl=False, statement_cache_size=0)
+            assert await client.fetchval("SELECT count(*) FROM items") == 3
+            await client.close()
         if await farebox.chain.balance(farebox.token, farebox.payer) >= DOLLAR:
             assert (await farebox.pay("GET", f"{shop}/x")).status == 200
         await asyncio.sleep(0.2)

@@ -14,6 +14,7 @@ from control.postgres import connecting
 from control.postgres.actions import HANDLERS
 from control.postgres.running import Runner
 from control.roles import base
+from control.selling import checkup
 from gateway.kit.crypto import Keyring
 from tests.control.postgres.conftest import root
 from tests.paths.conftest import DOLLAR, Account, Farebox, until
@@ -129,6 +130,29 @@ async def test_what_is_sold_of_a_branch_can_be_changed(
         return await answered() == (400, 200)
 
     await until(is_known)
+
+
+async def test_a_publisher_is_warned_of_tables_that_are_not_there(farebox: Farebox, branch_id: UUID) -> None:
+    shop = await sell(farebox, branch_id)
+    shown = (await farebox.agent.ask("GET", shop)).json["data"]
+    at = f"{farebox.origin}/organizations/default/publishers/{shown['id']}"
+
+    async def put(**body: Any) -> Any:
+        reply = await farebox.agent.ask("PUT", at, headers=farebox.publisher.headers, body=body)
+        assert reply.status == 200, reply.text
+        return reply.json["data"]["warnings"]
+
+    assert await put(database_config={"tables": ["items", "public.secrets"]}) is None
+    (warning,) = await put(database_config={"tables": ["items", "itmes", "pg_catalog.pg_authid", "no.where"]})
+    assert warning.endswith(": public.itmes, pg_catalog.pg_authid, no.where")
+    (warning,) = await put(
+        database_config={"tables": ["items"]}, branch_id=str(branch_id), database_name="nothing"
+    )
+    assert "no database nothing" in warning
+    assert [one.remedy async for one in checkup.sellers(farebox.settings)] == [None]
+    await farebox.pool.execute("UPDATE endpoints SET is_disabled = true")
+    (told,) = [one async for one in checkup.sellers(farebox.settings)]
+    assert (told.subject, bool(told.remedy)) == ("publisher shop", True)
 
 
 NOBODYS = "00000000-0000-0000-0000-000000000001"

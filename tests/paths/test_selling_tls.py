@@ -149,6 +149,9 @@ def test_the_loop_that_serves_is_one_of_them(shop_server: tuple[str, int]) -> No
         async with administered(directory, port) as seller, fronted(seller, SERVER) as behind:
             over_tls = dsn.with_roots(behind.dsn(sslmode=""), pem(OURS))
             answers = [await asked(made, text) for text in (over_tls, seller.dsn())]
+            # What is not trusted is closed by the loop itself, which lets nobody write there any more.
+            with pytest.raises(Refusal, match="cannot be reached"):
+                await asked(made, dsn.with_roots(behind.dsn(sslmode=""), pem(OTHERS)))
         await made.close()
         socket = f"{directory}/.s.PGSQL.{port}"
         wire = postgres_wire.Wire(None, replace(dsn.read(seller.dsn()), socket=socket))

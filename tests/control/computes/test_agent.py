@@ -19,6 +19,7 @@ from control.computes.nowhere import NoProvider
 from control.computes.provider import (
     HEAD,
     At,
+    BeyondHistory,
     ComputeSpec,
     ComputeUnavailable,
     SlotsLeft,
@@ -139,6 +140,9 @@ async def test_what_proxies_and_replication_need_goes_through(root: Path) -> Non
         made = await provider.create_timeline("main", PROJECT)
         await provider.start("rw", "main", SPEC)
         assert (await provider.resolve("main", At(lsn=made.head_lsn))).kind == "present"
+        assert (await provider.reach("main", At(lsn="F/0"))).kind == "future"
+        with pytest.raises(BeyondHistory):
+            await provider.create_timeline("never", PROJECT, ("main", At(lsn="F/0")))
         await provider.limit_disk("shop", 1 << 40)
         provider.traffic("rw", 3, 4)
         provider.traffic("rw", 5)

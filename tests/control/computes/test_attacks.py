@@ -1,16 +1,21 @@
 """What the owner of a project's databases tries, who is allowed everything but the server."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from control.computes import tenants
+from control.computes import bases, copying, files, keeping, postmaster, tenants
 from control.computes.local import LocalProvider
-from control.computes.provider import ComputeSpec, TimelineSpec
+from control.computes.provider import At, ComputeSpec, ComputeUnavailable, TimelineSpec
+from control.embedded import postgres
+from control.embedded.directory import DirectoryUnusable
 from control.postgres import passwords
 from gateway.kit.sql import Connection
 
@@ -250,6 +255,99 @@ async def test_sessions_of_a_tenant_leave_room_for_ours(provider: LocalProvider,
     for one in taken:
         assert one is not None
         one.terminate()
+
+
+async def test_a_server_that_is_full_keeps_nobody_from_looking_after_the_next_one(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bases, "WAL_BYTES_MAX", 0)
+    monkeypatch.setattr(bases, "WAL_SHARE_MAX", 1 << 20)
+    begun = {}
+    for name in ("a", "b"):
+        await provider.create_timeline(name, TimelineSpec(name))
+        begun[name] = len(bases.all_of(provider.store.place(name)))
+        await provider.start(f"on-{name}", name, ComputeSpec())
+        admin = await provider.admin(f"on-{name}")
+        await admin.execute("SELECT pg_switch_wal(); CHECKPOINT")
+        await admin.close()
+    # Ours included, which a tenant makes wait by what it locks.
+    taken = [await provider.admin("on-a") for _ in range(50)]
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        await provider.admin("on-a")
+    await keeping.upkeep(provider)
+    assert {name: len(bases.all_of(provider.store.place(name))) - begun[name] for name in begun} == {
+        "a": 0, "b": 1
+    }  # fmt: skip
+    for one in taken:
+        one.terminate()
+
+
+async def test_a_link_in_the_place_of_a_log_leads_to_nobody_elses(provider: LocalProvider) -> None:
+    """By somebody who has become the server's user: all users' files are ours to read, and to give away."""
+    for name in ("victim", "main"):
+        await provider.create_timeline(name, TimelineSpec(name))
+        await provider.start(f"on-{name}", name, ComputeSpec())
+        await provider.stop(f"on-{name}")
+    theirs, own = (provider.store.place(name).data / "pg_wal" for name in ("victim", "main"))
+    before = {path.name: path.lstat()[:6] for path in theirs.iterdir()}
+    shutil.rmtree(own)
+    own.symlink_to(theirs)
+    with pytest.raises(ComputeUnavailable):
+        await provider.create_timeline("child", TimelineSpec("main"), ("main", At()))
+    with pytest.raises(NotADirectoryError):
+        await provider.resolve("main", At(timestamp=datetime.now(UTC)))
+    with pytest.raises(NotADirectoryError):
+        await provider.archive("main")
+    assert {path.name: path.lstat()[:6] for path in theirs.iterdir()} == before
+    assert not (provider.store.place("child").root).exists()
+
+
+async def test_nobody_is_let_in_where_a_copy_is_being_made(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_cluster, closed = copying.copy_cluster, []
+
+    def watched(source: Path, target: Path, *, with_wal: bool) -> None:
+        # A base may be passed through, and the directory of bases may not.
+        above = (target.parent, target.parent.parent)
+        closed.append(any(not one.stat().st_mode & 0o077 for one in above))
+        copy_cluster(source, target, with_wal=with_wal)
+
+    monkeypatch.setattr(copying, "copy_cluster", watched)
+    await provider.create_timeline("main", TimelineSpec("shop"))
+    await provider.create_timeline("child", TimelineSpec("shop"), ("main", At()))
+    assert closed == [True] * 4
+
+
+async def test_what_a_server_says_of_itself_is_not_where_we_remove_things(
+    provider: LocalProvider, address: Path
+) -> None:
+    place = provider.store.place("main")
+    path = place.data / "postmaster.pid"
+    lines = path.read_text().splitlines()
+    lines[4] = "/etc"
+    path.write_text("\n".join(lines))
+    server = postmaster.adopt(provider.store, place)
+    assert server is not None
+    assert server.sockets == address
+    server.release()
+    # Nor does reading it wait for anybody.
+    path.unlink()
+    os.mkfifo(path)
+    assert postmaster.adopt(provider.store, place) is None
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    assert postgres.pid_file(place.data) == []
+
+
+def test_users_do_not_run_out_with_projects_that_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number is given once, so that whoever makes and deletes projects takes one each time."""
+    given = set(range(61_100, 65_000))
+    monkeypatch.setattr(files, "mapped", lambda: [range(1 << 32)])
+    assert files.free_uid(given) == 65_536
+    monkeypatch.setattr(files, "mapped", lambda: [range(65_536)])
+    with pytest.raises(DirectoryUnusable, match="given away"):
+        files.free_uid(given)
 
 
 async def connected(sockets: Path) -> Connection | None:

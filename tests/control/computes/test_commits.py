@@ -1,13 +1,16 @@
 """Times and LSNs of one history, asked of the log."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from control.computes import bases, keeping
+from control.computes import bases, commits, keeping, turns
+from control.computes.commits import Commit
 from control.computes.local import LocalProvider
 from control.computes.programs import lsn_number
-from control.computes.provider import At, OutsideWindow, Resolved, TimelineSpec
+from control.computes.provider import At, ComputeUnavailable, OutsideWindow, Resolved, TimelineSpec
 from gateway.kit.sql import Connection
 from tests.control.computes.rows import lsn, numbers, session
 
@@ -139,3 +142,28 @@ async def test_what_a_branch_has_forgotten_is_not_looked_for_in_its_parent(
     for at in (At(lsn=point), At(timestamp=moment)):
         with pytest.raises(OutsideWindow):
             await provider.create_timeline("old", forgetful, ("child", at))
+
+
+async def test_many_questions_about_a_log_are_answered_one_after_the_other(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes a process that reads the whole of it, and anybody who may look at a project may ask."""
+    await provider.create_timeline("main", PROJECT)
+    scan, running, at_once = commits.scan, 0, []
+
+    async def counted(*given: Any) -> Commit | None:
+        nonlocal running
+        running += 1
+        at_once.append(running)
+        try:
+            return await scan(*given)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(commits, "scan", counted)
+    point = (await provider.stat("main")).head_lsn
+    asked = [at_lsn(provider, "main", point) for _ in range(20)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, ComputeUnavailable)]
+    assert (len(refused), max(at_once)) == (20 - turns.WAITING_MAX, 1)
+    assert isinstance(await at_lsn(provider, "main", point), Resolved)

@@ -1,7 +1,7 @@
 import asyncpg
 import pytest
 
-from control.computes import bases, copying, keeping
+from control.computes import bases, copying, keeping, shortage
 from control.computes.local import LocalProvider
 from control.computes.provider import At, ComputeUnavailable, OutsideWindow, TimelineSpec
 from tests.control.computes.rows import SPEC, lsn, numbers, session
@@ -75,10 +75,42 @@ async def test_a_full_disk_leaves_the_parent_as_it_was(
             copy_bytes(origin, copy)
 
         monkeypatch.setattr(copying, "copy_bytes", full)
-        with pytest.raises(ComputeUnavailable, match="could not be copied"):
+        with pytest.raises(ComputeUnavailable, match="disk that the data is on is full"):
             await provider.create_timeline("child", PROJECT, ("main", At()))
         monkeypatch.undo()
         assert [path.name for path in (provider.store.root / "timelines").iterdir()] == ["main"]
         await connection.execute("INSERT INTO kept VALUES (2)")
     await provider.create_timeline("child", PROJECT, ("main", At()))
     assert await numbers(provider, "child") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (['FATAL:  could not extend file "base/5/1": No space left on device', "LOG:  shut down"], "is full"),
+        (["FATAL:  could not write: Disk quota exceeded"], "is full"),
+        (["FATAL:  could not read"], "the log says why"),
+        ([], "the log says why"),
+    ],
+)
+def test_a_server_that_has_no_room_says_so(lines: list[str], words: str) -> None:
+    assert words in str(shortage.unavailable("it did not; the log says why", lines))
+
+
+async def test_a_full_disk_keeps_nothing_of_an_archive(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    await provider.create_timeline("main", PROJECT)
+    root = provider.store.place("main").root
+    before = sorted(path.name for path in root.iterdir())
+    for attempt in (provider.archive, provider.unarchive):
+        with monkeypatch.context() as patched:
+            patched.setattr(copying, "flush", full)
+            with pytest.raises(ComputeUnavailable, match="disk that the data is on is full"):
+                await attempt("main")
+        assert sorted(path.name for path in root.iterdir()) == before
+        await attempt("main")
+        before = sorted(path.name for path in root.iterdir())

@@ -1,9 +1,9 @@
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
 from control.computes.local import LocalProvider
-from control.computes.provider import At, TimelineBusy, TimelineSpec, TimelineUnknown
+from control.computes.provider import At, BeyondHistory, TimelineBusy, TimelineSpec, TimelineUnknown
 from tests.control.computes.rows import lsn, numbers, session
 
 PROJECT = TimelineSpec("shop")
@@ -22,14 +22,42 @@ async def test_a_branch_has_exactly_the_rows_of_its_point(provider: LocalProvide
             ("at-lsn", At(lsn=first), [1]),
             ("at-time", At(timestamp=moment), [1, 2]),
             ("at-head", At(), [1, 2, 3]),
-            # The end of what was written, and beyond it, are the head.
             ("at-end", At(lsn=head), [1, 2, 3]),
-            ("later", At(lsn="F/0"), [1, 2, 3]),
         ):
             made = await provider.create_timeline(name, PROJECT, ("main", at))
             assert (made.parent, await numbers(provider, name)) == ("main", expected), name
         await connection.execute("INSERT INTO kept VALUES (4)")
     assert await numbers(provider, "main") == [1, 2, 3, 4]
+
+
+async def test_nothing_is_made_of_what_is_beyond_the_end(provider: LocalProvider) -> None:
+    async def kinds(timeline: str) -> list[str]:
+        points = (At(lsn="0/1"), At(lsn=first), At(lsn="F/0"), At(timestamp=datetime(2020, 1, 1, tzinfo=UTC)))
+        return [(await provider.reach(timeline, at)).kind for at in points]
+
+    made = await provider.create_timeline("main", PROJECT)
+    expected = ["past", "present", "future", "past"]
+    async with session(provider, "main") as connection:
+        first = await lsn(connection)
+        # What is written and not flushed is there as well.
+        await connection.execute("SET synchronous_commit = off; CREATE TABLE kept AS SELECT 1 AS n")
+        written = await connection.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+        assert (await provider.reach("main", At(lsn=written))).kind == "present"
+        assert await kinds("main") == expected
+    await provider.stop("on-main")
+    assert (await provider.reach("main", At(lsn=written))).kind == "present"
+    assert await kinds("main") == expected
+    told = await provider.reach("main", At(lsn="0/1"))
+    assert (told.lsn, told.timestamp) == (made.horizon_lsn, made.horizon_at)
+    # A child has its parent's past.
+    await provider.create_timeline("child", PROJECT, ("main", At()))
+    assert await kinds("child") == expected
+    with pytest.raises(BeyondHistory, match="ends at"):
+        await provider.create_timeline("never", PROJECT, ("main", At(lsn="F/0")))
+    with pytest.raises(TimelineUnknown):
+        await provider.reach("never", At(lsn=first))
+    await provider.archive("main")
+    assert await kinds("main") == expected
 
 
 async def test_a_branch_of_a_branch_reaches_into_both_histories(provider: LocalProvider) -> None:

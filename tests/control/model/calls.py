@@ -1,5 +1,6 @@
 """Steps of money that comes in or is given, and of calls that spend it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,10 +9,12 @@ from uuid import UUID, uuid4
 from hypothesis import strategies as st
 
 from gateway.kit import ids
-from gateway.ledger import accounts, caps, grants, holds
+from gateway.ledger import accounts, caps, grants, holds, purses
 from gateway.ledger.batches import Opening, Posting
 from gateway.ledger.caps import Caps
 from gateway.ledger.grants import NewGrant
+from gateway.ledger.purses import Purses
+from gateway.ledger.spenders import CALLS_MIN, SHARE
 from tests.arrivals import arrive
 from tests.control.conftest import TEST_USDC
 from tests.control.model.dying import DEATHS, Death
@@ -137,6 +140,44 @@ class Calls(World):
             model.costs[call_id] = spent
             model.close(call_id, spent)
             model.earned += spent - fee
+            model.fees += fee
+
+    @step(weight=2, amount=st.integers(1, 50), share=PERCENT, death=DEATHS)
+    def spend_ahead(self, amount: int, share: int, death: Death | None) -> None:
+        """A gateway takes a purse and pays a call from it; what one that is gone leaves is swept."""
+        model, call_id, fee = self.model, ids.new(), amount * share // 100
+        has_plenty = model.busy >= CALLS_MIN * SHARE * amount
+        posting = Posting(call_id, amount, fee, "GET /x", self.publisher_id, "GET", "/x", 200)
+        gateway = Purses(self.pool, timedelta(hours=1))
+        gateway.charges.patience_seconds = 0
+
+        async def spent() -> bool:
+            try:
+                purse = None
+                for _ in range(CALLS_MIN + 1):
+                    if (purse := gateway.draw(self.busy, TEST_USDC, amount)) is None:
+                        await asyncio.gather(*gateway.crew.tasks)
+                return purse is not None and await gateway.charge(purse, self.earnings_id, posting)
+            finally:
+                while gateway.crew.tasks:
+                    await asyncio.gather(*gateway.crew.tasks)
+
+        is_spent, is_gone = self.run(self.dies(spent(), death))
+        if is_gone or (death is not None and death.is_dead):
+            gateway.spenders.clear()
+            self.run(self.pool.execute("UPDATE purses SET expires_at = now()"))
+            self.until_done(lambda: purses.return_expired(self.pool), death)
+            assert self.run(purses.return_expired(self.pool)) == 0
+        else:
+            self.run(gateway.close())
+        assert self.run(self.pool.fetchval("SELECT count(*) FROM purses")) == 0
+        charged = "SELECT count(*) = 1 FROM transfers WHERE kind = 'charge' AND cause_id = $1"
+        is_charged = self.run(self.pool.fetchval(charged, call_id))
+        assert is_gone or is_charged == is_spent
+        assert death is not None or is_charged == has_plenty
+        if is_charged:
+            model.busy -= amount
+            model.earned += amount - fee
             model.fees += fee
 
     @step(can=lambda model: bool(model.holds), pick=PICKS, death=DEATHS)

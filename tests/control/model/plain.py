@@ -62,6 +62,9 @@ class Charge:
         return self.own + sum(self.parts.values())
 
 
+BUSY = 20_000
+
+
 @dataclass
 class Payout:
     amount: int
@@ -77,6 +80,8 @@ class Invoice:
 @dataclass
 class Model:
     funded: list[int] = field(default_factory=lambda: [0, 0])
+    busy: int = BUSY
+    """What a third owner has, whose calls are paid from purses."""
     earned: int = 0
     leaving: int = 0
     fees: int = 0

@@ -24,9 +24,10 @@ from gateway.ledger import accounts, caps, grants
 from gateway.ledger.accounts import PLATFORM
 from gateway.ledger.holds import Holds
 from gateway.x402.deposits import link
+from tests.arrivals import arrive
 from tests.control.conftest import NETWORKS, TEST_USDC, Client, Member, join, ports_with
 from tests.control.model.dying import Death, Gone, dying
-from tests.control.model.plain import Model
+from tests.control.model.plain import BUSY, Model
 from tests.control.test_publishers import NEW
 from tests.gateway.conftest import Ledger
 
@@ -132,6 +133,9 @@ class World(RuleBasedStateMachine):
         self.wallets = [f"0x{self.number * 2 + who:040x}" for who in range(2)]
         for wallet, owner in zip(self.wallets, self.owners, strict=True):
             await link(self.pool, wallet, owner)
+        self.busy = (await join(self.pool)).id.organization_id
+        account = await accounts.ensure(self.pool, self.busy, TEST_USDC, "funded")
+        await arrive(self.pool, account, TEST_USDC, BUSY, "Deposit")
         self.slug = f"weather-{self.number}"
         made = await self.client.post(
             "/organizations/default/publishers",
@@ -218,6 +222,7 @@ class World(RuleBasedStateMachine):
         return {
             "funded": [await self.ledger_balance(one, "funded") for one in self.owners],
             "promotional": [await self.ledger_balance(one, "promotional") for one in self.owners],
+            "busy": await self.ledger_balance(self.busy, "funded"),
             "earned": await self.balance(seller, "earnings"),
             "leaving": await self.balance(seller, "payouts"),
             **of_platform,
@@ -248,6 +253,7 @@ class World(RuleBasedStateMachine):
         return {
             "funded": [(model.funded[who], model.held(who)) for who in range(2)],
             "promotional": [(sum(o.left + o.held for o in g), sum(o.held for o in g)) for g in given],
+            "busy": (model.busy, 0),
             "earned": model.earned,
             "leaving": model.leaving,
             "fees": model.fees,

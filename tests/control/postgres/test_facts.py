@@ -1,25 +1,47 @@
 """What the wire proxy is told of endpoints and roles, by rows and servers that are real."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
 import asyncpg
 import pytest
 
+from config.plans import Plan
 from control.computes.local import LocalProvider
 from control.computes.provider import State
+from control.postgres import contents, inventory, roles
+from control.postgres.inventory import Inventory
 from control.postgres.running import Runner
+from control.quotas import choices
 from control.roles.facts import Facts
 from gateway.kit import ids
-from gateway.kit.sql import Pool
-from gateway.pgwire.computes import NotStarted
+from gateway.kit.crypto import Keyring
+from gateway.kit.sql import Connection, Db, Pool
+from gateway.pgwire.computes import NotAllowed, NotStarted
 from tests.control.postgres.conftest import Project
+
+SMALL = Plan(id="small", name="Small", quotas={"compute_seconds": 100})
+SOFT = Plan(id="soft", name="Soft", quotas=SMALL.quotas, soft=("compute_seconds",))
+LARGE = Plan(id="large", name="Large", quotas={"compute_seconds": 1000})
+PLANS = (SMALL, SOFT, LARGE)
 
 
 @pytest.fixture
 async def facts(pool: Pool, computes: LocalProvider, runner: Runner, project: Project) -> Facts:
     await runner.drain()
-    return Facts(pool, computes)
+    return Facts(pool, computes, PLANS)
+
+
+async def plan(pool: Pool, chosen: Plan) -> None:
+    """From now on."""
+    organization_id = await pool.fetchval("SELECT organization_id FROM projects")
+    async with pool.acquire() as db, db.transaction():
+        now = await db.fetchval("SELECT now()")
+        await choices.change(
+            db, organization_id, await choices.current(db, organization_id, now), chosen, now, now
+        )
 
 
 async def label_of(pool: Pool, project: Project) -> str:
@@ -79,6 +101,43 @@ async def test_roles_made_by_sql_are_found_while_it_is_awake(
     await facts.close()
 
 
+async def test_a_guess_does_not_undo_a_password_that_is_being_set(
+    facts: Facts, pool: Pool, computes: LocalProvider, keyring: Keyring, project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+    await facts.wake(found)
+    secret, look = await roles.secret_of(), inventory.look
+
+    async def overtaken(admin: Connection) -> Inventory:
+        """What was there a moment ago; then somebody sets the password by the API."""
+        monkeypatch.setattr(inventory, "look", look)
+        seen = await look(admin)
+        changing = contents.changing(pool, computes, pooled(pool), project.branch_id)
+        async with changing as (db, connection):
+            role = await roles.find(db, project.branch_id, None, "app")
+            assert role is not None
+            await roles.reset(db, connection, keyring, project.id, role, secret)
+        return seen
+
+    # The server has something else than the rows, so that there is something to be learnt.
+    await pool.execute("UPDATE database_roles SET verifier = 'before'")
+    monkeypatch.setattr(inventory, "look", overtaken)
+    assert await facts.look(found, "app")
+    assert await facts.verifier(found, "app") == secret.verifier
+    role = await roles.find(pool, project.branch_id, None, "app")
+    assert role is not None
+    assert roles.reveal(keyring, project.id, role) == secret.password
+    await facts.close()
+
+
+@asynccontextmanager
+async def pooled(pool: Pool) -> AsyncIterator[Db]:
+    async with pool.acquire() as db, db.transaction():
+        yield db
+
+
 def forget(facts: Facts) -> None:
     facts.refusals.kept.clear()
     facts.looks.kept.clear()
@@ -110,3 +169,38 @@ async def test_what_cannot_be_woken_says_why(facts: Facts, pool: Pool, project: 
     await pool.execute("UPDATE endpoints SET is_disabled = true")
     with pytest.raises(NotStarted, match="somebody stopped this endpoint"):
         await facts.wake(found)
+
+
+async def test_a_plan_that_is_used_up_wakes_nothing_and_a_larger_one_does_at_once(
+    facts: Facts, pool: Pool, computes: LocalProvider, project: Project
+) -> None:
+    found = await facts.find(await label_of(pool, project))
+    assert found is not None
+
+    async def use(seconds: int) -> None:
+        await pool.execute(
+            "INSERT INTO meter_days (organization_id, project_id, meter, compute_units, day, quantity) "
+            "SELECT organization_id, id, 'active_seconds', 1, (now() AT TIME ZONE 'UTC')::date, $1 "
+            "FROM projects ON CONFLICT (project_id, day, meter, compute_units, organization_id) "
+            "DO UPDATE SET quantity = EXCLUDED.quantity",
+            seconds,
+        )
+
+    await use(99)
+    await facts.wake(found)
+    await use(100)
+    # What runs goes on, and lets in who comes.
+    await facts.wake(found)
+    await computes.stop(str(found.id))
+    await pool.execute("UPDATE endpoints SET status = 'idle'")
+    with pytest.raises(NotAllowed, match="the plan Small has room for 100 compute_seconds") as refused:
+        await facts.wake(found)
+    assert refused.value.sqlstate == "53400"
+    assert (await computes.status(str(found.id))).state is State.IDLE
+    await plan(pool, LARGE)
+    await facts.wake(found)
+    await use(2000)
+    await plan(pool, SOFT)
+    await computes.stop(str(found.id))
+    await pool.execute("UPDATE endpoints SET status = 'idle'")
+    await facts.wake(found)

@@ -164,6 +164,12 @@ async def test_those_who_are_not_there_have_salts_that_stay(stage: Stage) -> Non
     assert salts[0] == salts[1] != salts[2] == salts[3]
 
 
+async def test_a_verifier_that_its_server_takes_and_nobody_can_read_is_a_wrong_password(stage: Stage) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    stage.kept.verifiers[stage.endpoint.id, "odd"] = f"SCRAM-SHA-256$4096:QQ=A${key}:{key}"
+    assert (await refusal(lambda: stage.connect(user="odd"))).startswith("28P01")
+
+
 async def test_a_proof_is_good_once(stage: Stage) -> None:
     """Whoever saw a login cannot say the same again: the nonce is half ours."""
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)

@@ -1,8 +1,10 @@
 """Clients that share servers, and do not notice."""
 
 import asyncio
+import hashlib
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -10,7 +12,11 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from tests.gateway.pgwire.conftest import Stage, proxying
+from gateway.pgwire import backend, messages, scram, statements
+from gateway.pgwire.pooled import PooledClient
+from gateway.pgwire.pooled_server import PooledServer
+from gateway.pgwire.wire import Wire
+from tests.gateway.pgwire.conftest import PASSWORD, Stage, proxying
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,6 +41,26 @@ async def test_many_clients_share_one_server(narrow: Stage) -> None:
         with pytest.raises(asyncpg.ConnectionDoesNotExistError, match="became free in time"):
             await clients[1].fetchval("SELECT 1")
     assert await clients[2].fetchval("SELECT 3") == 3
+    for one in clients:
+        await one.close()
+
+
+async def test_what_pools_hold_on_to_keeps_nobody_out(stage: Stage) -> None:
+    """The server takes 50, of which two pools have 20 each that nobody uses."""
+    for path in ("public", "pg_catalog", "public,pg_catalog"):
+        more = {"server_settings": {"search_path": path}}
+        clients = await asyncio.gather(*(stage.connect(pooled=True, **more) for _ in range(20)))
+        await asyncio.gather(*(one.execute("BEGIN") for one in clients))
+        for one in clients:
+            await one.execute("ROLLBACK")
+            await one.close()
+    clients = await asyncio.gather(*(stage.connect() for _ in range(40)))
+    assert await clients[-1].fetchval("SELECT 1") == 1
+    # Now it is full of what is used.
+    more_of_them = await asyncio.gather(*(stage.connect() for _ in range(10)), return_exceptions=True)
+    refused = [one for one in more_of_them if isinstance(one, asyncpg.TooManyConnectionsError)]
+    clients += [one for one in more_of_them if one not in refused]
+    assert refused
     for one in clients:
         await one.close()
 
@@ -74,6 +100,115 @@ async def test_an_error_in_a_batch_leaves_nothing_behind(narrow: Stage) -> None:
     await client.execute("DISCARD ALL")
     assert await client.fetchval("SELECT 7") == 7
     await client.close()
+
+
+async def test_what_a_server_passed_over_it_is_not_taken_to_have(narrow: Stage) -> None:
+    """What is prepared behind an error is not prepared, and is made for others who prepare it."""
+    wire, other = await raw(narrow), await raw(narrow)
+    bound = b"\0\0" + bytes(6)
+    wire.write(
+        messages.message(b"P", b"\0SELECT 1 / 0\0\0\0") + messages.message(b"B", bound)
+        + messages.message(b"E", bytes(5)) + messages.message(b"H")
+    )  # fmt: skip
+    assert [(await wire.message())[0] for _ in range(2)] == [b"1", b"E"]
+    wire.write(messages.message(b"P", b"behind\0SELECT 42\0\0\0") + messages.message(b"S"))
+    assert (await wire.message())[0] == b"Z"
+    other.write(messages.message(b"P", b"own\0SELECT 42\0\0\0") + messages.message(b"D", b"Sown\0"))
+    other.write(messages.message(b"S"))
+    async with asyncio.timeout(5):
+        assert [(await other.message())[0] for _ in range(4)] == [b"1", b"t", b"T", b"Z"]
+    for one in (wire, other):
+        one.transport.abort()
+
+
+async def test_a_long_message_is_not_read_again_with_each_piece_of_it(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep the process, and everybody else's connections, from anything else for seconds."""
+    looked_at: list[int] = []
+    read = PooledClient.read
+
+    def counted(client: PooledClient, server: PooledServer, data: bytes, out: list[bytes]) -> int:
+        looked_at.append(len(data))
+        return read(client, server, data, out)
+
+    monkeypatch.setattr(PooledClient, "read", counted)
+    wire = await raw(narrow)
+    text = b"SELECT 44 -- " + b"x" * (4 << 20)
+    for name in (b"one", b"two"):
+        wire.write(messages.message(b"P", name + b"\0" + text + b"\0\0\0") + messages.message(b"S"))
+        async with asyncio.timeout(20):
+            assert [(await wire.message())[0] for _ in range(2)] == [b"1", b"Z"]
+    assert sum(looked_at) < 4 * len(text)
+    wire.transport.abort()
+
+
+async def test_clients_of_an_endpoint_keep_so_much_together(
+    narrow: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory is that of a process for everybody: what one client may keep, a thousand may not."""
+    monkeypatch.setattr(statements, "ENDPOINT_BYTES_MAX", 1 << 20)
+    one, other = await raw(narrow), await raw(narrow)
+    text = b"SELECT 46 -- " + b"x" * 700_000
+    prepare = messages.message(b"P", b"own\0" + text + b"\0\0\0") + messages.message(b"S")
+    one.write(prepare)
+    async with asyncio.timeout(5):
+        assert [(await one.message())[0] for _ in range(2)] == [b"1", b"Z"]
+    # As soon as it is announced: it is not waited for.
+    other.write(prepare[:1000])
+    async with asyncio.timeout(5):
+        kind, body = await other.message()
+    assert (kind, messages.sqlstate(body)) == (b"E", "54000")
+    one.transport.abort()
+    (shelf,) = narrow.proxy.house.pools.shelves.values()
+    async with asyncio.timeout(5):
+        while shelf.size:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_nor_is_what_a_server_says(narrow: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    read = PooledServer.read
+
+    def counted(server: PooledServer, data: bytes) -> bytes:
+        looked_at.append(len(data))
+        return read(server, data)
+
+    monkeypatch.setattr(PooledServer, "read", counted)
+    client = await narrow.connect(pooled=True)
+    told: list[int] = []
+    client.add_log_listener(lambda _, message: told.append(len(message.message)))
+    await client.execute("DO $$ BEGIN RAISE NOTICE '%', repeat('x', 4000000); END $$")
+    assert await client.fetchval("SELECT 45") == 45
+    await client.close()
+    assert told == [4_000_000]
+    assert sum(looked_at) < 3 * 4_000_000
+
+
+async def raw(stage: Stage) -> Wire:
+    """Logged in to the pooler, for messages that no library sends in this order."""
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, "127.0.0.1", stage.port)
+    options = f"endpoint={stage.label}-pooler".encode()
+    wire.write(messages.startup({b"user": b"app", b"database": b"app", b"options": options}))
+    verifier = scram.parse(stage.kept.verifiers[stage.endpoint.id, "app"])
+    assert verifier is not None
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), verifier.salt, verifier.iterations)
+    keys = scram.Keys(scram.mac(salted, b"Client Key"), verifier.stored_key, verifier.server_key)
+    await backend.authenticate(wire, keys)
+    return (await backend.until_ready(backend.Session(wire, Path()))).wire
+
+
+async def test_a_statement_that_sql_took_away_is_missing_once(narrow: Stage) -> None:
+    one, other = [await narrow.connect(pooled=True, statement_cache_size=10) for _ in range(2)]
+    assert await one.fetchval("SELECT 43") == 43
+    for name in await one.fetch("SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT 43'"):
+        await one.execute(f"DEALLOCATE {name['name']}")
+    with pytest.raises(asyncpg.InvalidSQLStatementNameError):
+        await other.fetchval("SELECT 43")
+    assert await other.fetchval("SELECT 43") == 43
+    assert await one.fetchval("SELECT 43") == 43
+    await one.close()
+    await other.close()
 
 
 async def test_copies_go_both_ways(narrow: Stage) -> None:

@@ -13,6 +13,7 @@ from control.computes.provider import State
 from control.embedded import postgres
 from gateway.kit import tasks
 from gateway.pgwire.canceling import Cancels
+from gateway.pgwire.computes import NotAllowed
 from gateway.pgwire.pools import Pools
 from gateway.pgwire.server import ENDING
 from tests.gateway.pgwire.conftest import Stage, proxying
@@ -75,6 +76,28 @@ async def test_what_could_not_be_started_is_left_alone_for_a_while(stage: Stage)
     finally:
         stage.kept.failure = None
         stage.proxy.house.waker.known.clear()
+    await (await stage.connect()).close()
+
+
+async def test_whoever_has_no_room_for_it_is_told_so_and_may_soon(stage: Stage) -> None:
+    await stage.sleep()
+    stage.proxy.house.waker.known.clear()
+    wake, loop = stage.kept.wake, asyncio.get_running_loop()
+
+    async def refuse(endpoint: object) -> object:
+        raise NotAllowed("the plan Small has room for 100 compute_seconds, and they are used")
+
+    stage.kept.wake = refuse  # type: ignore[method-assign, assignment]
+    try:
+        for pooled in (False, True, False):
+            with pytest.raises(asyncpg.ConfigurationLimitExceededError, match="the plan Small has room"):
+                await stage.connect(pooled=pooled)
+            (known,) = stage.proxy.house.waker.known.values()
+            # However often it was refused, it is asked again in a second.
+            assert 0 < known.rests_until - loop.time() <= 1
+            known.rests_until = 0
+    finally:
+        stage.kept.wake = wake  # type: ignore[method-assign]
     await (await stage.connect()).close()
 
 

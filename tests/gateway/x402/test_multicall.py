@@ -24,7 +24,7 @@ from gateway.x402.settlement import Settlements
 from gateway.x402.signers import Fields, Signer
 from gateway.x402.transactions import Signed
 from tests.anvil import Anvil
-from tests.gateway.x402.shop import PRICE, Open, Shop, opened
+from tests.gateway.x402.shop import PRICE, Open, Shop, as_secret, opened
 
 MANY = 12
 SOURCE = Path(__file__).with_name("multicall.vy").read_text()
@@ -88,6 +88,24 @@ async def test_a_crowd_shares_a_transaction_and_a_lone_payment_has_its_own(
     assert await outcomes(sharing, alone) == ["settled"]
     assert await stored(shop) == [True, True, False]
     assert await shop.paid() == (2 * MANY + 1) * PRICE
+
+
+async def test_crowds_take_turns_with_the_signers_and_none_is_torn_apart(
+    shop: Shop, another: Open, address: str
+) -> None:
+    keys = [Account.create() for _ in range(2)]
+    for one in keys:
+        await shop.chain.fund(one.address)
+    both = {"facilitator_key": None, "facilitator_keys": tuple(map(as_secret, keys))}
+    facilitator = await ready(await another(multicall_address=address, **both))
+    crowds = [await claimed(shop, [shop.sign() for _ in range(MANY)]) for _ in range(2)]
+    for made in crowds:
+        assert await submit(facilitator, made) == [None] * MANY
+    rows = await shop.pool.fetch("SELECT signer, is_shared FROM chain_transactions")
+    assert sorted(row["signer"] for row in rows) == sorted(one.address for one in facilitator.signers)
+    assert all(row["is_shared"] for row in rows)
+    for made in crowds:
+        assert await outcomes(facilitator, made) == ["settled"] * MANY
 
 
 async def test_each_payment_names_the_transaction_that_it_is_in(

@@ -8,8 +8,8 @@ from gateway.kit.sql import create_pool
 from gateway.x402 import payments, transactions
 
 STATEMENTS = {
-    "claim": payments.SQL.claim, "promised": payments.SQL.promised, "submit": transactions.SQL.submit,
-    "submit one by one": payments.SQL.submit, "settle and book": payments.SETTLE, "void": payments.SQL.void,
+    "claim": payments.SQL.claim, "promised": payments.SQL.promised, "submit": transactions.SUBMIT,
+    "submit one by one": payments.SUBMIT, "settle and book": payments.SETTLE, "void": payments.SQL.void,
     "fail": payments.SQL.fail, "find": payments.SQL.find, "get": payments.SQL.get,
     "of_payments": transactions.SQL.of_payments,
 }  # fmt: skip

@@ -3,12 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from eth_account import Account
+from multidict import CIMultiDict, CIMultiDictProxy
 
+from gateway.answers.store import Answers, Kept
+from gateway.heads import Head
 from gateway.kit import ids
 from gateway.x402 import payments, transactions
 from gateway.x402.claims import Claims
@@ -167,3 +171,36 @@ async def deposit_of(shop: Shop, signed: Authorization) -> UUID:
     claim = Claim(ids.new(), "deposit", signed, bytes(32), shop.credit_id, is_owed=True, fee=0)
     assert await payments.claim(shop.pool, claim)
     return claim.id
+
+
+async def test_an_answer_is_kept_with_what_is_submitted_for_it_and_with_nothing_else(
+    shop: Shop, facilitator: LocalFacilitator
+) -> None:
+    head = Head(200, "OK", CIMultiDictProxy(CIMultiDict({"Content-Type": "text/plain"})))
+    answers = Answers(shop.pool, 1000, timedelta(minutes=1))
+    # The nonce of the first batch is asked for, that of the second is known.
+    for _ in range(2):
+        signed = [shop.sign() for _ in range(3)]
+        claimed = [await shop.claim(one) for one in signed]
+        kept = [Kept(one, head, str(one).encode(), None, frozenset({"127.0.0.1"})) for one in claimed[:2]]
+        submitted = zip(claimed, signed, [*kept, None], strict=True)
+        await asyncio.gather(*(facilitator.submit(one, two, {}, three) for one, two, three in submitted))
+        assert [await answers.find(one) for one in claimed] == [*kept, None]
+    await answers.close()
+
+
+async def test_no_answer_is_kept_when_its_payment_could_not_be_submitted(
+    shop: Shop, facilitator: LocalFacilitator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = shop.sign()
+    payment_id = await shop.claim(signed)
+    head = Head(200, "OK", CIMultiDictProxy(CIMultiDict()))
+    monkeypatch.setattr(transactions, "take_nonces", refuse)
+    with pytest.raises(PaymentNotClaimed):
+        await facilitator.submit(payment_id, signed, {}, Kept(payment_id, head, b"", None))
+    assert await shop.pool.fetchval("SELECT count(*) FROM answers") == 0
+    assert await payments.states(shop.pool, [payment_id]) == {payment_id: "claimed"}
+
+
+async def refuse(*_: Any) -> int:
+    raise PaymentNotClaimed("in the middle of the transaction that stores it all")

@@ -1,0 +1,250 @@
+"""Money that a process takes out of a balance ahead of the calls that will spend it.
+
+A hold for each call is a commit that the call waits for before its upstream is asked. Who calls often and
+has plenty left is spared it: a purse holds the price of some calls at once, a call is paid from it by a
+subtraction in memory, and only its charge is a commit. The README says why no money is lost or spent twice
+by that.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from gateway.kit import ids
+from gateway.kit.groups import Crowd, Group
+from gateway.kit.sql import OUTAGES, Pool, Statements, listed
+from gateway.kit.tasks import Crew
+from gateway.kit.values import dataclass
+from gateway.ledger import telling
+from gateway.ledger.batches import PATIENCE_SECONDS, Posting, texts_of
+from gateway.ledger.spenders import KEPT_SECONDS, REST_TICKS, SHARE, TICK_SECONDS, Purse, Spender
+
+SQL = Statements(__file__)
+
+log = structlog.get_logger(__name__)
+
+
+Whose: TypeAlias = tuple[UUID, UUID]
+"""An owner and an asset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    purse_id: UUID
+    whose: Whose
+    size: int
+    least: int
+    """Less is not worth it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    posting: Posting
+    purse_id: UUID
+    payee_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    purse_id: UUID
+    kept: int
+
+
+class Purses:
+    """The purses of one process. Close it before its pool."""
+
+    def __init__(self, pool: Pool, lifetime: timedelta) -> None:
+        """No call runs longer than ``lifetime``."""
+        self.pool = pool
+        self.kept_for = lifetime + timedelta(seconds=KEPT_SECONDS)
+        self.takings = Group(self.take_batch)
+        # Calls that have drawn, and did not end yet: they will be charged soon.
+        self.crowd = Crowd()
+        # What was served is paid for, if the database is back in time.
+        self.charges = Group(
+            self.charge_batch,
+            patience_seconds=PATIENCE_SECONDS,
+            crowd=self.crowd,
+            whose=lambda one: one.purse_id,
+        )
+        self.returns = Group(self.return_batch)
+        self.spenders: dict[Whose, Spender] = {}
+        self.crew = Crew()
+        self.is_ticking = False
+
+    def draw(self, owner_id: UUID, asset_id: UUID, amount: int) -> Purse | None:
+        """Pay a call with so much. None where it needs a hold: its owner calls rarely, or has little left."""
+        whose, now_seconds = (owner_id, asset_id), time.monotonic()
+        spender = self.spenders.get(whose) or self.met(whose)
+        spender.calls += 1
+        spender.amount += amount
+        purse, after = spender.purse, spender.next
+        if after is not None and (purse is None or not purse.has(amount, now_seconds)):
+            self.retire(spender.turn())
+            purse = after
+        if (wanted := spender.wants()) is not None:
+            spender.is_asking = True
+            self.crew.start(self.take(spender, Taking(ids.new(), whose, *wanted)))
+        if purse is None or not purse.has(amount, now_seconds):
+            return None
+        purse.left -= amount
+        purse.running += amount
+        self.crowd.count += 1
+        return purse
+
+    def met(self, whose: Whose) -> Spender:
+        spender = self.spenders[whose] = Spender()
+        if not self.is_ticking:
+            self.is_ticking = True
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
+        return spender
+
+    async def take(self, spender: Spender, taking: Taking) -> None:
+        ends_seconds = time.monotonic() + KEPT_SECONDS
+        try:
+            amount = await self.takings.add(taking)
+        except (*OUTAGES, asyncpg.PostgresError):
+            amount = 0
+            # Perhaps it was taken, and nobody heard of it.
+            self.give_back(taking.purse_id, 0)
+        spender.is_asking = False
+        if not amount:
+            spender.rest = REST_TICKS
+        else:
+            spender.give(Purse(taking.purse_id, amount, ends_seconds))
+
+    async def charge(self, purse: Purse, payee_id: UUID, posting: Posting) -> bool:
+        """True when the call is charged: now, or before. False when its purse had expired."""
+        self.crowd.count -= 1
+        charged = self.charges.add(Charge(posting, purse.id, payee_id))
+        try:
+            return await charged
+        finally:
+            # Whoever is cancelled is so once it is decided.
+            if not charged.cancelled() and not isinstance(charged.exception(), OUTAGES):
+                self.done(purse, posting.spent)
+
+    def put_back(self, purse: Purse, amount: int) -> None:
+        """The call cost nothing."""
+        self.crowd.count -= 1
+        purse.left += amount
+        self.done(purse, amount)
+
+    def done(self, purse: Purse, amount: int) -> None:
+        purse.running -= amount
+        if purse.is_retired and not purse.running:
+            self.give_back(purse.id, 0)
+
+    def retire(self, purse: Purse | None) -> None:
+        """Draw on it no more, and give back what no call has drawn."""
+        if purse is not None:
+            purse.is_retired = True
+            self.give_back(purse.id, purse.running)
+
+    def tick(self) -> None:
+        now_seconds = time.monotonic()
+        for whose, spender in list(self.spenders.items()):
+            if spender.calls == 0 and not spender.is_asking:
+                del self.spenders[whose]
+            for purse in spender.end_tick(now_seconds):
+                self.retire(purse)
+        self.is_ticking = bool(self.spenders)
+        if self.is_ticking:
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
+
+    async def give_up(self, owner_id: UUID, asset_id: UUID) -> bool:
+        """Give back what can be: its owner lacks it. False when there is nothing."""
+        spender = self.spenders.get((owner_id, asset_id))
+        if spender is None or spender.purse is None:
+            return False
+        purses = [one for one in (spender.turn(), spender.turn()) if one is not None]
+        spender.rest = REST_TICKS
+        for one in purses:
+            one.is_retired = True
+        await asyncio.gather(*(self.returns.add(Return(one.id, one.running)) for one in purses))
+        return True
+
+    def give_back(self, purse_id: UUID, kept: int) -> None:
+        self.crew.start(self.try_give_back(Return(purse_id, kept)))
+
+    async def try_give_back(self, one: Return) -> None:
+        try:
+            await self.returns.add(one)
+        except (*OUTAGES, asyncpg.PostgresError):
+            # It expires.
+            log.warning("purse.not_returned", purse_id=str(one.purse_id), exc_info=True)
+
+    async def take_batch(self, batch: Sequence[Taking]) -> Sequence[int]:
+        rows = await self.pool.fetch(
+            SQL.take,
+            [one.purse_id for one in batch],
+            [one.whose[0] for one in batch],
+            [one.whose[1] for one in batch],
+            [one.size for one in batch],
+            [one.least for one in batch],
+            SHARE,
+            self.kept_for,
+        )
+        taken: dict[UUID, int] = {row["id"]: row["amount"] for row in rows}
+        return [taken.get(one.purse_id, 0) for one in batch]
+
+    async def charge_batch(self, batch: Sequence[Charge]) -> Sequence[bool]:
+        charged: set[UUID] = set()
+        try:
+            purses = await self.charge_all(batch)
+        except asyncpg.UniqueViolationError:
+            # By a commit that nobody heard of.
+            call_ids = [one.posting.call_id for one in batch]
+            charged = {row["call_id"] for row in await self.pool.fetch(SQL.charged, call_ids)}
+            purses = await self.charge_all([one for one in batch if one.posting.call_id not in charged])
+        return [one.purse_id in purses or one.posting.call_id in charged for one in batch]
+
+    async def charge_all(self, batch: Sequence[Charge]) -> set[UUID]:
+        """The purses that were there; their calls are charged."""
+        if not batch:
+            return set()
+        call_ids, *others = texts_of([one.posting for one in batch])
+        purse_ids, payee_ids = (
+            listed([one.purse_id for one in batch]),
+            listed([one.payee_id for one in batch]),
+        )
+        rows = await self.pool.fetch(SQL.charge, call_ids, purse_ids, payee_ids, *others)
+        found = {row["purse_id"]: row for row in rows}
+        await telling.low_balances(
+            self.pool, {(one.purse_id, one.posting.alert_below) for one in batch}, found
+        )
+        return set(found)
+
+    async def return_batch(self, batch: Sequence[Return]) -> Sequence[None]:
+        kept: dict[UUID, int] = {}
+        for one in batch:
+            kept[one.purse_id] = min(one.kept, kept.get(one.purse_id, one.kept))
+        await self.pool.execute(SQL.give_back, list(kept), list(kept.values()))
+        return [None for _ in batch]
+
+    async def close(self) -> None:
+        """Once no call is running any more."""
+        await asyncio.gather(*self.crew.tasks)
+        for spender in self.spenders.values():
+            self.retire(spender.turn())
+            self.retire(spender.turn())
+        self.spenders.clear()
+        await asyncio.gather(*self.crew.tasks)
+        for group in (self.takings, self.charges, self.returns):
+            await group.close()
+
+
+async def return_expired(pool: Pool, limit: int = 500) -> int:
+    """Give back what dead processes had taken, and return how many purses that were."""
+    async with pool.acquire() as connection, connection.transaction():
+        # One that is locked is being charged, or returned by another sweeper.
+        due = [row["id"] for row in await connection.fetch(SQL.expired, limit)]
+        if due:
+            await connection.execute(SQL.give_back, due, [0 for _ in due])
+    return len(due)
