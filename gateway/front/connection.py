@@ -106,7 +106,9 @@ class Connection(Serving):
         self.parse(data, was_between=was_between)
 
     def hold(self, data: bytes) -> None:
-        """Many clients send the body behind the head: it comes in a moment, or the parser gets what is here."""
+        """Many clients send the body behind the head: it comes in a moment, or the parser gets what is
+        here.
+        """
         self.early = data
         self.head_timer = self._loop.call_later(HELD_SECONDS, self.parse_early)
 
