@@ -12,12 +12,12 @@ from multidict import CIMultiDictProxy
 from gateway import max_price, upstream_payment
 from gateway.front.arrived import Arrived, Heading
 from gateway.kit import hygiene
-from gateway.kit.body import body_of
+from gateway.kit.body import NO_BODY, body_of
 from gateway.kit.problem import Refusal, Unauthorized, invalid
-from gateway.kit.proxies import Proxies, client_of
+from gateway.kit.proxies import Address, Proxies, client_of
 from gateway.kit.values import dataclass
 from gateway.max_price import MaxPrice
-from gateway.types import Credentials, Inbound
+from gateway.types import Body, Credentials, Inbound
 from gateway.upstream_payment import UpstreamPayment
 
 PREFIX = "/publishers/"
@@ -75,6 +75,16 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
 def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, proxies: Proxies) -> Inbound:
     """A request with the head of one that was admitted before."""
     peer = request.protocol.address
+    address = client_of(peer, request.headers, proxies) if proxies else peer
+    return with_head(first, call_id, address, body_of(request, body_bytes_max))
+
+
+def bare(first: Inbound) -> Inbound:
+    """What is kept of a request for the next one with its head: not the body, nor what that holds on to."""
+    return with_head(first, first.call_id, first.client_address, NO_BODY)
+
+
+def with_head(first: Inbound, call_id: UUID, address: Address, body: Body) -> Inbound:
     return Inbound(
         call_id,
         first.method,
@@ -83,9 +93,9 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
         first.query,
         first.headers,
         first.credentials,
-        client_of(peer, request.headers, proxies) if proxies else peer,
+        address,
         first.url,
-        body_of(request, body_bytes_max),
+        body,
         first.is_websocket,
         first.idempotency_key,
         first.max_price,

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from config.settings import Limits
 from gateway import ownership, question, upstream_offers
-from gateway.admit import admit, again
+from gateway.admit import admit, again, bare
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.connections import Connections
@@ -59,8 +59,7 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
         inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
         watch.recalled(plan.match, plan.caller, plan.known)
     else:
-        plan = await prepare(gate, request, watch)
-        inbound = plan.inbound
+        inbound, plan = await prepare(gate, request, watch)
     try:
         return await serve(gate, plan, inbound, request, watch)
     except AnsweredBefore as before:
@@ -71,16 +70,16 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
         inbound.body.close()
 
 
-async def prepare(gate: Gate, request: Arrived, watch: Watch) -> Plan:
+async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, Plan]:
     """What a head leads to, which the next call with the same one finds beside it."""
     edition = gate.snapshot.edition
     inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
     watch.admitted()
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
-    plan = request.wording.plan = Plan(edition, inbound, matched, caller, known_of(watch))
+    plan = request.wording.plan = Plan(edition, bare(inbound), matched, caller, known_of(watch))
     watch.known = plan.known
-    return plan
+    return inbound, plan
 
 
 async def serve(

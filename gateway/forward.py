@@ -53,7 +53,10 @@ async def forward(
     is_other = vouched is not plan.vouched and vouched != plan.vouched
     if request is None or is_other or own_trace is not None:
         request = prepare(upstreams, plan, inbound, vouched, own_trace)
-    own = f"X-Forwarded-For: {plan.forwarded}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
+    # Another call of the plan may have come from elsewhere in the meantime.
+    is_last = plan.address is inbound.client_address
+    address = plan.forwarded if is_last else text_of(inbound.client_address)
+    own = f"X-Forwarded-For: {address}\r\n{hygiene.CALL_ID}: {inbound.call_id}\r\n"
     passed = hygiene.of_response if route.passthrough is None else passthrough.of_response
     exchange = await upstreams.http.begin(request, own.encode(), inbound.body, passed).ask()
     if (

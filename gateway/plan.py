@@ -37,7 +37,7 @@ class Plan:
         self.edition = edition
         """What was published when it was made."""
         self.inbound, self.match, self.caller = inbound, match, caller
-        """Of the call that it was made for."""
+        """Of the call that it was made for, without its body."""
         self.known = known
         """What the log says of each of its calls."""
         self.quote: Quote | None = None

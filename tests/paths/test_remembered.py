@@ -1,11 +1,14 @@
 """What is remembered of a request holds no longer than what it follows from."""
 
+import asyncio
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from yarl import URL
 
 from gateway.key_uses import KeyUses
 from gateway.kit import ids
@@ -65,6 +68,35 @@ async def test_a_request_that_comes_again_meets_what_is_published_now(farebox: F
     assert gone.status in (200, 204), gone.text
     await becomes(404)
     await becomes(404, headers=account.headers)
+
+
+async def test_callers_who_say_the_same_from_elsewhere_are_told_apart(farebox: Farebox) -> None:
+    shop = await farebox.publish(price_per_call="0")
+    url = URL(shop)
+    request = f"POST {url.path}/same HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+
+    async def call(address: str, number: int) -> dict[str, tuple[str, int]]:
+        reader, writer = await asyncio.open_connection(url.host, url.port, local_addr=(address, 0))
+        made = {}
+        for _ in range(TIMES):
+            writer.write(request.encode() + b"%04d" % number)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            (length,) = re.findall(r"(?i)content-length: (\d+)", head)
+            await reader.readexactly(int(length))
+            (call_id,) = re.findall(r"X-Farebox-Call-Id: (\S+)", head)
+            made[call_id] = address, number
+        writer.close()
+        return made
+
+    callers = [(f"127.0.0.{1 + number % 3}", number) for number in range(30)]
+    # All at once they wait for the limits, and go on in any order.
+    made = await asyncio.gather(*(call(*one) for one in callers))
+    seen = zip(farebox.upstream.seen, farebox.upstream.bodies, strict=True)
+    told = {
+        ask.headers["X-Farebox-Call-Id"]: (ask.headers["X-Forwarded-For"], int(body)) for ask, body in seen
+    }
+    assert len(told) == 30 * TIMES
+    assert told == {call_id: who for one in made for call_id, who in one.items()}
 
 
 @pytest.mark.parametrize(
