@@ -294,8 +294,6 @@ def packed(batch: Sequence[Asking]) -> tuple[list[str], bytes]:
 def unpacked(batch: Sequence[Asking], answer: bytes) -> list[Allowance]:
     allowances = []
     for asking, (wait, position, remaining, reset) in zip(batch, decode(answer), strict=True):
-        bucket = asking.buckets[position - 1]
-        allowances.append(
-            Allowance(wait / 1000, bucket.kind, bucket.burst, bucket.rate, remaining, reset / 1000)
-        )
+        one = asking.buckets[position - 1]
+        allowances.append(Allowance(wait / 1000, one.kind, one.burst, one.rate, remaining, reset / 1000))
     return allowances

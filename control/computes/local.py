@@ -18,7 +18,7 @@ from control.computes import (
     programs,
     shortage,
     slots,
-)
+)  # fmt: skip
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.disks import Fill, Usage
@@ -244,13 +244,9 @@ class LocalProvider:
         if one is None:
             return ComputeState(State.IDLE)
         return ComputeState(
-            one.state,
-            one.timeline,
-            one.since,
-            await compute.why_active(one),
-            len(one.sessions),
+            one.state, one.timeline, one.since, await compute.why_active(one), len(one.sessions),
             *one.moved.get(endpoint, (0, 0)),
-        )
+        )  # fmt: skip
 
     @asynccontextmanager
     async def session(self, endpoint: str) -> AsyncIterator[None]:
