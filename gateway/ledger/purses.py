@@ -200,10 +200,17 @@ class Purses:
             purses = await self.charge_all(batch)
         except asyncpg.UniqueViolationError:
             # By a commit that nobody heard of.
-            call_ids = [one.posting.call_id for one in batch]
-            charged = {row["call_id"] for row in await self.pool.fetch(SQL.charged, call_ids)}
+            charged = await self.charged(batch)
             purses = await self.charge_all([one for one in batch if one.posting.call_id not in charged])
+        late = [one for one in batch if one.purse_id not in purses and one.posting.call_id not in charged]
+        if late:
+            # The purse is gone: it had expired, or such a commit took the last of it.
+            charged |= await self.charged(late)
         return [one.purse_id in purses or one.posting.call_id in charged for one in batch]
+
+    async def charged(self, batch: Sequence[Charge]) -> set[UUID]:
+        call_ids = [one.posting.call_id for one in batch]
+        return {row["call_id"] for row in await self.pool.fetch(SQL.charged, call_ids)}
 
     async def charge_all(self, batch: Sequence[Charge]) -> set[UUID]:
         """The purses that were there; their calls are charged."""

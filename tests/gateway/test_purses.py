@@ -409,3 +409,26 @@ async def test_low_balances_are_told_of_charges_from_purses(
 
 async def test_nothing_of_a_purse_reads_a_whole_table(server: str, database: str) -> None:
     await plans(server, database, SQL, ("take", "charge", "charged", "give_back"))
+
+
+async def test_a_charge_that_went_unheard_stands_when_its_purse_is_gone(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Used up and given back, or expired, before it is asked for again."""
+    purse = await drawn(own, owner)
+    fetch, lost = asyncpg.Pool.fetch, 0
+
+    async def lose(self: Any, query: str, *args: Any, **more: Any) -> Any:
+        nonlocal lost
+        rows = await fetch(self, query, *args, **more)
+        if query == SQL.charge and not lost:
+            lost += 1
+            await pool.execute(SQL.give_back, [purse.id], [0])
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed")
+        return rows
+
+    monkeypatch.setattr(asyncpg.Pool, "fetch", lose)
+    assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    await own.close()
+    assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
+    assert await ledger.is_sound()
