@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
+from gateway.kit.later import Later
 from gateway.kit.pools import TIMEOUT_SECONDS
 from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
@@ -85,7 +86,7 @@ class Group(Generic[Item, Result]):
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
-        self.alarm: asyncio.TimerHandle | None = None
+        self.alarm = Later(self.go)
         """Runs while those who wait here are too few."""
         # Of the batches before: how many items the last one had, and how long they took.
         self.size_before = 0
@@ -99,7 +100,7 @@ class Group(Generic[Item, Result]):
         done: asyncio.Future[Result] = Outcome()
         self.waiting.append(Waiting(item, done))
         self.crowd.count += 1
-        if self.lanes_free and not self.is_scheduled and (self.alarm is None or self.is_worth_it()):
+        if self.lanes_free and not self.is_scheduled and (not self.alarm.is_set or self.is_worth_it()):
             # At the end of this tick of the loop, when everybody who is ready now has been added.
             self.is_scheduled = True
             asyncio.get_running_loop().call_soon(self.kick)
@@ -116,18 +117,15 @@ class Group(Generic[Item, Result]):
             return
         if self.is_worth_it():
             self.go()
-        elif self.alarm is None:
-            patience = min(self.commit_seconds, COMPANY_SECONDS_MAX)
-            self.alarm = asyncio.get_running_loop().call_later(patience, self.go)
+        else:
+            self.alarm.within(min(self.commit_seconds, COMPANY_SECONDS_MAX))
 
     def is_worth_it(self) -> bool:
         """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""
         return self.size_before <= 1 or len(self.waiting) >= min(self.crowd.half(), self.size_max)
 
     def go(self) -> None:
-        if self.alarm is not None:
-            self.alarm.cancel()
-            self.alarm = None
+        self.alarm.cancel()
         while self.waiting and self.lanes_free:
             if self.whose is not None and len(self.waiting) > self.size_max:
                 self.waiting = in_turns(self.waiting, self.whose)

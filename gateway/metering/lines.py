@@ -4,12 +4,13 @@ Lines are gathered for a moment and written together, whole lines and at most wh
 so that several processes can share one.
 """
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+
+from gateway.kit.later import Later
 
 FLUSH_SECONDS = 0.1
 # PIPE_BUF: POSIX keeps writes up to this size together.
@@ -25,19 +26,17 @@ class Lines:
         self.write = write or write_all
         self.encode = msgspec.json.Encoder().encode
         self.waiting: list[bytes] = []
-        self.timer: asyncio.TimerHandle | None = None
+        self.flushing = Later(self.flush)
 
     def add(self, line: Mapping[str, Any]) -> None:
         self.waiting.append(self.encode(line))
         if len(self.waiting) >= WAITING_MAX:
             self.flush()
-        elif self.timer is None:
-            self.timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        else:
+            self.flushing.within(FLUSH_SECONDS)
 
     def flush(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        self.flushing.cancel()
         lines, self.waiting = self.waiting, []
         piece = b""
         for line in lines:

@@ -4,7 +4,6 @@ Never a secret, a query or a payment. Calls that end within a moment are looked 
 said of them costs a part of what it would cost between two calls.
 """
 
-import asyncio
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from prometheus_client import Counter
 
 from gateway.front.arrived import Arrived
 from gateway.kit import trace
+from gateway.kit.later import Later
 from gateway.kit.money import with_symbol
 from gateway.kit.trace import Sampler, Trace
 from gateway.metering import metrics
@@ -75,15 +75,14 @@ class Reporter:
         self.tallies = Tallies()
         self.waiting: list[Watch] = []
         """Calls that have ended and of which nothing was said yet."""
-        self.timer: asyncio.TimerHandle | None = None
+        self.flushing = Later(self.flush)
 
     def begin(self, call_id: UUID, request: Arrived) -> Watch:
         headers, own_trace = request.heading.headers, None
         if self.spans is not None or trace.PARENT in headers:
             own_trace = trace.of(headers, call_id, None if self.spans is None else self.spans.sampler)
         self.tallies.under_way += 1
-        if self.tallies.timer is None:
-            self.tallies.flush_soon()
+        self.tallies.flush_soon()
         return Watch(call_id, request.method, request.path, own_trace, self.tallies.count)
 
     def end(self, watch: Watch) -> None:
@@ -92,14 +91,12 @@ class Reporter:
         self.waiting.append(watch)
         if watch.error is not None or self.spans is not None or len(self.waiting) >= WAITING_MAX:
             self.flush()
-        elif self.timer is None:
-            self.timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        else:
+            self.flushing.within(FLUSH_SECONDS)
 
     def flush(self) -> None:
         """Say what there is to say of the calls that have ended since the last time."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        self.flushing.cancel()
         ended, self.waiting = self.waiting, []
         self.tallies.flush_soon()
         since = time_ns() - perf_counter_ns()

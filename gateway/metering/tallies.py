@@ -4,13 +4,13 @@ Telling its client of one thing locks, asks the kernel for our process id and wr
 processes read. A call has a score of them, and that would take longer than some of its stages do.
 """
 
-import asyncio
 from bisect import bisect_right
 from collections.abc import Iterable
 from math import inf
 
 from prometheus_client import Counter, Histogram
 
+from gateway.kit.later import Later
 from gateway.metering import metrics
 
 FLUSH_SECONDS = 0.25
@@ -25,12 +25,11 @@ class Tallies:
         self.counted: dict[Counter, int] = {}
         self.under_way = 0
         """Calls, which whoever begins and ends them counts here."""
-        self.timer: asyncio.TimerHandle | None = None
+        self.flushing = Later(self.flush)
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         self.counted[counter] = self.counted.get(counter, 0) + amount
-        if self.timer is None:
-            self.flush_soon()
+        self.flush_soon()
 
     def time(self, stage: str, spent: Iterable[int]) -> None:
         """What a stage took in several calls."""
@@ -40,13 +39,10 @@ class Tallies:
         known.extend(spent)
 
     def flush_soon(self) -> None:
-        if self.timer is None:
-            self.timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+        self.flushing.within(FLUSH_SECONDS)
 
     def flush(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        self.flushing.cancel()
         counted, self.counted = self.counted, {}
         for counter, amount in counted.items():
             counter.inc(amount)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway.kit.groups import Crowd
+from gateway.kit.later import Later
 from gateway.kit.tasks import Crew
 from gateway.x402.endpoint import Endpoint, Unanswered
 from gateway.x402.facilitator import FacilitatorUnavailable
@@ -93,13 +94,12 @@ class Node:
         self.size_max = BATCH_MAX
         self.number = 0
         self.is_scheduled = False
-        self.patience: asyncio.TimerHandle | None = None
+        self.patience = Later(self.go)
         self.crew = Crew()
 
     async def close(self) -> None:
         """Whoever still waits is told that there will be no answer."""
-        if self.patience is not None:
-            self.patience.cancel()
+        self.patience.cancel()
         waiting, self.waiting = self.waiting, {}
         for question in waiting.values():
             question.fail("the node is asked no more")
@@ -137,13 +137,11 @@ class Node:
             return
         if len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
             self.go()
-        elif self.patience is None:
-            self.patience = asyncio.get_running_loop().call_later(COMPANY_SECONDS, self.go)
+        else:
+            self.patience.within(COMPANY_SECONDS)
 
     def go(self) -> None:
-        if self.patience is not None:
-            self.patience.cancel()
-            self.patience = None
+        self.patience.cancel()
         self.askers = 0
         while self.waiting and self.lanes_free:
             texts = list(self.waiting)[: self.size_max]

@@ -31,7 +31,7 @@ async def test_a_piece_is_whole_lines_and_fits_a_pipe() -> None:
     # A crowd does not wait for the clock.
     assert sum(piece.count(b"\n") for piece in pieces) == WAITING_MAX
     assert all(piece.endswith(b"\n") and len(piece) <= PIECE_BYTES_MAX for piece in pieces)
-    assert log.timer is None
+    assert not log.flushing.is_set
 
 
 async def test_what_waits_is_written_when_the_process_ends() -> None:
