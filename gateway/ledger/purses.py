@@ -124,11 +124,15 @@ class Purses:
         self.crowd.count -= 1
         charged = self.charges.add(Charge(posting, purse.id, payee_id))
         try:
-            return await charged
+            is_charged = await charged
         finally:
             # Whoever is cancelled is so once it is decided.
             if not charged.cancelled() and not isinstance(charged.exception(), OUTAGES):
                 self.done(purse, posting.spent)
+        if not is_charged:
+            # What it pays for from here on would be served and not be paid.
+            purse.ends_seconds = 0
+        return is_charged
 
     def put_back(self, purse: Purse, amount: int) -> None:
         """The call cost nothing."""

@@ -210,7 +210,10 @@ async def test_what_a_dead_process_had_taken_is_given_back_and_pays_for_nothing_
     assert (await ledger.balance(owner))[1] > 0
     assert await purses.return_expired(pool) == 1
     assert await ledger.balance(owner) == (PLENTY, 0)
+    assert stopped.draw(owner, USDC.id, PRICE) is purse
     assert not await stopped.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert stopped.draw(owner, USDC.id, PRICE) is None
+    stopped.put_back(purse, PRICE)
     await stopped.close()
     assert await ledger.balance(owner) == (PLENTY, 0)
     assert await ledger.is_sound()
