@@ -1,4 +1,5 @@
-"""How long a project's database takes to wake and to branch, beside what the same machine does without us.
+"""How long a project's database takes to wake and to branch, beside what the same machine does without us,
+and what it takes of the memory.
 
 ``python -m bench.computes [GIGABYTE-TENTHS …]`` interleaves them, and prints ratios.
 """
@@ -24,6 +25,8 @@ from control.embedded import binaries
 PROJECT = TimelineSpec("bench")
 SPEC = ComputeSpec()
 ROUNDS = 9
+IDLE = 40
+IDLE_SECONDS = 5.0
 
 
 async def wake(provider: LocalProvider) -> float:
@@ -116,6 +119,27 @@ async def branches(provider: LocalProvider, tenths: int) -> None:
     print(f"branch of {size >> 20} MB: {median(ours) / median(theirs):.2f} of cp -a of its directory")
 
 
+async def idle(provider: LocalProvider) -> None:
+    """What each of many servers takes of the memory that nobody shares, a while after its last client."""
+    for number in range(IDLE):
+        await provider.create_timeline(f"idle{number}", TimelineSpec(f"project{number}"))
+        await first_query((await provider.start(f"on{number}", f"idle{number}", SPEC)).sockets)
+    await asyncio.sleep(IDLE_SECONDS)
+    servers = [one.server.pid for one in provider.computes.values() if one.server is not None]
+    each = sum(map(proportional, servers)) / len(servers) / 1024
+    print(f"{len(servers)} idle databases: {each:.1f} MB each (PSS)")
+
+
+def proportional(pid: int) -> int:
+    """KiB of a server and its processes, what several share counted in parts; proc_pid_smaps_rollup(5)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    total = 0
+    for one in (str(pid), *children):
+        lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
 async def main(sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as name:
         root = Path(name)
@@ -125,6 +149,7 @@ async def main(sizes: list[int]) -> None:
             await wakes(provider, root)
             for tenths in sizes:
                 await branches(provider, tenths)
+            await idle(provider)
             await provider.stop_all()
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from control.computes import copying, programs
-from control.computes.files import Place, Record
+from control.computes.files import Place, Record, Store
 from control.computes.programs import lsn_number
 from control.computes.provider import At, OutsideWindow, Resolved
 from gateway.kit.sql import Connection, Statements
@@ -71,8 +71,11 @@ def parent_with(place: Place, record: Record, point: int | datetime) -> tuple[Pl
     return (parent, limit) if (is_all_kept or is_before) and parent.root.is_dir() else None
 
 
-def reach(place: Place, at: At, end: str | None) -> Resolved:
-    """By the files alone, whether a point is in the history. ``end`` is None where nobody knows it."""
+def reach(store: Store, timeline: str, at: At, end: str | None) -> Resolved:
+    """Whether a point is in the history, by files alone. ``end`` is a server's word, if one runs."""
+    place = store.place(timeline)
+    place.record()
+    end = end or place.end(store.programs)
     point: int | datetime = at.timestamp or lsn_number(at.lsn or "0/0")
     if isinstance(point, int) and end is not None and point > lsn_number(end):
         return Resolved("future", end, None)

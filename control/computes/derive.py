@@ -81,7 +81,8 @@ async def replay(store: Store, place: Place, uid: int | None, at: At) -> str | N
     cluster = Cluster(store.programs, place.data, sockets, uid)
     lines: list[str] = []
     try:
-        async with processes.running(command(cluster, place, at), lines.append) as process:
+        beside = store.beside(place, uid)
+        async with processes.running(command(cluster, place, beside, at), lines.append) as process:
             try:
                 await postgres.wait_until_ready(cluster, process)
             except StartFailed:
@@ -102,17 +103,17 @@ async def replay(store: Store, place: Place, uid: int | None, at: At) -> str | N
     return forked
 
 
-def command(cluster: Cluster, place: Place, at: At) -> Command:
+def command(cluster: Cluster, place: Place, beside: str, at: At) -> Command:
     data = directory.address_of(cluster.data, cluster.uid)
-    options = settings.REPLAYING | rules_of(data) | {"unix_socket_directories": str(cluster.sockets)}
+    options = settings.REPLAYING | rules_of(beside) | {"unix_socket_directories": str(cluster.sockets)}
     if at.lsn is not None:
         options |= {"recovery_target_lsn": at.lsn, "recovery_target_inclusive": "off"}
     argv = (str(cluster.programs / "postgres"), "-D", data, *settings.arguments(options))
     return Command("postgres", argv, binaries.ENVIRONMENT, place.data, cluster.uid, signal.SIGKILL, STOPS)
 
 
-def rules_of(data: str) -> dict[str, str]:
-    return {"hba_file": f"{data}/../pg_hba.conf", "ident_file": f"{data}/../pg_ident.conf"}
+def rules_of(beside: str) -> dict[str, str]:
+    return {"hba_file": f"{beside}/pg_hba.conf", "ident_file": f"{beside}/pg_ident.conf"}
 
 
 async def drop_subscriptions(sockets: Path) -> None:

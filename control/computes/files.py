@@ -159,6 +159,36 @@ class Store:
     def sockets_of(self, name: str) -> Path:
         return self.sockets / hashlib.sha256(name.encode()).hexdigest()[:16]
 
+    def beside(self, place: Place, uid: int | None) -> str:
+        """How the server of a timeline names the directory that its data is in."""
+        return self.way(place.root, "beside", "..", uid)
+
+    def trusted(self, uid: int | None) -> str:
+        """How servers name the directory of their extensions."""
+        return self.way(self.extensions, self.extensions.name, f"../../../{self.extensions.name}", uid)
+
+    def way(self, path: Path, name: str, from_data: str, uid: int | None) -> str:
+        """``path``, or a link to it for a user who is kept out of the directories above.
+
+        PostgreSQL takes ``..`` out of names by their letters, which would lead elsewhere behind a name that
+        is a link itself; the kernel follows it as it is.
+        """
+        if uid is None or directory.is_traversable(path.parent, uid):
+            return str(path)
+        link = self.sockets / name
+        with suppress(FileExistsError):
+            link.symlink_to(f"/proc/self/cwd/{from_data}")
+        return str(link)
+
+    def leave(self) -> None:
+        """A name in /tmp should not stay for nothing: it goes when no server is left."""
+        inside = list(self.sockets.iterdir())
+        if all(path.is_symlink() for path in inside):
+            for path in inside:
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.sockets.rmdir()
+
     def uid_of(self, project: str) -> int | None:
         """A user for each project that nobody else has, kept for good; ourselves unless we are root."""
         if os.getuid() != 0:

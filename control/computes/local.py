@@ -18,7 +18,7 @@ from control.computes import (
     programs,
     shortage,
     slots,
-)  # fmt: skip
+)
 from control.computes.bulletin import Bulletin
 from control.computes.compute import Compute
 from control.computes.disks import Fill, Usage
@@ -106,7 +106,8 @@ class LocalProvider:
         if at.lsn is not None and (there := await self.reach(source, at)).kind == "future":
             raise BeyondHistory(f"the history that it was to be made of ends at {there.lsn}")
         if at == HEAD:
-            await self.flush(source)
+            # What sessions with ``synchronous_commit = off`` committed is in its files too.
+            await self.ask(source, bases.SQL.flush)
         elif at.timestamp is not None:
             found = await self.resolve(source, at)
             if found.kind == "past":
@@ -116,10 +117,6 @@ class LocalProvider:
             await derive.derive(
                 self.store, record, *await asyncio.to_thread(derive.locate, self.store, source, at)
             )
-
-    async def flush(self, timeline: str) -> None:
-        """What sessions with ``synchronous_commit = off`` committed is in its files too."""
-        await self.ask(timeline, bases.SQL.flush)
 
     async def ask(self, timeline: str, statement: str) -> str | None:
         """Its server; None where none runs."""
@@ -167,12 +164,8 @@ class LocalProvider:
             return await commits.at_lsn(self.store, timeline, at.lsn or head, head)
 
     async def reach(self, timeline: str, at: At) -> Resolved:
-        place = self.store.place(timeline)
-        place.record()
         end = await self.ask(timeline, bases.SQL.written)
-        if end is None:
-            end = await asyncio.to_thread(place.end, self.store.programs)
-        return await asyncio.to_thread(bases.reach, place, at, end)
+        return await asyncio.to_thread(bases.reach, self.store, timeline, at, end)
 
     async def slots(self, timeline: str) -> tuple[str, ...]:
         place = self.store.place(timeline)
@@ -243,10 +236,8 @@ class LocalProvider:
         one = self.serving(endpoint)
         if one is None:
             return ComputeState(State.IDLE)
-        return ComputeState(
-            one.state, one.timeline, one.since, await compute.why_active(one), len(one.sessions),
-            *one.moved.get(endpoint, (0, 0)),
-        )  # fmt: skip
+        why, moved = await compute.why_active(one), one.moved.get(endpoint, (0, 0))
+        return ComputeState(one.state, one.timeline, one.since, why, len(one.sessions), *moved)
 
     @asynccontextmanager
     async def session(self, endpoint: str) -> AsyncIterator[None]:

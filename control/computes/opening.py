@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from control.computes import cgroups, compute, copying, extensions, files, keeping, settings
@@ -54,9 +54,7 @@ async def taken_over(
     finally:
         await provider.crew.close()
         release(provider)
-        # Empty when no server was left, as a name in /tmp should not stay for nothing.
-        with suppress(OSError):
-            provider.store.sockets.rmdir()
+        provider.store.leave()
 
 
 def has_data(root: Path) -> bool:

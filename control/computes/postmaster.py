@@ -93,12 +93,10 @@ async def launch(
 
 
 def spawn(store: Store, place: Place, uid: int | None, spec: ComputeSpec, sockets: Path) -> int:
-    data = directory.address_of(place.data, uid)
-    options = dict(settings.serving(spec.units, str(sockets), is_logical=spec.is_logical)) | rules_of(data)
-    options["config_file"] = f"{data}/../{settings.CHANGING}"
-    # By the way that its user can go, who may be kept out of the directories above.
-    trusted = f"{data}/../../../{store.extensions.name}"
-    options["extension_control_path"] = f"{trusted}:$system"
+    data, beside = directory.address_of(place.data, uid), store.beside(place, uid)
+    options = dict(settings.serving(spec.units, str(sockets), is_logical=spec.is_logical)) | rules_of(beside)
+    options["config_file"] = f"{beside}/{settings.CHANGING}"
+    options["extension_control_path"] = f"{store.trusted(uid)}:$system"
     argv = confined(spec, (str(store.programs / "postgres"), "-D", data, *settings.arguments(options)))
     with open_log(place.root / "log") as log:
         process = subprocess.Popen(  # noqa: S603 - the program is ours, and there is no shell

@@ -19,7 +19,7 @@ from control.computes import files
 from control.computes.provider import State
 from control.computes.remote import RemoteProvider
 from control.doctor import data_of, dsn_of
-from control.embedded import binaries, directory, postgres
+from control.embedded import binaries, postgres
 from control.embedded.directory import DirectoryUnusable
 from control.embedded.processes import StartFailed
 from control.finding import Finding
@@ -72,15 +72,6 @@ def room(root: Path) -> Finding:
         return Finding(
             "projects' disk", f"{nearest} cannot be written to",
             "Give it to the user that runs farebox, or choose another one with --data-dir.",
-        )  # fmt: skip
-    if (
-        os.geteuid() == 0
-        and (root / "timelines").is_dir()
-        and not directory.is_traversable(nearest, files.UIDS[0][0])
-    ):
-        return Finding(
-            "projects' disk", f"{nearest} is closed to other users, as each project's servers are",
-            "Let others pass through (chmod o+x) all directories above it, or choose another --data-dir.",
         )  # fmt: skip
     remedy = None if free >= FREE_BYTES_MIN else "Make room: databases stop when their disk is full."
     return Finding("projects' disk", f"{free >> 20} MiB are free in {nearest}", remedy)

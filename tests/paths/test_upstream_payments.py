@@ -20,7 +20,7 @@ from x402.schemas import PaymentRequired
 
 from control.agent.client import Reply, decode, encode
 from gateway.kit import sql
-from tests.paths.conftest import DOLLAR, Account, Farebox, serving, settings_of
+from tests.paths.conftest import DOLLAR, Account, Farebox, serving, settings_of, until
 from tests.paths.test_pay_command import typed
 
 PRICE = DOLLAR // 4
@@ -166,8 +166,13 @@ async def test_a_stranger_is_not_given_what_a_public_payment_bought(resale: Resa
     asked = await resale.ask(headers=agent.headers)
     payment = {PAID_CALL: await for_upstream(resale.near, asked)}
     assert (await resale.ask(headers={**agent.headers, **payment})).status == 200
-    # From another address, as far as the gateway remembers.
-    await resale.near.pool.execute("UPDATE answers SET senders = array['10.9.9.9']")
+
+    async def is_from_elsewhere() -> bool:
+        """As far as the gateway remembers, once it does: an answer is kept behind it."""
+        done = await resale.near.pool.execute("UPDATE answers SET senders = array['10.9.9.9']")
+        return bool(done == "UPDATE 1")
+
+    await until(is_from_elsewhere)
     got = await resale.ask(headers={**stranger.headers, **payment})
     assert (got.status, got.json["code"]) == (409, "upstream-payment-used")
     assert (await resale.near.balance(stranger), resale.calls) == (DOLLAR, 1)

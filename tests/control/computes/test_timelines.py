@@ -1,8 +1,11 @@
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from control.computes.local import LocalProvider
+from control.computes.opening import opened
 from control.computes.provider import At, BeyondHistory, TimelineBusy, TimelineSpec, TimelineUnknown
 from tests.control.computes.rows import lsn, numbers, session
 
@@ -124,3 +127,27 @@ async def test_an_archived_timeline_comes_back_whole(provider: LocalProvider) ->
         await connection.execute("INSERT INTO kept VALUES (3)")
     await provider.create_timeline("after", PROJECT, ("main", At()))
     assert await numbers(provider, "after") == [1, 2, 3]
+
+
+@pytest.fixture
+def closed(root: Path) -> Path:
+    root.chmod(0o700)
+    return root
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's servers are other users'")
+async def test_servers_run_below_a_directory_that_is_closed_to_them(closed: Path) -> None:
+    """As in root's home. Their rules, settings and extensions are found, when history is replayed as well."""
+    async with opened(closed, look_seconds=3600) as provider:
+        await provider.create_timeline("main", PROJECT)
+        async with session(provider, "main") as connection:
+            await connection.execute("CREATE EXTENSION pg_trgm; CREATE TABLE kept AS SELECT 1 AS n")
+            first = await lsn(connection)
+            await connection.execute("INSERT INTO kept VALUES (2)")
+        await provider.create_timeline("child", PROJECT, ("main", At(lsn=first)))
+        assert await numbers(provider, "child") == [1]
+        sockets = provider.store.sockets
+        assert sockets.is_dir()
+        await provider.stop_all()
+    # The short name in /tmp is gone with the last of them.
+    assert not sockets.exists()

@@ -33,7 +33,7 @@ async def test_a_restored_project_has_its_data_and_the_way_in(branch: Branch) ->
     assert await branch.got("GET", "/connection-string") == before
     async with branch.owner() as owner:
         assert await owner.fetchval("SELECT n FROM kept") == 7
-    events = await branch.pool.fetch("SELECT type FROM events ORDER BY id")
+    events = await branch.pool.fetch("SELECT type FROM events ORDER BY created_at")
     assert [one["type"] for one in events][-2:] == ["project.deleted", "project.restored"]
     with pytest.raises(NotRestored, match="was deleted"):
         await restoring.restore(branch.pool, branch.project_id, None)
