@@ -56,7 +56,7 @@ async def test_a_path_that_is_repeated_too_often_closes_no_publisher_for_others(
 
 
 async def test_an_answer_that_comes_before_the_body_has_ended_reaches_its_caller(farebox: Farebox) -> None:
-    """It was charged. A connection that is closed on the rest of the body is reset, and its answer with it."""
+    """It was charged. A connection that is closed on the rest of the body is reset, its answer with it."""
     account = await farebox.sign_up()
     await farebox.fund(account, DOLLAR)
     url = URL(await farebox.publish())
@@ -72,7 +72,8 @@ async def test_an_answer_that_comes_before_the_body_has_ended_reaches_its_caller
         head = f"POST {url.path}/{n} HTTP/1.1\r\n{fields}Content-Length: {rest + 9}\r\n\r\n"
         writer.write(head.encode() + b"beginning")
         answered = await asyncio.wait_for(reader.readuntil(b"}"), 5)
-        assert answered.startswith(b"HTTP/1.1 200") and answered.endswith(b'{"path": "/%d"}' % n)
+        assert answered.startswith(b"HTTP/1.1 200")
+        assert answered.endswith(b'{"path": "/%d"}' % n)
         # What the caller goes on sending is no part of its next request.
         writer.write(b"x" * rest)
     writer.close()
