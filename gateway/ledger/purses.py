@@ -165,6 +165,9 @@ class Purses:
     async def give_up(self, owner_id: UUID, asset_id: UUID) -> bool:
         """Give back what can be: its owner lacks it. False when there is nothing."""
         spender = self.spenders.get((owner_id, asset_id))
+        if spender is not None and spender.is_asking and self.crew.tasks:
+            # The database may have given one by now.
+            await asyncio.wait(list(self.crew.tasks))
         if spender is None or spender.purse is None:
             return False
         purses = [one for one in (spender.turn(), spender.turn()) if one is not None]
