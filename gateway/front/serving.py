@@ -144,6 +144,8 @@ class Serving(Incoming):
         """
         try:
             async with asyncio.timeout(LINGER_SECONDS):
+                # Whoever was passing it on to an upstream was told to stop, and does in the loop's next turn.
+                await asyncio.sleep(0)
                 while not body.is_eof() and not self._force_close:
                     await body.readany()
         except (TimeoutError, Refusal, web.RequestPayloadError):

@@ -124,11 +124,15 @@ class Purses:
         self.crowd.count -= 1
         charged = self.charges.add(Charge(posting, purse.id, payee_id))
         try:
-            return await charged
+            is_charged = await charged
         finally:
             # Whoever is cancelled is so once it is decided.
             if not charged.cancelled() and not isinstance(charged.exception(), OUTAGES):
                 self.done(purse, posting.spent)
+        if not is_charged:
+            # What it pays for from here on would be served and not be paid.
+            purse.ends_seconds = 0
+        return is_charged
 
     def put_back(self, purse: Purse, amount: int) -> None:
         """The call cost nothing."""
@@ -161,6 +165,9 @@ class Purses:
     async def give_up(self, owner_id: UUID, asset_id: UUID) -> bool:
         """Give back what can be: its owner lacks it. False when there is nothing."""
         spender = self.spenders.get((owner_id, asset_id))
+        if spender is not None and spender.is_asking and self.crew.tasks:
+            # The database may have given one by now.
+            await asyncio.wait(list(self.crew.tasks))
         if spender is None or spender.purse is None:
             return False
         purses = [one for one in (spender.turn(), spender.turn()) if one is not None]

@@ -140,6 +140,17 @@ async def test_a_call_too_dear_for_what_is_left_beside_a_purse_gets_it_back(
     await holds.close()
 
 
+async def test_a_purse_that_is_being_taken_is_given_back_as_well(
+    pool: Pool, ledger: Ledger, owner: UUID, own: Purses
+) -> None:
+    """A dear call in the moment of the many cheap ones must not be refused for what is set aside for them."""
+    for _ in range(CALLS_MIN):
+        assert own.draw(owner, USDC.id, PRICE) is None
+    assert await own.give_up(owner, USDC.id)
+    assert await ledger.balance(owner) == (PLENTY, 0)
+    assert await purse_rows(pool) == []
+
+
 async def test_a_call_is_charged_once_however_often_it_is_asked(
     ledger: Ledger, seller: Seller, owner: UUID, own: Purses
 ) -> None:
@@ -210,7 +221,10 @@ async def test_what_a_dead_process_had_taken_is_given_back_and_pays_for_nothing_
     assert (await ledger.balance(owner))[1] > 0
     assert await purses.return_expired(pool) == 1
     assert await ledger.balance(owner) == (PLENTY, 0)
+    assert stopped.draw(owner, USDC.id, PRICE) is purse
     assert not await stopped.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert stopped.draw(owner, USDC.id, PRICE) is None
+    stopped.put_back(purse, PRICE)
     await stopped.close()
     assert await ledger.balance(owner) == (PLENTY, 0)
     assert await ledger.is_sound()

@@ -1,9 +1,11 @@
 """What odd upstreams, odd callers and a database that flaps must not do to money, memory and others' time."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from gateway.ledger.holds import Holds
 from tests.paths.conftest import DOLLAR, Farebox
@@ -51,3 +53,28 @@ async def test_a_path_that_is_repeated_too_often_closes_no_publisher_for_others(
         got = await farebox.agent.ask("GET", f"{url}/{'a' * 6000}")
         assert (got.status, got.json["code"]) == (502, "upstream-unreachable")
     assert (await farebox.agent.ask("GET", f"{url}/x")).status == 200
+
+
+async def test_an_answer_that_comes_before_the_body_has_ended_reaches_its_caller(farebox: Farebox) -> None:
+    """It was charged. A connection that is closed on the rest of the body is reset, its answer with it."""
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+    url = URL(await farebox.publish())
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"path": request.path})
+
+    farebox.upstream.handler = answer
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    fields = f"Host: a\r\nAuthorization: Bearer {account.key}\r\n"
+    rest = 400_000
+    for n in range(2):
+        head = f"POST {url.path}/{n} HTTP/1.1\r\n{fields}Content-Length: {rest + 9}\r\n\r\n"
+        writer.write(head.encode() + b"beginning")
+        answered = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        assert answered.startswith(b"HTTP/1.1 200")
+        assert answered.endswith(b'{"path": "/%d"}' % n)
+        # What the caller goes on sending is no part of its next request.
+        writer.write(b"x" * rest)
+    writer.close()
+    assert await farebox.spent(account, DOLLAR) == 2 * QUARTER
