@@ -150,6 +150,8 @@ class Calls(World):
         posting = Posting(call_id, amount, fee, "GET /x", self.publisher_id, "GET", "/x", 200)
         gateway = Purses(self.pool, timedelta(hours=1))
         gateway.charges.patience_seconds = 0
+        # No time passes: what a tick gives back would be another run's statement.
+        gateway.is_ticking = True
 
         async def spent() -> bool:
             try:
