@@ -108,13 +108,14 @@ async def test_somebody_elses_transaction_after_a_reorganization_counts(settler:
     before = await payments.get(settler.shop.pool, payment_id)
     assert await settler.anvil.ask("evm_revert", snapshot)
     await settler.shop.send_directly(authorization)
-    assert before is not None
+    after = before
     for _ in range(5):
         await finality.recheck(settler.settlements, NOW)
         after = await payments.get(settler.shop.pool, payment_id)
-        assert after is not None
-        if before.transaction_hash != after.transaction_hash:
+        if after != before:
             break
+    assert before is not None
+    assert after is not None
     assert before.transaction_hash != after.transaction_hash
     await settler.anvil.ask("anvil_mine", hex(5))
     await finality.recheck(settler.settlements, NOW)
