@@ -103,6 +103,9 @@ class Chunks:
             if match is None or self.trailers_size > TRAILER_BYTES_MAX:
                 raise Improper("the trailers are not fields, or too many")
             name, value = match[1].decode(), match[2].decode(errors="surrogateescape")
+            if name.lower() == "transfer-encoding":
+                # RFC 9110 section 6.5.1 has no place for it, and readers differ about what it would mean.
+                raise Improper("a trailer says how the body was framed")
             self.trailers.append((name, value))
         else:
             self.part = Part.DONE

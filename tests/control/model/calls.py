@@ -142,7 +142,9 @@ class Calls(World):
             model.earned += spent - fee
             model.fees += fee
 
-    @step(weight=2, amount=st.integers(1, 50), share=PERCENT, death=DEATHS)
+    # A gateway with purses does several things at a time, so that no number of statements is the same moment
+    # twice; ``test_purses`` has it die at each of them.
+    @step(weight=2, amount=st.integers(1, 50), share=PERCENT, death=st.none())
     def spend_ahead(self, amount: int, share: int, death: Death | None) -> None:
         """A gateway takes a purse and pays a call from it; what one that is gone leaves is swept."""
         model, call_id, fee = self.model, ids.new(), amount * share // 100
