@@ -20,6 +20,7 @@ from gateway.front.arrived import Arrived
 from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.kit.proxies import Proxies
+from gateway.kit.runs import own_task
 from gateway.limit import asked_of, limit
 from gateway.match import match
 from gateway.metering.report import Reporter, known_of
@@ -60,6 +61,8 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
         watch.recalled(plan.match, plan.caller, plan.known)
     else:
         inbound, plan = await prepare(gate, request, watch)
+    if plan.needs_task:
+        await own_task()
     try:
         return await serve(gate, plan, inbound, request, watch)
     except AnsweredBefore as before:

@@ -26,6 +26,7 @@ class Plan:
         "inbound",
         "known",
         "match",
+        "needs_task",
         "quote",
         "request",
         "vouched",
@@ -38,6 +39,7 @@ class Plan:
         """What was published when it was made."""
         self.inbound, self.match, self.caller = inbound, match, caller
         """Of the call that it was made for, without its body."""
+        self.needs_task = needs_task(inbound, match)
         self.known = known
         """What the log says of each of its calls."""
         self.quote: Quote | None = None
@@ -67,3 +69,12 @@ class Plan:
         if self.match.route.database is None:
             self.quote = quote
         return quote
+
+
+def needs_task(inbound: Inbound, match: Match) -> bool:
+    """Whether stages wait for more than the limits, the purse and the upstream's answer; see ``kit/runs.py``."""
+    route = match.route
+    asks_others = (
+        route.ownership, route.oauth_provider_id, route.database, route.auth, route.exchange, route.passthrough
+    )  # fmt: skip
+    return inbound.is_websocket or inbound.credentials.has_payment or any(one is not None for one in asks_others)

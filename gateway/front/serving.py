@@ -19,6 +19,7 @@ from gateway.front.framing import flaw
 from gateway.front.incoming import Incoming
 from gateway.front.reply import Reply
 from gateway.kit.problem import Refusal
+from gateway.kit.runs import Run
 
 if TYPE_CHECKING:
     from gateway.front.connection import Connection
@@ -50,8 +51,9 @@ class Serving(Incoming):
     def serve_known(self, wording: Wording, body: bytes) -> None:
         """A call whose head came before, where nothing is under way."""
         self._request_count += 1
-        arrived = Arrived(cast("Connection", self), wording, body)
-        self._task_handler = self._loop.create_task(self.answer(arrived))
+        run = Run(self._loop, self.answer(Arrived(cast("Connection", self), wording, body)))
+        self._task_handler = run  # type: ignore[assignment]
+        run.begin()
 
     def take_if_idle(self, data: bytes | None = None) -> None:
         if self._messages and self._task_handler is None:
@@ -180,6 +182,17 @@ class Serving(Incoming):
         if isinstance(resp, Reply):
             return cast(web.StreamResponse, resp), False
         return await super().finish_response(request, resp, start_time)
+
+    def as_task(self) -> "asyncio.Task[None] | None":
+        """What serves a request, for whoever waits for it or is to cancel it."""
+        run: Any = self._task_handler
+        if isinstance(run, Run):
+            self._task_handler = run.as_task()
+        return self._task_handler
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
+        self.as_task()
+        await super().shutdown(timeout)
 
     @property
     def is_waiting(self) -> bool:
