@@ -200,7 +200,7 @@ async def break_off(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not await is_so():  # noqa: ASYNC110 - what it waits for is in another process or a database
             await asyncio.sleep(0.02)
