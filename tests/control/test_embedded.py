@@ -35,7 +35,7 @@ def closed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def until(fact: Callable[[], object], seconds: float = 10) -> None:
+async def until(fact: Callable[[], object], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while True:
             if fact():

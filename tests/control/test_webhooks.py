@@ -118,7 +118,7 @@ async def make_due(pool: Pool) -> None:
     await pool.execute("UPDATE webhook_deliveries SET due_at = now() WHERE state = 'waiting'")
 
 
-async def until(is_so: Any, seconds: float = 10) -> None:
+async def until(is_so: Any, seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not is_so():  # noqa: ASYNC110 - what it waits for is on the other side of a socket
             await asyncio.sleep(0.02)
