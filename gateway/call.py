@@ -61,7 +61,7 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
         watch.recalled(plan.match, plan.caller, plan.known)
     else:
         inbound, plan = await prepare(gate, request, watch)
-    if plan.needs_task:
+    if plan.needs_task or inbound.credentials.has_payment:
         await own_task()
     try:
         return await serve(gate, plan, inbound, request, watch)

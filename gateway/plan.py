@@ -77,4 +77,6 @@ def needs_task(inbound: Inbound, match: Match) -> bool:
     asks_others = (
         route.ownership, route.oauth_provider_id, route.database, route.auth, route.exchange, route.passthrough
     )  # fmt: skip
-    return inbound.is_websocket or inbound.credentials.has_payment or any(one is not None for one in asks_others)
+    return (
+        inbound.is_websocket or inbound.credentials.has_payment or any(one is not None for one in asks_others)
+    )
