@@ -11,7 +11,7 @@ from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.facilitator import FacilitatorUnavailable
-from gateway.x402.rpc import Request
+from gateway.x402.questions import Request
 from gateway.x402.token import Proofs
 from gateway.x402.transactions import Signed
 
