@@ -5,12 +5,11 @@ it is still so, until something else is published or the caller's key is over. W
 not here: the limits, the balance, the upstream's health, and ids.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
 
 from gateway.buckets import Bucket
+from gateway.metering.watch import Known
 from gateway.snapshot import Snapshot
 from gateway.types import Caller, Inbound, Match, Quote, Vouched
 from gateway.upstreams.request import Request
@@ -33,7 +32,7 @@ class Plan:
     )
 
     def __init__(
-        self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Mapping[str, Any]
+        self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Known
     ) -> None:
         self.edition = edition
         """What was published when it was made."""
