@@ -26,7 +26,7 @@ from gateway.match import match
 from gateway.metering.report import Reporter, known_of
 from gateway.metering.watch import Known, Watch
 from gateway.pay import Till, pay
-from gateway.plan import Plan
+from gateway.plan import Plan, needs_task
 from gateway.price import price
 from gateway.protect import protect
 from gateway.relay import relay
@@ -81,6 +81,7 @@ async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, 
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     plan = request.wording.plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)))
+    plan.needs_task = needs_task(inbound, matched)
     watch.known = plan.known
     return inbound, plan
 
@@ -89,7 +90,7 @@ async def serve(
     gate: Gate, plan: Plan, inbound: Inbound, request: Arrived, watch: Watch
 ) -> web.StreamResponse | Reply:
     matched, caller, route = plan.match, plan.caller, plan.match.route
-    asked = asked_of(gate.limits, plan, inbound)
+    asked = asked_of(gate.limits, plan, inbound.client_address)
     allowance = watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
     if route.ownership is not None:
         await ownership.check(gate.snapshot.pool, inbound, matched, caller)

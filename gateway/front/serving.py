@@ -51,6 +51,9 @@ class Serving(Incoming):
     def serve_known(self, wording: Wording, body: bytes) -> None:
         """A call whose head came before, where nothing is under way."""
         self._request_count += 1
+        if not self.front.is_draining and self.front.tell_at_once(cast("Connection", self), wording):
+            self.go_on_or_end(is_kept=True)
+            return
         run = Run(self._loop, self.answer(Arrived(cast("Connection", self), wording, body)))
         self._task_handler = run  # type: ignore[assignment]
         run.begin()
@@ -191,7 +194,7 @@ class Serving(Incoming):
         return self._task_handler
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        self.as_task()
+        _ = self.as_task()
         await super().shutdown(timeout)
 
     @property

@@ -38,7 +38,7 @@ class Run:
         except (StopIteration, asyncio.CancelledError):
             return
         if awaited is WANTED:
-            self.as_task()
+            _ = self.as_task()
         elif awaited is None:
             # ``sleep(0)``.
             self.loop.call_soon(self.go_on, context=self.context)

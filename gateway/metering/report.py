@@ -16,7 +16,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from gateway.front.arrived import Arrived
+from gateway.front.arrived import Wording
 from gateway.kit import trace
 from gateway.kit.later import Later
 from gateway.kit.money import with_symbol
@@ -93,15 +93,15 @@ class Reporter:
         """Calls that have ended and of which nothing was said yet."""
         self.flushing = Later(self.flush)
 
-    def begin(self, call_id: UUID, request: Arrived) -> Watch:
-        headers, own_trace = request.heading.headers, None
+    def begin(self, call_id: UUID, wording: Wording) -> Watch:
+        headers, own_trace = wording.heading.headers, None
         if self.spans is not None or trace.PARENT in headers:
             own_trace = trace.of(headers, call_id, None if self.spans is None else self.spans.sampler)
         tallies = self.tallies
         tallies.under_way += 1
         if not tallies.flushing.is_set:
             tallies.flush_soon()
-        return Watch(call_id, request.method, request.path, own_trace, tallies.count)
+        return Watch(call_id, wording.method, wording.path, own_trace, tallies.count)
 
     def end(self, watch: Watch) -> None:
         watch.ended = perf_counter_ns()
