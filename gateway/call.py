@@ -24,9 +24,9 @@ from gateway.kit.runs import own_task
 from gateway.limit import asked_of, limit
 from gateway.match import match
 from gateway.metering.report import Reporter, known_of
-from gateway.metering.watch import Watch
+from gateway.metering.watch import Known, Watch
 from gateway.pay import Till, pay
-from gateway.plan import Plan
+from gateway.plan import Plan, needs_task
 from gateway.price import price
 from gateway.protect import protect
 from gateway.relay import relay
@@ -58,7 +58,7 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
     plan: Plan | None = request.wording.plan
     if plan is not None and plan.holds(gate.snapshot):
         inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
-        watch.recalled(plan.match, plan.caller, plan.known)
+        watch.recalled(plan.match, plan.caller, plan.known, is_priced=plan.quote is not None)
     else:
         inbound, plan = await prepare(gate, request, watch)
     if plan.needs_task or inbound.credentials.has_payment:
@@ -80,7 +80,8 @@ async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, 
     watch.admitted()
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
-    plan = request.wording.plan = Plan(edition, bare(inbound), matched, caller, known_of(watch))
+    plan = request.wording.plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)))
+    plan.needs_task = needs_task(inbound, matched)
     watch.known = plan.known
     return inbound, plan
 
@@ -89,7 +90,7 @@ async def serve(
     gate: Gate, plan: Plan, inbound: Inbound, request: Arrived, watch: Watch
 ) -> web.StreamResponse | Reply:
     matched, caller, route = plan.match, plan.caller, plan.match.route
-    asked = asked_of(gate.limits, plan, inbound)
+    asked = asked_of(gate.limits, plan, inbound.client_address)
     allowance = watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
     if route.ownership is not None:
         await ownership.check(gate.snapshot.pool, inbound, matched, caller)

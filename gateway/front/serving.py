@@ -51,8 +51,11 @@ class Serving(Incoming):
     def serve_known(self, wording: Wording, body: bytes, payment: Payment | None) -> None:
         """A call whose head came before, where nothing is under way."""
         self._request_count += 1
-        arrived = Arrived(cast("Connection", self), wording, body, payment=payment)
-        run = Run(self._loop, self.answer(arrived))
+        front, own = self.front, cast("Connection", self)
+        if payment is None and not front.is_draining and front.tell_at_once(own, wording):
+            self.go_on_or_end(is_kept=True)
+            return
+        run = Run(self._loop, self.answer(Arrived(own, wording, body, payment=payment)))
         self._task_handler = run  # type: ignore[assignment]
         run.begin()
 
@@ -192,7 +195,7 @@ class Serving(Incoming):
         return self._task_handler
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        self.as_task()
+        _ = self.as_task()
         await super().shutdown(timeout)
 
     @property
