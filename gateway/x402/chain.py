@@ -56,6 +56,10 @@ class Chain:
         """Ask all at once; each result is in its request's place, and an error there is a ``NodeRefused``."""
         return [result(answer) for answer in await self.node.ask(requests)]
 
+    async def ask_at_once(self, *requests: Request) -> list[Any]:
+        """The same for those who have waited for each other already."""
+        return [result(answer) for answer in await self.node.ask(requests, is_waited_for=True)]
+
     async def ask_each(self, *requests: Request) -> list[Any]:
         """The same for questions that have nothing to do with each other: what is nonsense is None."""
         return [result_or_none(answer) for answer in await self.node.ask(requests)]

@@ -24,8 +24,9 @@ ANSWER_BYTES_MAX = 1 << 26
 
 # As many requests under way at once. One that a node is slow with leaves the others free.
 LANES = 4
-# So long a request waits while less than half of the crowd is in it: each costs the node, and us, the same.
-COMPANY_SECONDS = 0.002
+# While less than half of the crowd is in a request, it waits for as long as the node takes for one, within
+# these bounds: each costs the node, and us, the same.
+COMPANY_SECONDS_MIN, COMPANY_SECONDS_MAX = 0.002, 0.005
 # Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
 BATCH_MAX = 100
 # So long calls are not run together once a node did not.
@@ -48,13 +49,17 @@ class Node:
         self.endpoint = Endpoint(url, HEADERS, TIMEOUT_SECONDS, ANSWER_BYTES_MAX)
         self.waiting: dict[bytes, Question] = {}
         self.askers = 0
-        """Who have come since the last batch."""
+        """Who have come since the last batch …"""
+        self.is_due = False
+        """… and whether one of them is many."""
         self.lanes_free = LANES
         self.size_max = BATCH_MAX
         self.number = 0
         self.is_scheduled = False
         self.patience = Later(self.go)
         self.crew = Crew()
+        self.answer_seconds = 0.0
+        """How long the node takes for a request, of late."""
         self.multicall: str | None = None
         """Of the contract that runs calls together, where there is one."""
         self.apart_until = 0.0
@@ -68,8 +73,13 @@ class Node:
         await self.crew.close()
         await self.endpoint.close()
 
-    async def ask(self, requests: Sequence[Request | Call]) -> list[dict[str, Any]]:
-        """Return each request's answer in its place: the JSON object that has its number."""
+    async def ask(
+        self, requests: Sequence[Request | Call], *, is_waited_for: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return each request's answer in its place: the JSON object that has its number.
+
+        Company is not waited for where so many wait for the answer already (``is_waited_for``).
+        """
         loop = asyncio.get_running_loop()
         asker = Asker(loop.create_future(), [{}] * len(requests), len(requests))
         for position, request in enumerate(requests):
@@ -79,6 +89,7 @@ class Node:
                 question = self.waiting[name] = Question(name, request)
             question.askers.append((asker, position))
         self.askers += 1
+        self.is_due = self.is_due or is_waited_for
         self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled:
             # At the end of this tick of the loop, when everybody who is ready now has asked.
@@ -97,14 +108,14 @@ class Node:
         self.is_scheduled = False
         if not (self.waiting and self.lanes_free):
             return
-        if len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
+        if self.is_due or len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
             self.go()
         else:
-            self.patience.within(COMPANY_SECONDS)
+            self.patience.within(min(max(self.answer_seconds, COMPANY_SECONDS_MIN), COMPANY_SECONDS_MAX))
 
     def go(self) -> None:
         self.patience.cancel()
-        self.askers = 0
+        self.askers, self.is_due = 0, False
         while self.waiting and self.lanes_free:
             names = list(self.waiting)[: self.size_max]
             batch = [self.waiting.pop(name) for name in names]
@@ -112,9 +123,11 @@ class Node:
             self.crew.start(self.carry(batch))
 
     async def carry(self, batch: Sequence[Question]) -> None:
+        began = time.monotonic()
         try:
             await self.put(batch)
         finally:
+            self.answer_seconds += (time.monotonic() - began - self.answer_seconds) / 8
             self.lanes_free += 1
             if self.waiting and not self.is_scheduled:
                 self.kick()

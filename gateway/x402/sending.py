@@ -65,7 +65,7 @@ class Sending:
         # Some chains mine what they are sent. The others are not asked every time.
         if self.unmined < UNMINED_MAX:
             questions.append(("eth_getTransactionReceipt", ["0x" + signed.hash.hex()]))
-        error, *receipts = await self.chain.ask_all(*questions)
+        error, *receipts = await self.chain.ask_at_once(*questions)
         if isinstance(error, NodeRefused):
             await self.refused(error)
             raise error
