@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 async def stop(pool: Pool, computes: ComputeProvider, plans: Sequence[Plan]) -> int:
-    """Of organizations whose hard quota is used up, as a wake asks for it. Returns how many endpoints."""
+    """Of organizations that could wake nothing now. Returns how many endpoints."""
     if not any("compute_seconds" in plan.quotas and "compute_seconds" not in plan.soft for plan in plans):
         return 0
     count = 0
