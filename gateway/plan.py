@@ -43,9 +43,7 @@ class Plan:
         "vouched",
     )
 
-    def __init__(
-        self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Known
-    ) -> None:
+    def __init__(self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Known) -> None:
         self.edition = edition
         """What was published when it was made."""
         self.inbound, self.match, self.caller = inbound, match, caller
@@ -88,7 +86,12 @@ class Plan:
 def needs_task(inbound: Inbound, match: Match) -> bool:
     """Whether stages wait for more than the limits, the purse and the upstream's answer."""
     route = match.route
-    asks_others = (
-        route.ownership, route.oauth_provider_id, route.database, route.auth, route.exchange, route.passthrough
-    )  # fmt: skip
-    return inbound.is_websocket or inbound.credentials.has_payment or any(one is not None for one in asks_others)
+    asked = (
+        route.ownership,
+        route.oauth_provider_id,
+        route.database,
+        route.auth,
+        route.exchange,
+        route.passthrough,
+    )
+    return inbound.is_websocket or any(one is not None for one in asked)

@@ -1,9 +1,9 @@
 """A stranger who is told the price again: the same 402, and what is another in each answer.
 
 Who was told it before, and says the same to the letter, is told the same for as long as nothing else is
-published. ``limit`` and ``protect`` decide about the call as about any other; the rest of ``call.py`` would come
-to what its plan has already. Nothing waits, so there is neither a task nor a coroutine. Whatever is not as usual
-is left to ``call.py``.
+published. ``limit`` and ``protect`` decide about the call as about any other; the rest of ``call.py`` would
+come to what its plan has already. Nothing waits, so there is neither a task nor a coroutine. Whatever is not
+as usual is left to ``call.py``.
 """
 
 from gateway.call import Gate

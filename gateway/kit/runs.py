@@ -1,8 +1,9 @@
 """A coroutine that runs without a task, until it asks for one or somebody asks for its.
 
-Making a task, and the loop's turn before it begins, take longer than a short answer does. A ``Run`` begins at
-once, within whatever begins it, and goes on where what it waits for is done. It has a context of its own, as a task has.
-``asyncio.timeout`` and the like have to know their task: whoever uses them in a run awaits ``own_task`` first.
+Making a task, and the loop's turn before it begins, take longer than some stages. A ``Run`` begins at once,
+within whatever begins it, and goes on where what it waits for is done. It has a context of its own, as a task
+has. ``asyncio.timeout`` and the like have to know their task: whoever uses them in a run awaits ``own_task``
+first.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from operator import sub
 from time import perf_counter_ns, time_ns
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from prometheus_client import Counter

@@ -86,7 +86,7 @@ class Watch:
             vars(self).update(known)
 
     def recalled(self, match: Match, caller: Caller, known: Known, *, is_priced: bool) -> None:
-        """The same was asked before, so the first stages are not entered; without a price, are over at once."""
+        """The same was asked before: the first stages are not entered, or over at once without a price."""
         self.match, self.caller, self.known = match, caller, known
         if is_priced:
             self.order = RECALLED
