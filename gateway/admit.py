@@ -5,6 +5,7 @@ the connection or for the gateway.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -48,7 +49,9 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
     path, query, method, heading = request.path, request.query, request.method, request.heading
     refuse_ambiguous(method, query)
     # The next request that says the same means the same.
-    meaning: Meaning = heading.meaning or read(heading)
+    meaning: Meaning = heading.meaning or (
+        read(heading) if heading.base is None else vary(heading, heading.base)
+    )
     slug, slash, rest = path[len(PREFIX) :].partition("/")
     is_socket = meaning.is_for_websocket and method == "GET"
     peer = request.protocol.address
@@ -59,7 +62,7 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
         slash + rest,
         query,
         meaning.headers,
-        paying(meaning.credentials, request),
+        meaning.credentials,
         client_of(peer, heading.headers, proxies) if proxies else peer,
         f"{origin}{path}?{query}" if query else origin + path,
         body_of(request, body_bytes_max),
@@ -76,22 +79,24 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
     """A request with the head of one that was admitted before."""
     peer = request.protocol.address
     address = client_of(peer, request.headers, proxies) if proxies else peer
-    paid = paying(first.credentials, request)
-    return with_head(first, call_id, address, body_of(request, body_bytes_max), paid)
+    return with_head(first, call_id, address, body_of(request, body_bytes_max))
 
 
 def bare(first: Inbound) -> Inbound:
-    """What is kept of a request for the next one with its head: not the body, nor what that holds on to, and
-    no payment that came beside the head.
+    """What is kept of a request for the next one with its head: not the body, nor what that holds on to, nor
+    what is another in the next one.
     """
-    assert first.heading is not None, "admitted with it"
-    meaning: Meaning = first.heading.meaning
-    return with_head(first, first.call_id, first.client_address, NO_BODY, meaning.credentials)
+    base = None if first.heading is None else first.heading.base
+    if base is not None:
+        said: Meaning = base.meaning
+        first = replace(
+            first, headers=said.headers, credentials=said.credentials, idempotency_key=said.idempotency_key,
+            heading=base,
+        )  # fmt: skip
+    return with_head(first, first.call_id, first.client_address, NO_BODY)
 
 
-def with_head(
-    first: Inbound, call_id: UUID, address: Address, body: Body, credentials: Credentials
-) -> Inbound:
+def with_head(first: Inbound, call_id: UUID, address: Address, body: Body) -> Inbound:
     return Inbound(
         call_id,
         first.method,
@@ -99,7 +104,7 @@ def with_head(
         first.path,
         first.query,
         first.headers,
-        credentials,
+        first.credentials,
         address,
         first.url,
         body,
@@ -136,6 +141,23 @@ def read(heading: Heading) -> Meaning:
     return meaning
 
 
+def vary(heading: Heading, base: Heading) -> Meaning:
+    """What fields say of which most were read before: the others are ids, and payments."""
+    first: Meaning = base.meaning or read(base)
+    headers = heading.headers
+    is_paid = len(headers) == len(base.headers) + sum(name in headers for name in PAYMENTS)
+    meaning = heading.meaning = Meaning(
+        # A payment goes no further.
+        headers=first.headers if is_paid else hygiene.of_request(headers),
+        credentials=credentials(headers),
+        idempotency_key=idempotency_key(headers.get(IDEMPOTENCY_KEY)),
+        max_price=first.max_price,
+        upstream_payment=first.upstream_payment,
+        is_for_websocket=first.is_for_websocket,
+    )
+    return meaning
+
+
 def idempotency_key(key: str | None) -> str | None:
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise invalid(f"header/{IDEMPOTENCY_KEY}", "is not 1 to 255 printable ASCII characters")
@@ -154,16 +176,6 @@ def for_upstream(header: str | None) -> UpstreamPayment | None:
         return None if header is None else upstream_payment.read(header)
     except ValueError as error:
         raise invalid(f"header/{upstream_payment.HEADER}", str(error)) from None
-
-
-def paying(known: Credentials, request: Arrived) -> Credentials:
-    """What the fields say, and the payment that was cut out of them."""
-    if request.payment is None:
-        return known
-    name, payment = request.payment
-    if name == PAYMENTS[0]:
-        return Credentials(known.api_key, payment, None)
-    return Credentials(known.api_key, None, payment)
 
 
 def credentials(headers: CIMultiDictProxy[str]) -> Credentials:

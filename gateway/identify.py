@@ -10,7 +10,6 @@ from config.settings import Limits
 from gateway.buckets import Buckets, by_address
 from gateway.kit import keys
 from gateway.kit.problem import Refusal, Unauthorized
-from gateway.kit.runs import own_task
 from gateway.snapshot import Snapshot
 from gateway.types import Caller, Inbound, Match
 
@@ -47,7 +46,6 @@ async def whose(
 ) -> Caller | None:
     fingerprint = keys.fingerprint(key)
     if not snapshot.is_known(fingerprint):
-        await own_task()
         # Whoever tries keys is stopped before the database is asked; a key in use does not come here.
         await buckets.require(by_address(limits, inbound.client_address))
         # The checksum spares it a query for every mistyped key.

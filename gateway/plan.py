@@ -36,7 +36,6 @@ class Plan:
         "inbound",
         "known",
         "match",
-        "needs_task",
         "quote",
         "request",
         "told",
@@ -48,8 +47,6 @@ class Plan:
         """What was published when it was made."""
         self.inbound, self.match, self.caller = inbound, match, caller
         """Of the call that it was made for, without its body."""
-        self.needs_task = True
-        """Unless it is known that nothing is asked that has to know its task; see ``kit/runs.py``."""
         self.known = known
         """What the log says of each of its calls."""
         self.quote: Quote | None = None
@@ -81,19 +78,3 @@ class Plan:
         if self.match.route.database is None:
             self.quote = quote
         return quote
-
-
-def needs_task(inbound: Inbound, match: Match) -> bool:
-    """Whether stages wait for more than the limits, the purse and the upstream's answer."""
-    route = match.route
-    asks_others = (
-        route.ownership,
-        route.oauth_provider_id,
-        route.database,
-        route.auth,
-        route.exchange,
-        route.passthrough,
-    )
-    return (
-        inbound.is_websocket or inbound.credentials.has_payment or any(one is not None for one in asks_others)
-    )

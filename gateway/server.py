@@ -133,9 +133,12 @@ def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
 
 
 def keep_told(request: Arrived, told: Told) -> None:
-    """What everybody is told of this head, for ``unpaid``."""
+    """What everybody is told of this head, for ``unpaid``: where its publisher asks nothing of each call."""
     plan: Plan | None = request.wording.plan
-    if plan is not None and not plan.needs_task and request.method != "HEAD":
+    if plan is None or request.method == "HEAD":
+        return
+    route = plan.match.route
+    if route.ownership is None and route.oauth_provider_id is None:
         plan.told = told
 
 

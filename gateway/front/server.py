@@ -153,7 +153,7 @@ class Front(web.Server):
         return [one for one in self.connections if isinstance(one, Connection)]
 
     def serving(self) -> list[asyncio.Task[None]]:
-        return [task for one in self.open() if (task := one.as_task()) is not None]
+        return [one._task_handler for one in self.open() if one._task_handler is not None]
 
 
 async def at_once(answer: web.StreamResponse) -> web.StreamResponse:

@@ -14,12 +14,11 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, PayloadAccessError, _ErrInfo
 
-from gateway.front.arrived import Arrived, Heading, Payment, Wording
+from gateway.front.arrived import Arrived, Heading, Wording
 from gateway.front.framing import flaw
 from gateway.front.incoming import Incoming
 from gateway.front.reply import Reply
 from gateway.kit.problem import Refusal
-from gateway.kit.runs import Run
 
 if TYPE_CHECKING:
     from gateway.front.connection import Connection
@@ -48,16 +47,15 @@ class Serving(Incoming):
     async def start(self) -> None:
         """Called by aiohttp for each connection. Nothing waits here: see ``take``."""
 
-    def serve_known(self, wording: Wording, body: bytes, payment: Payment | None) -> None:
+    def serve_known(self, wording: Wording, body: bytes) -> None:
         """A call whose head came before, where nothing is under way."""
         self._request_count += 1
-        front, own = self.front, cast("Connection", self)
-        if payment is None and not front.is_draining and front.tell_at_once(own, wording):
+        connection: Connection = self  # type: ignore[assignment]
+        front = self.front
+        if not front.is_draining and front.tell_at_once(connection, wording):
             self.go_on_or_end(is_kept=True)
             return
-        run = Run(self._loop, self.answer(Arrived(own, wording, body, payment=payment)))
-        self._task_handler = run  # type: ignore[assignment]
-        run.begin()
+        self._task_handler = self._loop.create_task(self.answer(Arrived(connection, wording, body)))
 
     def take_if_idle(self, data: bytes | None = None) -> None:
         if self._messages and self._task_handler is None:
@@ -175,7 +173,7 @@ class Serving(Incoming):
             )
         if self.held:
             self.data_received(b"")
-        else:
+        elif self._messages:
             self.take_if_idle()
 
     async def finish_response(
@@ -186,17 +184,6 @@ class Serving(Incoming):
         if isinstance(resp, Reply):
             return cast(web.StreamResponse, resp), False
         return await super().finish_response(request, resp, start_time)
-
-    def as_task(self) -> "asyncio.Task[None] | None":
-        """What serves a request, for whoever waits for it or is to cancel it."""
-        run: Any = self._task_handler
-        if isinstance(run, Run):
-            self._task_handler = run.as_task()
-        return self._task_handler
-
-    async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
-        _ = self.as_task()
-        await super().shutdown(timeout)
 
     @property
     def is_waiting(self) -> bool:

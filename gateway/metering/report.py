@@ -22,6 +22,7 @@ from gateway.kit.later import Later
 from gateway.kit.money import with_symbol
 from gateway.kit.trace import Sampler, Trace
 from gateway.metering import metrics
+from gateway.metering.endings import Ending, Line, facts_of
 from gateway.metering.tallies import Tallies
 from gateway.metering.watch import RECALLED, Stage, Watch
 from gateway.types import Receipt
@@ -36,24 +37,7 @@ WAITING_MAX = 1000
 ANSWERED = "call.answered"
 CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
-# Of calls with one head: who sends it again and again is answered in few ways.
-ENDINGS_MAX = 16
-
-Line: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[Mapping[str, Any]], None]
-
-
-class Ending:
-    """What is said alike of calls that came equally far and ended alike."""
-
-    __slots__ = ("counters", "line", "offered", "stages")
-
-    def __init__(self, stages: tuple[Stage, ...], counters: Sequence[Counter], offered: UUID | None) -> None:
-        self.stages, self.counters = stages, counters
-        self.offered = offered
-        """Whose price was told."""
-        self.line: Line | None = None
-        """Of the first of them."""
 
 
 @lru_cache(maxsize=1024)
@@ -139,11 +123,7 @@ class Reporter:
             return self.find_ending(watch)
         facts = facts_of(watch)
         ending = known.endings.get(facts)
-        if ending is None:
-            if len(known.endings) >= ENDINGS_MAX:
-                known.endings.clear()
-            ending = known.endings[facts] = self.find_ending(watch)
-        return ending
+        return known.keep(facts, self.find_ending(watch)) if ending is None else ending
 
     def time(self, stages: Sequence[str], spent: Sequence[list[int]], watches: Sequence[Watch]) -> None:
         """A conversation has no latency, nor its last stage: it lasts as long as its sides want it to."""
@@ -248,19 +228,6 @@ def line_of(watch: Watch, stages: Sequence[str], of_stages: Sequence[float], sin
     line["stage"] = stages[-1]
     add_times(line, watch, stages, of_stages, since)
     return line
-
-
-def facts_of(watch: Watch) -> tuple[Any, ...]:
-    """All that calls with one head are told apart by in what is said of how they ended."""
-    head, hold, receipt, refusal = watch.head, watch.hold, watch.receipt, watch.refusal
-    return (
-        len(watch.entered),
-        watch.status,
-        None if head is None else head.status,
-        None if hold is None else hold.event.rail,
-        None if receipt is None else (receipt.rail, receipt.cost, receipt.asset and receipt.asset.id),
-        None if refusal is None else (type(refusal), getattr(refusal, "error", None)),
-    )
 
 
 def add_times(

@@ -7,7 +7,7 @@ far it came, whose it was and what it cost.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -34,6 +34,12 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 RECALLED: tuple[Stage, ...] = ("limit", "protect", "pay", "forward", "settle", "relay")
 
 
+# Who sends one head again and again is answered in few ways.
+ENDINGS_MAX = 16
+
+T = TypeVar("T")
+
+
 class Known:
     """What is said of each call with the same request and caller, and what was said of how they ended."""
 
@@ -43,6 +49,12 @@ class Known:
         self.line = line
         self.endings: dict[tuple[Any, ...], Any] = {}
         """``report``'s."""
+
+    def keep(self, facts: tuple[Any, ...], ending: T) -> T:
+        if len(self.endings) >= ENDINGS_MAX:
+            self.endings.clear()
+        self.endings[facts] = ending
+        return ending
 
 
 class Watch:
@@ -86,7 +98,7 @@ class Watch:
             vars(self).update(known)
 
     def recalled(self, match: Match, caller: Caller, known: Known, *, is_priced: bool) -> None:
-        """The same was asked before, so the first stages are over at once, or not entered."""
+        """The same was asked before: the first stages are not entered, or over at once without a price."""
         self.match, self.caller, self.known = match, caller, known
         if is_priced:
             self.order = RECALLED

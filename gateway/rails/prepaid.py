@@ -15,7 +15,6 @@ from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers
 from gateway.kit.money import to_atomic_down, to_text
 from gateway.kit.problem import Refusal
-from gateway.kit.runs import own_task
 from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
 from gateway.ledger.batches import SHORT, Opening, Posting, Verdict
@@ -179,7 +178,6 @@ class PrepaidRail:
                 return PrepaidHold(
                     self, price, event, quote.description, alert_below=low.of(match, price.asset), purse=purse
                 )
-        await own_task()
         if not is_keyed:
             price, verdict = await self.open_any(inbound, caller, event, prices, None)
         else:

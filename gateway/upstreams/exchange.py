@@ -6,7 +6,6 @@ from types import TracebackType
 
 from gateway.kit.chunks import Improper
 from gateway.kit.problem import Refusal
-from gateway.kit.runs import own_task
 from gateway.kit.tasks import Crew
 from gateway.types import Answer, Body, Head
 from gateway.upstreams.answer import Reading
@@ -97,7 +96,6 @@ class Exchange:
             raise
 
     async def connect(self) -> Connection:
-        await own_task()
         try:
             async with asyncio.timeout(self.deadlines.seconds):
                 return await self.lane.connect()
