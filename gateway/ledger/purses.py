@@ -67,6 +67,7 @@ class Purses:
             patience_seconds=PATIENCE_SECONDS,
             crowd=self.crowd,
             whose=lambda one: one.purse_id,
+            is_light=True,
         )
         self.returns = Group(self.return_batch)
         self.slips = Slips(pool)
