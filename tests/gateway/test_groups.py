@@ -3,6 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gateway.kit import groups
 from gateway.kit.groups import COMPANY_SECONDS_MAX, Crowd, Group
 
 
@@ -259,3 +260,22 @@ async def test_a_crowd_that_was_given_up_is_no_crowd_any_more() -> None:
     outcomes = await asyncio.gather(*(group.add(item) for item in range(5)), return_exceptions=True)
     assert [type(one) for one in outcomes] == [TimeoutError] * 5
     assert crowd.count == 0
+
+
+@pytest.mark.parametrize(("idle_seconds", "size"), [(60, 3), (0, 10)])
+async def test_a_light_batch_waits_for_company_while_there_is_something_else_to_do(
+    monkeypatch: pytest.MonkeyPatch, idle_seconds: float, size: int
+) -> None:
+    """Where every turn of the loop counts as idle, and where none does."""
+    monkeypatch.setattr(groups, "IDLE_SECONDS", idle_seconds)
+    monkeypatch.setattr(groups, "COMPANY_SECONDS_MAX", 60)
+    calls = Calls()
+    group = Group(calls.run, crowd=calls.crowd, is_light=True)
+    group.size_before, calls.crowd.count = 2, 10
+    done = [group.add(1), group.add(2)]
+    for _ in range(8):
+        await asyncio.sleep(0)
+        done.append(group.add(3))
+    await asyncio.gather(*done)
+    assert calls.sizes[0] == size
+    assert sum(calls.sizes) == 10
