@@ -18,8 +18,10 @@ from gateway.x402.chain import Chain, NodeRefused, number
 from gateway.x402.facilitator import FacilitatorUnavailable
 from gateway.x402.questions import Request
 
-PAUSE_SECONDS_MIN = 0.02
+PAUSE_SECONDS_MIN = 0.005
 PAUSE_SECONDS_MAX = 1.0
+# As long as it is not known how fast the chain is.
+PAUSE_SECONDS = 0.02
 # How often to ask between one block and the next, by how long the last one took.
 LOOKS_PER_BLOCK = 8
 
@@ -51,6 +53,8 @@ class Mined:
         self.crew = Crew()
         self.height = -1
         self.grown_at = 0.0
+        self.pause_seconds = PAUSE_SECONDS
+        """Between looks, by how fast the chain grew when somebody waited for it."""
         self.is_following = False
 
     async def close(self) -> None:
@@ -74,7 +78,7 @@ class Mined:
 
     async def follow(self) -> None:
         """Until nobody waits any more."""
-        pause, self.height, self.grown_at = PAUSE_SECONDS_MIN, -1, time.monotonic()
+        pause, self.height, self.grown_at = self.pause_seconds, -1, time.monotonic()
         try:
             while self.waiting:
                 self.stirred.clear()
@@ -89,6 +93,8 @@ class Mined:
         before = self.height
         try:
             await self.look([one for one in self.waiting if one.is_new])
+            if before < 0:
+                return pause_seconds
             if self.height != before:
                 await self.look([one for one in self.waiting if not one.found.done()])
                 return self.seconds_between_looks()
@@ -101,7 +107,8 @@ class Mined:
     def seconds_between_looks(self) -> float:
         now = time.monotonic()
         took, self.grown_at = now - self.grown_at, now
-        return min(max(took / LOOKS_PER_BLOCK, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
+        self.pause_seconds = min(max(took / LOOKS_PER_BLOCK, PAUSE_SECONDS_MIN), PAUSE_SECONDS_MAX)
+        return self.pause_seconds
 
     async def look(self, waiters: Sequence[Waiter]) -> None:
         asked = [question for one in waiters for question in one.questions]
