@@ -26,6 +26,8 @@ PAUSE_SECONDS_MAX = 1.0
 PAUSE_SECONDS = 0.02
 # How often to ask between one block and the next, by how long the last one took.
 LOOKS_PER_BLOCK = 8
+# So many are asked for with those who are new, whether or not the chain has grown: it is the same request.
+FEW = 8
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +66,7 @@ class Mined:
         await self.crew.close()
 
     async def proofs(self, hashes: Sequence[str], depth: int, seconds: float) -> Proofs | None:
-        """Of whichever is mined, by its receipt, once so many blocks say so; None when there is none in time."""
+        """Of whichever is mined, from its receipt, once so many blocks say so; None when none is in time."""
         key: tuple[str | int, ...] = (*hashes, depth)
         one = self.awaited.get(key)
         if one is None:
@@ -99,17 +101,23 @@ class Mined:
         """Look once, and return how long to wait unless somebody new comes."""
         before = self.height
         try:
-            await self.look([one for one in self.awaited.values() if one.is_new])
+            missing = self.missing()
+            is_few = len(missing) <= FEW
+            await self.look(missing if is_few else [one for one in missing if one.is_new])
             if before < 0:
                 return pause_seconds
             if self.height != before:
-                await self.look([one for one in self.awaited.values() if not one.found.done()])
+                if not is_few:
+                    await self.look(self.missing())
                 return self.seconds_between_looks()
         except (FacilitatorUnavailable, NodeRefused) as error:
             log.warning("receipts.unknown", reason=str(error))
             # Whoever is new must not make the loop ask a node that is away again and again.
             await asyncio.sleep(pause_seconds)
         return min(pause_seconds * 1.5, PAUSE_SECONDS_MAX)
+
+    def missing(self) -> list[Awaited]:
+        return [one for one in self.awaited.values() if not one.found.done()]
 
     def seconds_between_looks(self) -> float:
         now = time.monotonic()
