@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.paths.conftest import Farebox, until
+from tests.paths.conftest import Farebox
 from tests.paths.test_framing import PATH, connected, send, statuses
+from tests.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n2\r\non\r\n1\r\ne\r\n0\r\n"

@@ -15,7 +15,8 @@ from gateway.kit import ids
 from gateway.plan import Plan
 from gateway.snapshot import Snapshot
 from gateway.types import Caller
-from tests.paths.conftest import DOLLAR, Farebox, until
+from tests.paths.conftest import DOLLAR, Farebox
+from tests.waiting import until
 
 TIMES = 4
 """As often as it takes for nothing to be left to find out."""
