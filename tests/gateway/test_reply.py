@@ -11,7 +11,9 @@ from multidict import CIMultiDict
 from config.settings import Listen
 from gateway.front.reply import Reply, refuse
 from gateway.front.server import Front
-from gateway.kit.problem import problem
+from gateway.kit.problem import NotFound, Refusal, invalid, problem
+from gateway.x402.offers import PaymentRequired
+from gateway.x402.wire import Resource
 
 Make = Callable[[web.BaseRequest], Reply]
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n"
@@ -172,3 +174,22 @@ async def test_an_answer_before_the_end_of_the_body_is_given_and_the_rest_is_rea
             async with asyncio.timeout(2):
                 assert b"HTTP/1.1 200" not in await reader.read()
         writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        NotFound("no publisher é ☃ \x7f </script>"),
+        invalid("body/a", "is no number"),
+        PaymentRequired(
+            "pay",
+            Resource("http://a/b", "a call"),
+            [],
+            error="x",
+            balance={"missing": None, "has": 1},
+            left=None,
+        ),
+    ],
+)
+def test_a_refusal_is_written_as_its_problem(refusal: Refusal) -> None:
+    assert refusal.written() == refusal.problem().model_dump_json(exclude_none=True).encode()
