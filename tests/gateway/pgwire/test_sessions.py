@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 import asyncpg
+import psycopg
 import pytest
 
 from control.computes.provider import State
@@ -120,6 +121,17 @@ async def test_a_client_that_hangs_up_while_it_waits_is_forgotten(stage: Stage) 
         stage.kept.wake = wake  # type: ignore[method-assign]
         held.set()
     await (await stage.connect()).close()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+async def test_who_is_in_the_middle_of_something_is_told_of_a_stop(stage: Stage, pooled: bool) -> None:
+    async with await psycopg.AsyncConnection.connect(stage.dsn(pooled=pooled)) as client:
+        # In a transaction, so that a pooled one has its server by now.
+        await client.execute("SELECT 1")
+        told, _ = await asyncio.gather(
+            client.execute("SELECT pg_sleep(60)"), stage.sleep(), return_exceptions=True
+        )
+        assert isinstance(told, psycopg.errors.AdminShutdown)
 
 
 async def test_a_server_that_is_killed_is_there_for_the_next(stage: Stage) -> None:
