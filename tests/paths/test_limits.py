@@ -189,7 +189,7 @@ async def test_paid_calls_go_on_while_valkey_is_away(
         await farebox.fund(account, 10 * DOLLAR)
         assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 200
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             replies = [
                 await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers) for _ in range(10)
             ]
