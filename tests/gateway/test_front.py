@@ -161,33 +161,30 @@ async def test_an_answer_that_nobody_takes_is_given_up() -> None:
 async def test_a_connection_over_a_cap_is_told_and_its_place_is_given_back(cap: str) -> None:
     async with serving(**{cap: 2}) as served:
         first, second = await served.connect(), await served.connect()
-        await asyncio.sleep(0.05)
+        await until(lambda: served.front.taken == 2)
         answer = await served.answers()
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: 1" in answer
         second[1].close()
-        await asyncio.sleep(0.05)
-        _, third = await served.connect()
+        await until(lambda: served.front.taken == 1)
+        reader, third = await served.connect()
         third.write(WHOLE)
-        await asyncio.sleep(0.05)
+        assert b" 200 OK" in await reader.readuntil(b"none")
         assert (served.front.taken, served.front.places) == (2, {"127.0.0.1": 2})
         first[1].close()
         third.close()
-        await asyncio.sleep(0.05)
-        assert (served.front.taken, served.front.places) == (0, {})
+        await until(lambda: (served.front.taken, served.front.places) == (0, {}))
 
 
 async def test_a_trusted_proxy_has_as_many_connections_as_there_are() -> None:
     caps = {"connections_max": 4, "connections_per_address_max": 2}
     async with serving(**caps, trusted_proxies=["loopback"]) as served:
         opened = [await served.connect() for _ in range(4)]
-        await asyncio.sleep(0.05)
-        assert (served.front.taken, served.front.places) == (4, {"127.0.0.1": 4})
+        await until(lambda: (served.front.taken, served.front.places) == (4, {"127.0.0.1": 4}))
         assert (await served.answers()).startswith(b"HTTP/1.1 503 ")
         for _, writer in opened:
             writer.close()
-        await asyncio.sleep(0.05)
-        assert (served.front.taken, served.front.places) == (0, {})
+        await until(lambda: (served.front.taken, served.front.places) == (0, {}))
 
 
 async def test_draining_answers_what_is_here_and_what_still_comes() -> None:

@@ -189,11 +189,11 @@ async def test_sessions_end_with_the_proxy_when_they_are_idle(stage: Stage) -> N
         other = Stage(stage.kept, proxy, port, pem, stage.endpoint, stage.root)
         idle, pooled, busy = await other.connect(), await other.connect(pooled=True), await other.connect()
         crew = tasks.Crew()
-        slow = busy.fetchval("SELECT 5 FROM pg_sleep(0.5)")
+        slow = busy.fetchval("SELECT 5 FROM pg_sleep(2)")
         answers: list[int] = []
         crew.start(keep(slow, answers))
         async with asyncio.timeout(30):
-            while not await pooled.fetchval(SLEEPERS):  # noqa: ASYNC110
+            while not (answers or await pooled.fetchval(SLEEPERS)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert answers == [5]
     assert idle.is_closed()
