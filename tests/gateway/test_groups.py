@@ -234,7 +234,7 @@ async def test_a_few_of_a_crowd_wait_for_half_of_it_and_not_for_long() -> None:
     assert await asyncio.gather(*asked) == list(range(10))
     assert waves.second_batches == [4, 10]
     # Its patience has an end, whatever the others do.
-    assert await asyncio.wait_for(waves.second.add(7), 1) == 7
+    assert await asyncio.wait_for(waves.second.add(7), 10) == 7
     assert waves.second.crowd.count == 10
 
 

@@ -14,6 +14,7 @@ from gateway.kit import keys
 from gateway.kit.sql import Pool
 from tests import valkey as valkey_server
 from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ async def test_clients_behind_a_trusted_proxy_are_limited_apart(
     assert reply.status == (401 if is_trusted else 429)
 
 
-@pytest.mark.parametrize("limits", [{"upstream": {"breaker_failures": 3, "breaker_seconds": 0.5}}])
+@pytest.mark.parametrize("limits", [{"upstream": {"breaker_failures": 3, "breaker_seconds": 3}}])
 async def test_an_upstream_that_is_gone_is_left_alone_and_nothing_is_taken(farebox: Farebox) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -135,14 +136,20 @@ async def test_an_upstream_that_is_gone_is_left_alone_and_nothing_is_taken(fareb
         await farebox.fund(account, DOLLAR)
         replies = [await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers) for _ in range(5)]
         assert [reply.status for reply in replies] == [502, 502, 502, 503, 503]
-        assert (replies[-1].json["code"], replies[-1].headers["Retry-After"]) == ("upstream-resting", "1")
+        assert (replies[-1].json["code"], int(replies[-1].headers["Retry-After"]) in (1, 2, 3)) == (
+            "upstream-resting",
+            True,
+        )
         holds = await farebox.pool.fetchval("SELECT count(*) FROM holds")
         # Nobody is even asked to pay for what cannot be served.
         assert (await farebox.agent.ask("GET", f"{shop}/x")).status == 503
         assert await farebox.balance(account) == DOLLAR
         assert (holds, await farebox.pool.fetchval("SELECT count(*) FROM holds")) == (3, 3)
-        await asyncio.sleep(0.6)
-        assert (await farebox.agent.ask("GET", f"{shop}/x")).status == 402
+
+        async def is_tried_again() -> bool:
+            return (await farebox.agent.ask("GET", f"{shop}/x")).status == 402
+
+        await until(is_tried_again)
         assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 502
         assert (await farebox.agent.ask("GET", f"{shop}/x")).status == 503
 
@@ -189,7 +196,7 @@ async def test_paid_calls_go_on_while_valkey_is_away(
         await farebox.fund(account, 10 * DOLLAR)
         assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 200
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(15):
             replies = [
                 await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers) for _ in range(10)
             ]
