@@ -10,6 +10,10 @@ import pytest
 from aiohttp import ClientSession, web
 
 from control.demo.chain import Chain
+from gateway import unpaid
+from gateway.front import reply as replying
+from gateway.front.connection import Connection
+from gateway.front.reply import Lines
 from gateway.kit import keys
 from gateway.kit.sql import Pool
 from tests import valkey as valkey_server
@@ -206,3 +210,53 @@ async def test_paid_calls_go_on_while_valkey_is_away(
     finally:
         await session.close()
         await context.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {
+            "limits": {"address_calls_per_second": 0.01, "address_burst": 400},
+            "upstream": {"breaker_failures": 1, "breaker_seconds": 0.5},
+        }
+    ],
+)
+async def test_strangers_who_ask_again_are_told_the_price_within_the_limits(
+    farebox: Farebox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def put_again(connection: Connection, lines: Lines, more: str, body: bytes) -> None:
+        told.append(more)
+        replying.put_again(connection, lines, more, body)
+
+    monkeypatch.setattr(unpaid, "put_again", put_again)
+    shop = await farebox.publish()
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+    ask = farebox.agent.ask
+    first, *others = [await ask("GET", f"{shop}/x") for _ in range(40)]
+    assert {(one.status, one.text, one.headers["PAYMENT-REQUIRED"]) for one in others} == {
+        (402, first.text, first.headers["PAYMENT-REQUIRED"])
+    }
+    assert len({one.headers["X-Farebox-Call-Id"] for one in others}) == 39
+    left = [int(one.headers["RateLimit-Remaining"]) for one in others]
+    assert left[0] > left[-1]
+    assert len(told) > 20
+    # The upstream fails, and nobody is asked to pay for what cannot be served.
+    farebox.upstream.handler = failing
+    assert (await ask("GET", f"{shop}/x", headers=account.headers)).status == 503
+    assert [(await ask("GET", f"{shop}/x")).status for _ in range(3)] == [503] * 3
+    await asyncio.sleep(0.6)
+    farebox.upstream.handler = None
+    assert (await ask("GET", f"{shop}/x", headers=account.headers)).status == 200
+    assert [(await ask("GET", f"{shop}/x")).status for _ in range(3)] == [402] * 3
+    head = await ask("HEAD", f"{shop}/x")
+    assert (head.status, head.text) == (402, "")
+    statuses = [(await ask("GET", f"{shop}/x")).status for _ in range(400)]
+    assert statuses == sorted(statuses)
+    assert statuses[-1] == 429
+
+
+async def failing(request: web.Request) -> web.Response:
+    return web.Response(status=503)
