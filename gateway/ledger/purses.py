@@ -240,12 +240,12 @@ class Purses:
         await self.slips.finish()
 
 
-async def return_expired(pool: Pool, limit: int = 500) -> int:
+async def return_expired(pool: Pool, limit: int = 500, slip_age: timedelta = slips.JUST_NOW) -> int:
     """Give back what dead processes had taken, and return how many purses that were.
 
-    What they had charged is booked first.
+    What they had charged is booked first, as slips of that age.
     """
-    await slips.book_left_over(pool)
+    await slips.book_left_over(pool, slip_age)
     async with pool.acquire() as connection, connection.transaction():
         # One that is locked is being charged, or returned by another sweeper.
         due = [row["id"] for row in await connection.fetch(SQL.expired, limit)]

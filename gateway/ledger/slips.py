@@ -8,6 +8,7 @@ README says why.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from itertools import islice
 from operator import index
 from uuid import UUID
@@ -37,6 +38,8 @@ WAITING_MAX = 16 * AT_ONCE
 FIELD, LINE, SLIP = "\x1f", "\x1e", "\x1d"
 FIELDS = 9
 NOBODY = UUID(int=0)
+# Ids are of a millisecond, by the clocks of several machines.
+JUST_NOW = timedelta(minutes=-1)
 
 
 class Charge:
@@ -167,9 +170,9 @@ async def book(pool: Pool, slip_ids: Sequence[UUID]) -> Sequence[Record]:
         return [*await book(pool, slip_ids[:half]), *await book(pool, slip_ids[half:])]
 
 
-async def book_left_over(pool: Pool) -> None:
-    """What dead processes have left, and what living ones would book in a moment."""
+async def book_left_over(pool: Pool, age: timedelta = JUST_NOW) -> None:
+    """What dead processes have left, and what living ones would book in a moment, if it is not older."""
     last = NOBODY
-    while found := [row["call_id"] for row in await pool.fetch(SQL.left_over, last, AT_ONCE)]:
+    while found := [row["call_id"] for row in await pool.fetch(SQL.left_over, last, AT_ONCE, age)]:
         await book(pool, found)
         last = found[-1]

@@ -72,4 +72,5 @@ WHERE slips.call_id IS NOT NULL OR EXISTS (
 )
 
 -- name: left_over
-SELECT call_id FROM slips WHERE call_id > $1 ORDER BY call_id LIMIT $2
+-- By the time of its first call, which is when that began.
+SELECT call_id FROM slips WHERE call_id > $1 AND call_id < first_id_at(now() - $3::interval) ORDER BY call_id LIMIT $2

@@ -39,11 +39,9 @@ async def drawn(own: Purses, owner: UUID, calls: int) -> Purse:
         if (purse := own.draw(owner, USDC.id, PRICE)) is not None:
             own.put_back(purse, PRICE)
     await asyncio.gather(*own.crew.tasks)
-    for _ in range(calls):
-        purse = own.draw(owner, USDC.id, PRICE)
-        assert purse is not None
-    assert purse is not None
-    return purse
+    draws = [own.draw(owner, USDC.id, PRICE) for _ in range(calls)]
+    assert draws[-1] is not None
+    return draws[-1]
 
 
 async def count(pool: Pool, table: str) -> int:
