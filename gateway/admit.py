@@ -59,7 +59,7 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
         slash + rest,
         query,
         meaning.headers,
-        paying(meaning.credentials, request),
+        meaning.credentials,
         client_of(peer, heading.headers, proxies) if proxies else peer,
         f"{origin}{path}?{query}" if query else origin + path,
         body_of(request, body_bytes_max),
@@ -76,22 +76,15 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
     """A request with the head of one that was admitted before."""
     peer = request.protocol.address
     address = client_of(peer, request.headers, proxies) if proxies else peer
-    paid = paying(first.credentials, request)
-    return with_head(first, call_id, address, body_of(request, body_bytes_max), paid)
+    return with_head(first, call_id, address, body_of(request, body_bytes_max))
 
 
 def bare(first: Inbound) -> Inbound:
-    """What is kept of a request for the next one with its head: not the body, nor what that holds on to, and
-    no payment that came beside the head.
-    """
-    assert first.heading is not None, "admitted with it"
-    meaning: Meaning = first.heading.meaning
-    return with_head(first, first.call_id, first.client_address, NO_BODY, meaning.credentials)
+    """What is kept of a request for the next one with its head: not the body, nor what that holds on to."""
+    return with_head(first, first.call_id, first.client_address, NO_BODY)
 
 
-def with_head(
-    first: Inbound, call_id: UUID, address: Address, body: Body, credentials: Credentials
-) -> Inbound:
+def with_head(first: Inbound, call_id: UUID, address: Address, body: Body) -> Inbound:
     return Inbound(
         call_id,
         first.method,
@@ -99,7 +92,7 @@ def with_head(
         first.path,
         first.query,
         first.headers,
-        credentials,
+        first.credentials,
         address,
         first.url,
         body,
@@ -154,16 +147,6 @@ def for_upstream(header: str | None) -> UpstreamPayment | None:
         return None if header is None else upstream_payment.read(header)
     except ValueError as error:
         raise invalid(f"header/{upstream_payment.HEADER}", str(error)) from None
-
-
-def paying(known: Credentials, request: Arrived) -> Credentials:
-    """What the fields say, and the payment that was cut out of them."""
-    if request.payment is None:
-        return known
-    name, payment = request.payment
-    if name == PAYMENTS[0]:
-        return Credentials(known.api_key, payment, None)
-    return Credentials(known.api_key, None, payment)
 
 
 def credentials(headers: CIMultiDictProxy[str]) -> Credentials:

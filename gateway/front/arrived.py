@@ -19,8 +19,6 @@ METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH
 # Not all that a request line may be: what it may be without anybody reading it in another way.
 LINE = re.compile(rb"([A-Z]{3,7}) (/[!\"$-~]*) HTTP/1\.1")
 LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
-# A payment in the one usual way to write it, of a usual length, and no line behind it that would continue it.
-PAYMENT = re.compile(rb"\r\n(?i:(PAYMENT-SIGNATURE|X-PAYMENT)): ([!-~]{1,8000})\r\n(?![ \t])")
 END = b"\r\n\r\n"
 # What is remembered must not be as large as a stranger can make it.
 FIELDS_BYTES_MAX = 1 << 11
@@ -29,15 +27,12 @@ FIELDS_MAX = 1024
 HEAD_BYTES_MAX = 1 << 11
 HEADS_MAX = 1024
 BODY_BYTES_MAX = 1 << 16
-# How long the body is they do not say, or the connection is to become another; a payment is not sent twice,
-# and one that could not be cut out is in a place of its own.
+# How long the body is they do not say, or the connection is to become another; a payment is not sent twice.
 NOT_REMEMBERED = (
     "Transfer-Encoding", "Expect", "Upgrade", "X-PAYMENT", "PAYMENT-SIGNATURE", "X-PAYMENT-UPSTREAM",
 )  # fmt: skip
 IsCall: TypeAlias = Callable[[str, str], bool]
 """Whether a method and a path are a call's."""
-Payment: TypeAlias = tuple[str, str]
-"""The name of its field, in capitals, and what that says."""
 
 
 class Heading:
@@ -74,8 +69,8 @@ class Wording:
 
 class Arrived:
     __slots__ = (
-        "body", "content", "content_length", "heading", "keep_alive", "made", "method", "path", "payment",
-        "protocol", "query", "version", "wording",
+        "body", "content", "content_length", "heading", "keep_alive", "made", "method", "path", "protocol",
+        "query", "version", "wording",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +80,6 @@ class Arrived:
         body: bytes = b"",
         version: HttpVersion = HttpVersion11,
         content: StreamReader = EMPTY_PAYLOAD,
-        payment: Payment | None = None,
     ) -> None:
         """``body`` is all of it, where it came with the head; else there is ``content``."""
         self.protocol = protocol
@@ -94,8 +88,6 @@ class Arrived:
         self.version = version
         self.heading = wording.heading
         self.body = body
-        self.payment = payment
-        """The one that was cut out of the head; where none was, there may be one in ``headers``."""
         self.content = content
         self.content_length: int | None = len(body)
         """None where the head does not say it."""
@@ -147,7 +139,7 @@ def over(request: web.BaseRequest) -> Arrived:
 
 class Headings:
     """The heads of calls that came lately, by their bytes: who calls often says the same each time. Behind
-    another line, the same fields are still known, and so they are around another payment.
+    another line, the same fields are still known.
     """
 
     def __init__(self, is_call: IsCall) -> None:
@@ -156,20 +148,17 @@ class Headings:
         self.old: dict[bytes, Heading] = {}
         self.wordings: dict[bytes, Wording] = {}
 
-    def recognise(self, data: bytes) -> tuple[Wording, bytes, Payment | None] | None:
+    def recognise(self, data: bytes) -> tuple[Wording, bytes] | None:
         """The head of a call, whose fields came before to the letter, and what is here of its body: all of it
-        if it has the heading's ``length``, and never more. A payment is beside them.
+        if it has the heading's ``length``, and never more.
         """
         end = data.find(END) + 4
         # The same object where no body follows.
-        head, payment = data[:end], None
-        wording = self.wordings.get(head)
-        if wording is None:
-            head, payment = without_payment(head)
-            wording = self.wordings.get(head) or self.word(head)
+        head = data[:end]
+        wording = self.wordings.get(head) or self.word(head)
         if wording is None or wording.heading.length < len(data) - end:
             return None
-        return wording, data[end:], payment
+        return wording, data[end:]
 
     def word(self, head: bytes) -> Wording | None:
         """A line that did not come before, or not lately, with fields that did."""
@@ -199,43 +188,24 @@ class Headings:
 
     def learn(self, data: bytes, arrived: Arrived) -> None:
         """``data`` is what came of a call and of nothing else, its head at least."""
-        head, payment = without_payment(data[: data.find(END) + 4])
-        begin, heading = head.find(b"\r\n"), beside(arrived.heading, payment)
+        begin, end = data.find(b"\r\n"), data.find(END) + 4
         if (
-            len(head) - begin <= FIELDS_BYTES_MAX
+            end - begin <= FIELDS_BYTES_MAX
             and arrived.version == HttpVersion11
             and arrived.keep_alive
-            and LINE.fullmatch(head, 0, begin)
-            and is_framed(heading.headers)
+            and LINE.fullmatch(data, 0, begin)
+            and is_framed(arrived.headers)
             and (arrived.content_length or 0) <= BODY_BYTES_MAX
-            and not any(name in heading.headers for name in NOT_REMEMBERED)
+            and not any(name in arrived.headers for name in NOT_REMEMBERED)
         ):
-            heading.length = arrived.content_length or 0
-            self.keep(head[begin:], heading)
+            arrived.heading.length = arrived.content_length or 0
+            self.keep(data[begin:end], arrived.heading)
 
     def keep(self, fields: bytes, heading: Heading) -> None:
         if len(self.young) >= FIELDS_MAX:
             # What nobody asked for since the last time is forgotten.
             self.young, self.old = {}, self.young
         self.young[fields] = heading
-
-
-def without_payment(head: bytes) -> tuple[bytes, Payment | None]:
-    """A head without the line of its payment, which is another in each call, and that payment."""
-    found = PAYMENT.search(head)
-    if found is None:
-        return head, None
-    begin, end = found.span()
-    return head[:begin] + head[end - 2 :], (found[1].decode().upper(), found[2].decode())
-
-
-def beside(heading: Heading, payment: Payment | None) -> Heading:
-    """The fields beside a payment, or all of them if they have another one as well."""
-    if payment is None or heading.headers.getall(payment[0]) != [payment[1]]:
-        return heading
-    headers = heading.headers.copy()
-    del headers[payment[0]]
-    return Heading(CIMultiDictProxy(headers))
 
 
 def is_framed(headers: CIMultiDictProxy[str]) -> bool:

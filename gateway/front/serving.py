@@ -14,7 +14,7 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import ERROR, PayloadAccessError, _ErrInfo
 
-from gateway.front.arrived import Arrived, Heading, Payment, Wording
+from gateway.front.arrived import Arrived, Heading, Wording
 from gateway.front.framing import flaw
 from gateway.front.incoming import Incoming
 from gateway.front.reply import Reply
@@ -47,10 +47,10 @@ class Serving(Incoming):
     async def start(self) -> None:
         """Called by aiohttp for each connection. Nothing waits here: see ``take``."""
 
-    def serve_known(self, wording: Wording, body: bytes, payment: Payment | None) -> None:
+    def serve_known(self, wording: Wording, body: bytes) -> None:
         """A call whose head came before, where nothing is under way."""
         self._request_count += 1
-        arrived = Arrived(cast("Connection", self), wording, body, payment=payment)
+        arrived = Arrived(cast("Connection", self), wording, body)
         self._task_handler = self._loop.create_task(self.answer(arrived))
 
     def take_if_idle(self, data: bytes | None = None) -> None:

@@ -23,7 +23,6 @@ class Seen:
     front: Front
     port: int = 0
     calls: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-    payments: list[list[str]] = field(default_factory=list)
 
     async def send(self, *parts: bytes, pause: float = 0.03) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -40,8 +39,6 @@ async def serving() -> AsyncIterator[Seen]:
     async def call(request: Arrived) -> Reply:
         body = request.body or await request.content.read()
         seen.calls.append((request.method, f"{request.path}?{request.query}", request.headers["X-Who"], body))
-        apart = [request.payment[1]] if request.payment else []
-        seen.payments.append(apart + request.headers.getall("X-PAYMENT", []))
         reply = Reply(request, 200, "OK", CIMultiDict())
         reply.send_whole(b"ok")
         return reply
@@ -177,45 +174,8 @@ def test_other_lines_are_left_to_the_parser(line: bytes) -> None:
     assert headings.recognise(line + b"\r\n" + FIELDS) is None
 
 
-def paying(*payments: bytes, rest: bytes = FIELDS) -> bytes:
-    return b"GET /p/1?q HTTP/1.1\r\n" + b"".join(one + b"\r\n" for one in payments) + rest
-
-
-@pytest.mark.parametrize(
-    ("heads", "payments"),
-    [
-        ([paying(b"X-PAYMENT: a"), paying(b"x-payment: b"), WHOLE], [["a"], ["b"], []]),
-        ([WHOLE, paying(b"X-Payment: a"), WHOLE], [[], ["a"], []]),
-        # What is in another place, or in two, is there; what is written in another way is the parser's.
-        ([WHOLE, paying(b"X-PAYMENT: a", b"X-PAYMENT: b"), WHOLE], [[], ["a", "b"], []]),
-        ([WHOLE, paying(b"X-PAYMENT:a"), paying(b"X-PAYMENT:  a "), WHOLE], [[], ["a"], ["a"], []]),
-        ([WHOLE, paying(b"X-PAYMENT: a b")], [[], ["a b"]]),
-        ([WHOLE, paying(b"X-PAYMENT: " + b"a" * 8100)], [[], ["a" * 8100]]),
-        ([WHOLE, paying(b"X-PAYMENT-UPSTREAM: a"), WHOLE], [[], [], []]),
-        ([WHOLE, paying(b"X-A: b", b"X-PAYMENT: a"), paying(b"X-A: b", b"X-PAYMENT: c")], [[], ["a"], ["c"]]),
-    ],
-)  # fmt: skip
-async def test_around_a_payment_the_same_fields_are_known(
-    heads: list[bytes], payments: list[list[str]]
-) -> None:
-    async with serving() as seen:
-        await seen.send(*heads)
-        assert (seen.payments, {call[2] for call in seen.calls}) == (payments, {"me"})
-
-
-def test_a_line_that_continues_a_payment_is_left_to_the_parser() -> None:
-    headings = arrived.Headings(lambda method, path: path.startswith("/p/"))
-    folded = b"X-A: b\r\n c\r\n" + FIELDS
-    headings.keep(b"\r\n" + folded, arrived.Heading(CIMultiDict()))  # type: ignore[arg-type]
-    assert headings.recognise(paying(b"X-PAYMENT: a", rest=folded))
-    split = b"X-A: b\r\nX-PAYMENT: a\r\n c\r\n" + FIELDS
-    assert headings.recognise(b"GET /p/1?q HTTP/1.1\r\n" + split) is None
-
-
-@pytest.mark.parametrize(
-    "name", [b"Expect: x", b"X-PAYMENT-UPSTREAM: x", b"X-PAYMENT:x", b"X: " + b"a" * 3000]
-)
-async def test_what_waits_or_pays_otherwise_is_not_remembered(name: bytes) -> None:
+@pytest.mark.parametrize("name", [b"Expect: x", b"PAYMENT-SIGNATURE: x", b"X: " + b"a" * 3000])
+async def test_what_waits_or_pays_is_not_remembered(name: bytes) -> None:
     async with serving() as seen:
         await seen.send(b"GET /p/1 HTTP/1.1\r\n" + name + b"\r\n" + FIELDS)
         assert (len(seen.calls), seen.front.headings.young) == (1, {})
