@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from itertools import pairwise
@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from control.embedded import binaries, directory, postgres, processes, valkey
 from control.embedded.directory import DirectoryUnusable
 from control.embedded.processes import Command, Process, StartFailed
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -33,14 +34,6 @@ def closed(tmp_path: Path) -> Path:
     """One that other users may not pass through."""
     tmp_path.chmod(0o700)
     return tmp_path
-
-
-async def until(fact: Callable[[], object], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            if fact():
-                return
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import pytest
 from control.embedded.processes import Command, Process, StartFailed
 from control.supervisor import forks, workers
 from control.supervisor.forks import Nursery
-from tests.paths.conftest import until
+from tests.waiting import until
 
 
 @pytest.fixture

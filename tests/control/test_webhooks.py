@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, get_args
 from uuid import UUID, uuid4
 
@@ -28,6 +29,7 @@ from gateway.ledger import events
 from gateway.ledger.event_types import CATALOGUE, EventType
 from tests.control.conftest import NETWORKS, Client, Member, bearer, join, newer, ports_with, refused_fields
 from tests.rules.test_sql import FILES
+from tests.waiting import until
 
 AT = "/organizations/default/webhooks"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,12 +118,6 @@ async def get(client: Client, path: str) -> Any:
 
 async def make_due(pool: Pool) -> None:
     await pool.execute("UPDATE webhook_deliveries SET due_at = now() WHERE state = 'waiting'")
-
-
-async def until(is_so: Any, seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not is_so():  # noqa: ASYNC110 - what it waits for is on the other side of a socket
-            await asyncio.sleep(0.02)
 
 
 async def test_a_webhook_is_made_shown_changed_and_deleted(client: Client, receiver: Receiver) -> None:
@@ -621,6 +617,9 @@ async def test_more_slow_receivers_than_places_still_let_everybody_have_a_turn(
 async def test_one_organizations_slow_receivers_leave_room_for_others(
     pool: Pool, ports: Ports, client: Client, member: Member, receiver: Receiver
 ) -> None:
+    def has(count: int) -> bool:
+        return len(receiver.got) == count
+
     other = await join(pool)
     async with receiving() as slow:
         slow.seconds = 5
@@ -636,7 +635,7 @@ async def test_one_organizations_slow_receivers_leave_room_for_others(
             # There are ten more, due before anything of the other organization's.
             for number in range(3):
                 await emit(pool, other, number)
-                await until(lambda number=number: len(receiver.got) == number + 1, 3)
+                await until(partial(has, number + 1), 3)
             assert len(slow.got) == 2
 
 

@@ -1,7 +1,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -167,23 +167,32 @@ async def test_a_call_is_charged_once_however_often_it_is_asked(
     assert await ledger.is_sound()
 
 
-async def test_a_charge_whose_commit_went_unheard_is_neither_lost_nor_doubled(
-    ledger: Ledger, seller: Seller, owner: UUID, own: Purses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    purse = await drawn(own, owner)
-    fetch, lost = asyncpg.Pool.fetch, 0
+def lose_charge(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], Awaitable[object]] | None = None
+) -> list[object]:
+    """The first charge is committed, and nobody hears of it. What it would have said is in the list."""
+    fetch, lost = asyncpg.Pool.fetch, list[object]()
 
     async def lose(self: Any, query: str, *args: Any, **more: Any) -> Any:
-        nonlocal lost
         rows = await fetch(self, query, *args, **more)
         if query == SQL.charge and not lost:
-            lost += 1
+            lost.append(rows)
+            if meanwhile is not None:
+                await meanwhile()
             raise asyncpg.ConnectionDoesNotExistError("connection was closed")
         return rows
 
     monkeypatch.setattr(asyncpg.Pool, "fetch", lose)
+    return lost
+
+
+async def test_a_charge_whose_commit_went_unheard_is_neither_lost_nor_doubled(
+    ledger: Ledger, seller: Seller, owner: UUID, own: Purses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purse = await drawn(own, owner)
+    lost = lose_charge(monkeypatch)
     assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
-    assert lost
+    assert len(lost) == 1
     await own.close()
     assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
     assert await ledger.is_sound()
@@ -430,18 +439,7 @@ async def test_a_charge_that_went_unheard_stands_when_its_purse_is_gone(
 ) -> None:
     """Used up and given back, or expired, before it is asked for again."""
     purse = await drawn(own, owner)
-    fetch, lost = asyncpg.Pool.fetch, 0
-
-    async def lose(self: Any, query: str, *args: Any, **more: Any) -> Any:
-        nonlocal lost
-        rows = await fetch(self, query, *args, **more)
-        if query == SQL.charge and not lost:
-            lost += 1
-            await pool.execute(SQL.give_back, [purse.id], [0])
-            raise asyncpg.ConnectionDoesNotExistError("connection was closed")
-        return rows
-
-    monkeypatch.setattr(asyncpg.Pool, "fetch", lose)
+    lose_charge(monkeypatch, lambda: pool.execute(SQL.give_back, [purse.id], [0]))
     assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
     await own.close()
     assert await ledger.balance(owner) == (PLENTY - PRICE, 0)

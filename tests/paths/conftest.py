@@ -23,6 +23,7 @@ from gateway.kit import crypto
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from tests.gateway.conftest import Ledger
+from tests.waiting import until
 
 DOLLAR = 10**token.DECIMALS
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -198,12 +199,6 @@ async def break_off(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.abort()
     return response
-
-
-async def until(is_so: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not await is_so():  # noqa: ASYNC110 - what it waits for is in another process or a database
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from config.settings import environment
 from control.demo import cast
 from control.supervisor import ports
-from tests.paths.conftest import until
+from tests.waiting import until
 
 Victim: TypeAlias = Literal["worker", "jobs", "up", "postgres", "valkey", "nursery"]
 VICTIMS: tuple[Victim, ...] = get_args(Victim)

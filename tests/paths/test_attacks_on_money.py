@@ -19,7 +19,8 @@ from gateway.ledger import holds
 from gateway.ledger.holds import Holds
 from gateway.x402.local import LocalFacilitator
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Farebox, serving, until
+from tests.paths.conftest import DOLLAR, Farebox, serving
+from tests.waiting import until
 
 QUARTER = DOLLAR // 4
 NOW = timedelta(0)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.paths.conftest import DOLLAR, Account, Farebox, serving, until
+from tests.paths.conftest import DOLLAR, Account, Farebox, serving
+from tests.waiting import until
 
 QUARTER = DOLLAR // 4
 

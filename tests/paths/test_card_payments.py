@@ -11,7 +11,8 @@ from control.roles.work import work
 from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 from tests.fakes.stripe import FakeStripe, running
-from tests.paths.conftest import Account, Farebox, Upstream, serving, settings_of, until
+from tests.paths.conftest import Account, Farebox, Upstream, serving, settings_of
+from tests.waiting import until
 
 
 @pytest.fixture

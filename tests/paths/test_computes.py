@@ -11,8 +11,8 @@ import pytest
 from control.computes.provider import ComputeSpec, State, TimelineSpec
 from control.computes.remote import RemoteProvider
 from control.embedded import postgres
-from tests.paths.conftest import until
 from tests.paths.killing import Installation, command_line, one_connection, parents_now
+from tests.waiting import until
 
 PROJECT = TimelineSpec("shop")
 SPEC = ComputeSpec()

@@ -9,8 +9,9 @@ from aiohttp import ClientError, web
 from gateway.ledger import holds
 from tests.gateway.conftest import Ledger
 from tests.paths import test_processes
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
 from tests.paths.test_processes import Up
+from tests.waiting import until
 
 QUARTER = DOLLAR // 4
 

@@ -20,9 +20,10 @@ from aiohttp import (
 )
 
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
 from tests.paths.shoppers import Shoppers, shopping
 from tests.paths.test_processes import Up, is_ready, served_everywhere, up, workers  # noqa: F401
+from tests.waiting import until
 
 
 @dataclass(slots=True)

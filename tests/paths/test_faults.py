@@ -22,8 +22,9 @@ from gateway.x402 import remote, rpc
 from tests.faults import Fault, FaultProxy, between
 from tests.gateway.conftest import Ledger
 from tests.paths import test_remote_facilitator
-from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, serving, settings_of, until
+from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, serving, settings_of
 from tests.paths.test_remote_facilitator import Official
+from tests.waiting import until
 
 Neighbour = Literal["postgres", "valkey", "upstream", "rpc", "facilitator"]
 

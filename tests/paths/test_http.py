@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.paths.conftest import Farebox, until
+from tests.paths.conftest import Farebox
 from tests.paths.test_framing import PATH, connected, send, statuses
+from tests.waiting import until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n2\r\non\r\n1\r\ne\r\n0\r\n"
@@ -191,7 +192,7 @@ async def test_a_caller_who_hangs_up_ends_a_stream_that_says_nothing(farebox: Fa
     far.answers = {b"/events": OK + b"Content-Type: text/event-stream\r\n\r\ndata: one\n\n"}
     async with connected(farebox.origin) as (reader, writer):
         writer.write(request("/events"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await reader.readuntil(b"data: one\n\n")
         assert far.lost == 0
 

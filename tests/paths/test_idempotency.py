@@ -13,7 +13,8 @@ from control.roles import work
 from control.roles.base import based
 from gateway.answers import store as kept_answers
 from gateway.kit.sql import Pool
-from tests.paths.conftest import DOLLAR, Account, Farebox, break_off, serving, until
+from tests.paths.conftest import DOLLAR, Account, Farebox, break_off, serving
+from tests.waiting import until
 
 QUARTER = DOLLAR // 4
 MEGABYTE = 1 << 20

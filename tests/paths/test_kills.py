@@ -20,9 +20,10 @@ from aiohttp import ClientSession, web
 from control.demo.chain import Chain
 from gateway.kit.sql import Pool, create_pool
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, settings_of, until
+from tests.paths.conftest import DOLLAR, Account, Farebox, Upstream, settings_of
 from tests.paths.killing import VICTIMS, Installation, Killed, installed
 from tests.paths.shoppers import Shoppers, is_final, shopping
+from tests.waiting import until
 
 PRICE = DOLLAR // 100
 FUNDS = 1000 * DOLLAR

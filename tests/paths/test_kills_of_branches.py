@@ -16,9 +16,10 @@ from aiohttp import ClientError, ClientSession
 
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
-from tests.paths.conftest import settings_of, until
+from tests.paths.conftest import settings_of
 from tests.paths.killing import Installation, command_line, installed
 from tests.paths.test_kills import directory as directory
+from tests.waiting import until
 
 Json = dict[str, Any]
 

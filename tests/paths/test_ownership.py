@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
+from tests.waiting import until
 
 
 class Things:

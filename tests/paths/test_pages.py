@@ -11,7 +11,8 @@ import pytest
 
 from gateway.kit.sql import Pool
 from tests.control.people import PASSWORD, letters
-from tests.paths.conftest import Farebox, until
+from tests.paths.conftest import Farebox
+from tests.waiting import until
 
 # Not among the extras: it is many times the size of everything else, and Chromium is the system's.
 playwright = pytest.importorskip("playwright.async_api", reason="pip install playwright")

@@ -11,7 +11,8 @@ from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 from tests.control import test_mail as smtp
 from tests.control.people import EMAIL, PASSWORD
-from tests.paths.conftest import Upstream, serving, settings_of, until
+from tests.paths.conftest import Upstream, serving, settings_of
+from tests.waiting import until
 
 
 async def test_from_a_letter_to_being_signed_out_everywhere(

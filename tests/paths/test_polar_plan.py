@@ -13,7 +13,8 @@ from control.roles.charging import charging
 from gateway.kit.sql import Pool
 from tests.fakes import polar_plans
 from tests.fakes.polar import FakePolar, running
-from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of, until
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of
+from tests.waiting import until
 
 FREE = Plan(id="free", name="Free", quotas={"calls_per_month": 2})
 PRO = Plan(id="pro", name="Pro", price_per_month="29", quotas={"calls_per_month": 100})

@@ -16,7 +16,8 @@ from control.demo import cast
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Farebox, Upstream, settings_of, until
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, settings_of
+from tests.waiting import until
 
 MEGABYTE = 1 << 20
 

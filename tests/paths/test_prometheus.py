@@ -19,7 +19,8 @@ from aiohttp import ClientError, ClientSession, web
 from control.demo import cast
 from control.demo.chain import Chain
 from gateway.kit.sql import create_pool
-from tests.paths.conftest import DOLLAR, Farebox, Upstream, settings_of, until
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, settings_of
+from tests.waiting import until
 
 CONFIG = Path(__file__).parents[2] / "config"
 DASHBOARD = json.loads((CONFIG / "grafana" / "farebox.json").read_text())

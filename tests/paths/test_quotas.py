@@ -3,7 +3,8 @@
 from config.plans import Plan
 from control.metering import rollups
 from control.quotas import headroom
-from tests.paths.conftest import DOLLAR, Farebox, until
+from tests.paths.conftest import DOLLAR, Farebox
+from tests.waiting import until
 
 THREE = (Plan(id="free", name="Free", quotas={"calls_per_month": 3}),)
 ADDED_UP = "SELECT sum(calls)::bigint AS calls, sum(cost) AS cost FROM usage_days WHERE organization_id = $1"

@@ -12,10 +12,12 @@ from yarl import URL
 
 from gateway.key_uses import KeyUses
 from gateway.kit import ids
+from gateway.metering.watch import Known
 from gateway.plan import Plan
 from gateway.snapshot import Snapshot
 from gateway.types import Caller
-from tests.paths.conftest import DOLLAR, Farebox, until
+from tests.paths.conftest import DOLLAR, Farebox
+from tests.waiting import until
 
 TIMES = 4
 """As often as it takes for nothing to be left to find out."""
@@ -152,7 +154,7 @@ def test_a_plan_holds_as_long_as_its_key_and_what_is_published(
     ends = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
     caller = Caller(ids.new(), ids.new(), "live", expires_at=ends)
     uses = KeyUses()
-    plan = Plan(7, cast(Any, None), cast(Any, None), caller, {})
+    plan = Plan(7, cast(Any, None), cast(Any, None), caller, Known({}))
     snapshot = cast(Snapshot, SimpleNamespace(edition=7 + editions_later, uses=uses))
     assert plan.holds(snapshot) is holds
     # A key that is used again was used.

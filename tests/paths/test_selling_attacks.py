@@ -17,10 +17,10 @@ from gateway.kit.ssrf import Guard
 from gateway.kit.tasks import Crew
 from gateway.options import Question
 from gateway.upstreams.postgres import Queries
-from tests.paths.conftest import until
 from tests.paths.selling import Seller
 from tests.paths.selling import seller as seller
 from tests.paths.selling import shop_server as shop_server
+from tests.waiting import until
 
 
 @pytest.fixture

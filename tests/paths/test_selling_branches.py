@@ -17,8 +17,9 @@ from control.roles import base
 from control.selling import checkup
 from gateway.kit.crypto import Keyring
 from tests.control.postgres.conftest import root
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
 from tests.paths.test_selling_queries import ROW, account, ask
+from tests.waiting import until
 
 __all__ = ["account", "root"]
 

@@ -20,10 +20,11 @@ from gateway.kit.ssrf import Guard
 from gateway.options import Question
 from gateway.upstreams import postgres_wire
 from gateway.upstreams.postgres import Queries
-from tests.paths.conftest import DOLLAR, Farebox, until
+from tests.paths.conftest import DOLLAR, Farebox
 from tests.paths.selling import Seller, administered
 from tests.paths.selling import seller as seller
 from tests.paths.selling import shop_server as shop_server
+from tests.waiting import until
 
 NOW = datetime.now(UTC)
 TLS_REQUEST = struct.pack(">ii", 8, 80877103)

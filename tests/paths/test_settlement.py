@@ -10,7 +10,8 @@ from control.roles.base import Base, based
 from gateway.ledger import accounts
 from gateway.x402 import payments
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Farebox, serving, until
+from tests.paths.conftest import DOLLAR, Farebox, serving
+from tests.waiting import until
 
 QUARTER = DOLLAR // 4
 NOW = timedelta(0)

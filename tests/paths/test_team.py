@@ -21,8 +21,9 @@ from tests.authorization import CLIENT_ID, CLIENT_SECRET, Provider, authorizing
 from tests.control import test_mail as smtp
 from tests.control.test_webhooks import Receiver, receiving
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Account, Upstream, serving, settings_of, until
+from tests.paths.conftest import DOLLAR, Account, Upstream, serving, settings_of
 from tests.paths.test_user_oauth import connect
+from tests.waiting import until
 
 PASSWORD = "a password nobody guesses"
 ADA, BOB = "ada@example.com", "bob@example.com"

@@ -13,7 +13,8 @@ from control.agent.client import decode, encode
 from control.agent.wallet import sign_payment
 from control.roles.base import based
 from tests.gateway.conftest import Ledger
-from tests.paths.conftest import DOLLAR, Farebox, serving, until
+from tests.paths.conftest import DOLLAR, Farebox, serving
+from tests.waiting import until
 
 QUARTER = DOLLAR // 4
 

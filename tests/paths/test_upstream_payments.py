@@ -20,8 +20,9 @@ from x402.schemas import PaymentRequired
 
 from control.agent.client import Reply, decode, encode
 from gateway.kit import sql
-from tests.paths.conftest import DOLLAR, Account, Farebox, serving, settings_of, until
+from tests.paths.conftest import DOLLAR, Account, Farebox, serving, settings_of
 from tests.paths.test_pay_command import typed
+from tests.waiting import until
 
 PRICE = DOLLAR // 4
 PAID_CALL = "X-PAYMENT-UPSTREAM"

@@ -10,7 +10,8 @@ from aiohttp import ClientSession, web
 from prometheus_client import REGISTRY
 
 from gateway.metering.tallies import FLUSH_SECONDS
-from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of, until
+from tests.paths.conftest import DOLLAR, Farebox, Upstream, serving, settings_of
+from tests.waiting import until
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 Captured = Callable[[], Awaitable[list[dict[str, Any]]]]

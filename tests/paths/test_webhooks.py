@@ -11,8 +11,9 @@ from standardwebhooks import Webhook as Verifier
 
 from tests.control.test_webhooks import Receiver, receiving
 from tests.paths import test_processes
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
 from tests.paths.test_processes import Up
+from tests.waiting import until
 
 up = test_processes.up
 

@@ -9,7 +9,8 @@ import websockets
 from aiohttp import WSMsgType, WSServerHandshakeError, web
 
 from gateway import cost
-from tests.paths.conftest import DOLLAR, Account, Farebox, until
+from tests.paths.conftest import DOLLAR, Account, Farebox
+from tests.waiting import until
 
 CENT = DOLLAR // 100
 

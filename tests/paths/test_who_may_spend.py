@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from gateway.kit.sql import Pool
-from tests.paths.conftest import DOLLAR, Farebox, until
+from tests.paths.conftest import DOLLAR, Farebox
+from tests.waiting import until
 
 
 async def test_a_suspended_publisher_is_not_served(farebox: Farebox, pool: Pool) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -18,6 +19,7 @@ from control.embedded import postgres
 from control.embedded.directory import DirectoryUnusable
 from control.postgres import passwords
 from gateway.kit.sql import Connection
+from tests.waiting import until
 
 PASSWORD = "correct horse battery staple"
 
@@ -270,6 +272,7 @@ async def test_a_server_that_is_full_keeps_nobody_from_looking_after_the_next_on
         admin = await provider.admin(f"on-{name}")
         await admin.execute("SELECT pg_switch_wal(); CHECKPOINT")
         await admin.close()
+        await until(partial(bases.is_due, provider.store.place(name)))
     # Ours included, which a tenant makes wait by what it locks.
     taken = [await provider.admin("on-a") for _ in range(50)]
     with pytest.raises(asyncpg.TooManyConnectionsError):

@@ -5,6 +5,7 @@ from control.computes import bases, copying, keeping, shortage
 from control.computes.local import LocalProvider
 from control.computes.provider import At, ComputeUnavailable, OutsideWindow, TimelineSpec
 from tests.control.computes.rows import SPEC, lsn, numbers, session
+from tests.waiting import until
 
 PROJECT = TimelineSpec("shop", retention_seconds=0)
 
@@ -24,6 +25,8 @@ async def test_the_window_moves_on_and_what_is_in_it_stays_exact(
         await provider.stop_all()
     monkeypatch.setattr(bases, "WAL_BYTES_MAX", 1 << 20)
     monkeypatch.setattr(bases, "WAL_SHARE_MAX", 1 << 20)
+    # The server archives its log in its own time.
+    await until(lambda: bases.is_due(provider.store.place("main")))
     was = await provider.stat("main")
     await keeping.upkeep(provider)
     async with session(provider, "main") as connection:
