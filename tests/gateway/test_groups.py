@@ -139,7 +139,7 @@ async def test_nobody_waits_long_for_company_that_does_not_come() -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     await calls.group.add(3)
-    assert loop.time() - began < 0.2
+    assert loop.time() - began < 2
     # The one before was alone, so this one does not wait at all.
     calls.group.commit_seconds = 60
     done = calls.group.add(4)
