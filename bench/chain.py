@@ -12,6 +12,8 @@ from gateway.types import Asset
 from gateway.x402 import exact, token
 
 CHAIN_ID = 84532
+# It did, what it returned is behind the two words that are next, and is a word.
+SUCCEEDED = "".join(one.to_bytes(32, "big").hex() for one in (1, 64, 32))
 TOKEN = AssetSettings(address="0x" + "a5" * 20, symbol="BENCH", decimals=6, name="Bench Dollar", version="1")
 
 
@@ -52,7 +54,8 @@ class Chain:
         if method in ("eth_getTransactionReceipt", "eth_getTransactionByHash"):
             return self.receipts.get(parameters[0])
         if method == "eth_call":
-            return self.call(bytes.fromhex(parameters[0]["data"][2:]))
+            to, data = parameters[0]["to"].lower(), bytes.fromhex(parameters[0]["data"][2:])
+            return self.call_shared(data) if to == MULTICALL3.lower() else self.call(data)
         if method == "eth_getCode":
             return "0x01" if parameters[0].lower() in (TOKEN.address, MULTICALL3.lower()) else "0x"
         return {
@@ -70,6 +73,13 @@ class Chain:
             return self.domain
         # Every payer has enough for all of its payments, and none of them was used before.
         return hex(10**30) if data.startswith(token.BALANCE_OF) else "0x0"
+
+    def call_shared(self, data: bytes) -> str:
+        """What each returned, all of them having succeeded."""
+        results = [bytes.fromhex(self.call(one)[2:].rjust(64, "0")) for one in shared(data)]
+        places = [32 * (len(results) + 4 * place) for place in range(len(results))]
+        head = b"".join(one.to_bytes(32, "big") for one in (32, len(results), *places))
+        return "0x" + head.hex() + "".join(SUCCEEDED + one.hex() for one in results)
 
     def send(self, raw: bytes) -> str:
         _, nonce, _, _, _, to, _, data, *_ = rlp.decode(raw[1:])

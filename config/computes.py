@@ -15,6 +15,7 @@ class Computes(BaseModel, frozen=True, extra="forbid"):
     key: SecretStr | None = None
     listen: Annotated[str, Field(pattern=ADDRESS.pattern)] | None = None
     stay: bool = False
+    deleted_projects_max: Annotated[int, Field(ge=1, le=1000)] = 20
 
     @model_validator(mode="after")
     def is_closed(self) -> "Computes":

@@ -5,6 +5,7 @@ the connection or for the gateway.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -48,7 +49,9 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
     path, query, method, heading = request.path, request.query, request.method, request.heading
     refuse_ambiguous(method, query)
     # The next request that says the same means the same.
-    meaning: Meaning = heading.meaning or read(heading)
+    meaning: Meaning = heading.meaning or (
+        read(heading) if heading.base is None else vary(heading, heading.base)
+    )
     slug, slash, rest = path[len(PREFIX) :].partition("/")
     is_socket = meaning.is_for_websocket and method == "GET"
     peer = request.protocol.address
@@ -80,7 +83,16 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
 
 
 def bare(first: Inbound) -> Inbound:
-    """What is kept of a request for the next one with its head: not the body, nor what that holds on to."""
+    """What is kept of a request for the next one with its head: not the body, nor what that holds on to, nor
+    what is another in the next one.
+    """
+    base = None if first.heading is None else first.heading.base
+    if base is not None:
+        said: Meaning = base.meaning
+        first = replace(
+            first, headers=said.headers, credentials=said.credentials, idempotency_key=said.idempotency_key,
+            heading=base,
+        )  # fmt: skip
     return with_head(first, first.call_id, first.client_address, NO_BODY)
 
 
@@ -125,6 +137,23 @@ def read(heading: Heading) -> Meaning:
         max_price=most(headers.get(max_price.HEADER)),
         upstream_payment=for_upstream(headers.get(upstream_payment.HEADER)),
         is_for_websocket=headers.get("Upgrade", "").lower() == "websocket",
+    )
+    return meaning
+
+
+def vary(heading: Heading, base: Heading) -> Meaning:
+    """What fields say of which most were read before: the others are ids, and payments."""
+    first: Meaning = base.meaning or read(base)
+    headers = heading.headers
+    is_paid = len(headers) == len(base.headers) + sum(name in headers for name in PAYMENTS)
+    meaning = heading.meaning = Meaning(
+        # A payment goes no further.
+        headers=first.headers if is_paid else hygiene.of_request(headers),
+        credentials=credentials(headers),
+        idempotency_key=idempotency_key(headers.get(IDEMPOTENCY_KEY)),
+        max_price=first.max_price,
+        upstream_payment=first.upstream_payment,
+        is_for_websocket=first.is_for_websocket,
     )
     return meaning
 

@@ -68,8 +68,8 @@ class Allowance:
     @property
     def lines(self) -> str:
         """The same as they are written."""
-        reset = math.ceil(self.reset_seconds)
-        return lines(self.kind, self.burst, self.rate) % (self.remaining, reset, self.remaining, reset)
+        left, reset = self.remaining, math.ceil(self.reset_seconds)
+        return lines(self.kind, self.burst, self.rate) % (left, reset, left, reset)
 
 
 @lru_cache(maxsize=1024)

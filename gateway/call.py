@@ -23,7 +23,7 @@ from gateway.kit.proxies import Proxies
 from gateway.limit import asked_of, limit
 from gateway.match import match
 from gateway.metering.report import Reporter, known_of
-from gateway.metering.watch import Watch
+from gateway.metering.watch import Known, Watch
 from gateway.pay import Till, pay
 from gateway.plan import Plan
 from gateway.price import price
@@ -54,12 +54,16 @@ class Gate:
 
 async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    plan: Plan | None = request.wording.plan
-    if plan is not None and plan.holds(gate.snapshot):
-        inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
-        watch.recalled(plan.match, plan.caller, plan.known)
-    else:
+    wording = request.wording
+    plan: Plan | None = wording.plan if wording.base is None else wording.base.plan
+    if plan is None or not plan.holds(gate.snapshot):
         inbound, plan = await prepare(gate, request, watch)
+    elif wording.base is None:
+        inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
+        watch.recalled(plan.match, plan.caller, plan.known, is_priced=plan.quote is not None)
+    else:
+        inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
+        watch.recalled(plan.match, plan.caller, plan.known, is_priced=False)
     try:
         return await serve(gate, plan, inbound, request, watch)
     except AnsweredBefore as before:
@@ -77,8 +81,9 @@ async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, 
     watch.admitted()
     matched = watch.matched(match(gate.snapshot, inbound))
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
-    plan = request.wording.plan = Plan(edition, bare(inbound), matched, caller, known_of(watch))
+    plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)))
     watch.known = plan.known
+    (request.wording.base or request.wording).plan = plan
     return inbound, plan
 
 
@@ -86,7 +91,7 @@ async def serve(
     gate: Gate, plan: Plan, inbound: Inbound, request: Arrived, watch: Watch
 ) -> web.StreamResponse | Reply:
     matched, caller, route = plan.match, plan.caller, plan.match.route
-    asked = asked_of(gate.limits, plan, inbound)
+    asked = asked_of(gate.limits, plan, inbound.client_address)
     allowance = watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
     if route.ownership is not None:
         await ownership.check(gate.snapshot.pool, inbound, matched, caller)

@@ -51,7 +51,8 @@ async def forward(
     vouched = NOBODY if is_nobodys else await vouch(upstreams, inbound, match, caller)
     request = plan.request
     is_other = vouched is not plan.vouched and vouched != plan.vouched
-    if request is None or is_other or own_trace is not None:
+    says_more = inbound.headers is not plan.inbound.headers
+    if request is None or is_other or says_more or own_trace is not None:
         request = prepare(upstreams, plan, inbound, vouched, own_trace)
     # Another call of the plan may have come from elsewhere in the meantime.
     is_last = plan.address is inbound.client_address
@@ -83,7 +84,7 @@ def prepare(
         carry(headers, own_trace)
         written = http.fields(headers)
     request = http.prepare(inbound.method, url, written, inbound.body)
-    if own_trace is None:
+    if own_trace is None and inbound.headers is plan.inbound.headers:
         plan.request, plan.vouched = request, vouched
     return request
 
@@ -91,6 +92,8 @@ def prepare(
 def fields_of(upstreams: Upstreams, inbound: Inbound, match: Match) -> Fields:
     """What is the same for each call with these headers is remembered beside them."""
     heading = inbound.heading
+    if heading is not None and heading.base is not None and inbound.headers is heading.base.meaning.headers:
+        heading = heading.base
     known: tuple[Route, Fields] | None = None if heading is None else heading.sent
     if known is None or known[0] is not match.route:
         headers = constant_of(upstreams, inbound, match, NOBODY)

@@ -11,8 +11,9 @@ from config.settings import Limits
 from gateway.buckets import Allowance, Bucket, Buckets, bucket, by_address
 from gateway.kit.addresses import text_of
 from gateway.kit.problem import Refusal
+from gateway.kit.proxies import Address
 from gateway.plan import Plan
-from gateway.types import Inbound, Match
+from gateway.types import Match
 
 
 async def limit(buckets: Buckets, asked: tuple[Bucket, ...]) -> Allowance:
@@ -20,9 +21,9 @@ async def limit(buckets: Buckets, asked: tuple[Bucket, ...]) -> Allowance:
     return await buckets.require(*asked)
 
 
-def asked_of(limits: Limits, plan: Plan, inbound: Inbound) -> tuple[Bucket, ...]:
-    """What a call takes from."""
-    address, caller = inbound.client_address, plan.caller
+def asked_of(limits: Limits, plan: Plan, address: Address) -> tuple[Bucket, ...]:
+    """What a call from there takes from."""
+    caller = plan.caller
     if plan.address is not address:
         by_caller = () if caller.key_id is None else (by_key(limits, caller.key_id),)
         plan.asked = by_address(limits, address), *by_caller, *by_publisher(plan.match)

@@ -5,15 +5,25 @@ it is still so, until something else is published or the caller's key is over. W
 not here: the limits, the balance, the upstream's health, and ids.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import NamedTuple
 
 from gateway.buckets import Bucket
+from gateway.front.reply import Lines
+from gateway.kit.problem import Refusal
+from gateway.metering.watch import Known
 from gateway.snapshot import Snapshot
 from gateway.types import Caller, Inbound, Match, Quote, Vouched
 from gateway.upstreams.request import Request
+
+
+class Told(NamedTuple):
+    """A refusal that everybody is given, as it is written."""
+
+    refusal: Refusal
+    lines: Lines
+    body: bytes
 
 
 class Plan:
@@ -28,12 +38,11 @@ class Plan:
         "match",
         "quote",
         "request",
+        "told",
         "vouched",
     )
 
-    def __init__(
-        self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Known) -> None:
         self.edition = edition
         """What was published when it was made."""
         self.inbound, self.match, self.caller = inbound, match, caller
@@ -41,6 +50,8 @@ class Plan:
         self.known = known
         """What the log says of each of its calls."""
         self.quote: Quote | None = None
+        self.told: Told | None = None
+        """``unpaid``'s: the 402 of those who do not say who they are."""
         self.address: IPv4Address | IPv6Address | None = None
         """The last that made a call, to which the next two belong. Most heads come from one."""
         self.asked: tuple[Bucket, ...] = ()

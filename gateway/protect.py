@@ -103,5 +103,11 @@ class Turn:
             self.decided()
 
 
+def is_free(loads: Loads, match: Match) -> bool:
+    """Whether a call would be let through without anything to be decided."""
+    load = loads.by_publisher.get(match.route.publisher_id)
+    return load is not None and not load.failures and load.under_way < loads.settings.calls_per_publisher
+
+
 def protect(loads: Loads, inbound: Inbound, match: Match) -> Turn:
     return Turn(loads, inbound, match)

@@ -24,6 +24,8 @@ from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
 from gateway.kit.sql import OUTAGES
 from gateway.limit import give_back
 from gateway.metering.watch import Watch
+from gateway.plan import Plan, Told
+from gateway.unpaid import tell_again
 
 PREFIX = "/publishers/"
 # The gateway's own pages under a publisher, answered by the management application.
@@ -56,7 +58,8 @@ def create(gate: Gate | None, management: web.Server | None, check: Check, liste
         return respond(NotFound(f"nothing is served at {path}").problem(), {})
 
     calls = None if gate is None else (is_call, partial(guarded, gate))
-    return Front(dispatch, listen, None if management is None else management.request_factory, calls)
+    at_once = None if gate is None else partial(tell_again, gate)
+    return Front(dispatch, listen, None if management is None else management.request_factory, calls, at_once)
 
 
 def is_unmet(expected: str | None) -> bool:
@@ -91,7 +94,7 @@ async def own_page(gate: Gate | None, check: Check, request: web.BaseRequest) ->
 async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
     """Turn what a call raises into its answer. This is where a bug becomes a bare 500."""
     call_id = ids.new()
-    watch = gate.reporter.begin(call_id, request)
+    watch = gate.reporter.begin(call_id, request.wording)
     # For whatever is logged meanwhile. Each request has a task of its own, so there is nothing to forget.
     CALL_ID.set(call_id)
     try:
@@ -122,9 +125,21 @@ def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
     if not known:
         known["lines"] = refusing(refusal.status, CIMultiDict(refusal.headers))
         known["body"] = refusal.written()
+        if refusal.shared is not None:
+            keep_told(request, Told(refusal, known["lines"], known["body"]))
     limits = "" if watch.allowance is None else watch.allowance.lines
     more = f"{limits}{hygiene.CALL_ID}: {watch.call_id}\r\n"
     return refuse_with(request, refusal.status, known["lines"], known["body"], more)
+
+
+def keep_told(request: Arrived, told: Told) -> None:
+    """What everybody is told of this head, for ``unpaid``: where its publisher asks nothing of each call."""
+    plan: Plan | None = request.wording.plan
+    if plan is None or request.method == "HEAD":
+        return
+    route = plan.match.route
+    if route.ownership is None and route.oauth_provider_id is None:
+        plan.told = told
 
 
 async def ready(check: Check) -> web.Response:

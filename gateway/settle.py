@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from gateway.kit import tasks
 from gateway.kit.values import dataclass
 from gateway.meter import Meter, Tell, nobody
-from gateway.types import Answer, Hold, Receipt
+from gateway.types import Answer, Head, Hold, Metering, Receipt
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Settled:
 
 
 class AtOnce:
-    """A call whose head decides what it costs, and whose answer nobody keeps."""
+    """A call whose head decides what it costs, and whose answer nobody copies on its way."""
 
     __slots__ = ("answer", "hold")
 
@@ -38,8 +38,7 @@ class AtOnce:
     async def __aenter__(self) -> Settled:
         hold, head = self.hold, self.answer.head
         closing = hold.post(head) if head.is_success else hold.void("upstream_refused", head.status)
-        # A hold is closed to the end, whatever becomes of its call.
-        return Settled(self.answer, await (closing if hold.is_steady else tasks.finish(closing)))
+        return Settled(self.answer, await closed(hold, closing))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -49,31 +48,36 @@ class AtOnce:
 
 def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AbstractAsyncContextManager[Settled]:
     """``tell`` hears what was charged when that is known later than the head."""
-    is_at_once = not answer.head.is_success or (hold.metering is None and hold.keeper is None)
-    return AtOnce(hold, answer) if is_at_once else with_body(hold, answer, tell)
+    if not answer.head.is_success:
+        return AtOnce(hold, answer)
+    if hold.metering is not None:
+        return metered(hold, hold.metering, answer, tell)
+    copying = None if hold.keeper is None else hold.keeper(answer)
+    return AtOnce(hold, answer) if copying is None else copied(hold, answer.head, copying)
 
 
 @asynccontextmanager
-async def with_body(hold: Hold, answer: Answer, tell: Tell) -> AsyncIterator[Settled]:
-    head, metering = answer.head, hold.metering
-    if metering is None:
-        # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
-        async with copied(hold, answer) as passed:
-            yield Settled(passed, await closed(hold, hold.post(head)))
-    else:
-        meter = Meter(hold, metering, answer, tell)
-        try:
-            # The copy is of what was metered: who hangs up and asks again has paid for the whole of it.
-            async with copied(hold, replace(answer, chunks=meter.chunks())) as passed:
-                yield Settled(passed, metering.receipt)
-        finally:
-            await tasks.finish(meter.close())
+async def copied(
+    hold: Hold, head: Head, copying: AbstractAsyncContextManager[Answer]
+) -> AsyncIterator[Settled]:
+    # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
+    async with copying as passed:
+        yield Settled(passed, await closed(hold, hold.post(head)))
+
+
+@asynccontextmanager
+async def metered(hold: Hold, metering: Metering, answer: Answer, tell: Tell) -> AsyncIterator[Settled]:
+    meter = Meter(hold, metering, answer, tell)
+    counted = replace(answer, chunks=meter.chunks())
+    # The copy is of what was metered: who hangs up and asks again has paid for the whole of it.
+    copying = None if hold.keeper is None else hold.keeper(counted)
+    try:
+        async with copying or nullcontext(counted) as passed:
+            yield Settled(passed, metering.receipt)
+    finally:
+        await tasks.finish(meter.close())
 
 
 def closed(hold: Hold, closing: Coroutine[Any, Any, T]) -> Awaitable[T]:
     """A hold is closed to the end, whatever becomes of its call."""
     return closing if hold.is_steady else tasks.finish(closing)
-
-
-def copied(hold: Hold, answer: Answer) -> AbstractAsyncContextManager[Answer]:
-    return nullcontext(answer) if hold.keeper is None else hold.keeper(answer)

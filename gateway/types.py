@@ -262,8 +262,8 @@ class Metering:
     """Of a cost that is not known yet."""
 
 
-Keeper: TypeAlias = Callable[[Answer], AbstractAsyncContextManager[Answer]]
-"""Passes an answer on, and keeps a copy for whoever sends the call again."""
+Keeper: TypeAlias = Callable[[Answer], AbstractAsyncContextManager[Answer] | None]
+"""Passes an answer on, and keeps a copy for whoever sends the call again; None where posting keeps it."""
 
 
 class Hold(Protocol):

@@ -9,7 +9,9 @@ import typer
 
 from control.cli.servers import Config, DataDir
 
-projects = typer.Typer(no_args_is_help=True, help="Take back projects that were deleted by mistake.")
+projects = typer.Typer(
+    no_args_is_help=True, help="Deleted projects: taken back, or thrown away before their time."
+)
 
 
 @projects.command(epilog="Example: farebox projects deleted")
@@ -29,13 +31,27 @@ def restore(
 
     It counts for its organization's quotas again, and needs no room in them: it is you who asks.
     """
+    asyncio.run(restored(data_dir, config, read_id(project_id), slug))
+
+
+@projects.command(epilog="Example: farebox projects purge 0199c0de-…")
+def purge(
+    project_id: Annotated[str, typer.Argument(metavar="ID", help="In either spelling.")],
+    data_dir: DataDir = None,
+    config: Config = None,
+) -> None:
+    """Throw away what is kept of a deleted project, for good. The worker deletes it soon after."""
+    asyncio.run(purged(data_dir, config, read_id(project_id)))
+
+
+def read_id(project_id: str) -> UUID:
     from control.api import wire_ids
     from control.cli.errors import Sorry
 
     found = wire_ids.read_any(project_id)
     if found is None:
         raise Sorry(f"{project_id!r} is no id of a project: `farebox projects deleted` lists them")
-    asyncio.run(restored(data_dir, config, found, slug))
+    return found
 
 
 async def listed(data_dir: Path | None, config: Path | None) -> None:
@@ -63,3 +79,19 @@ async def restored(data_dir: Path | None, config: Path | None, project_id: UUID,
             print(f"{project_id} is there again, as {await restoring.restore(pool, project_id, slug)}")
         except restoring.NotRestored as error:
             raise Sorry(str(error)) from None
+
+
+async def purged(data_dir: Path | None, config: Path | None, project_id: UUID) -> None:
+    from control import migrate
+    from control.cli import installation
+    from control.cli.errors import Sorry
+    from control.projects import keeping
+    from gateway.kit import sql
+
+    dsn = installation.dsn_of(installation.load(config, data_dir))
+    await migrate.check(dsn)
+    async with sql.create_pool(dsn, size_max=1) as pool, pool.acquire() as db, db.transaction():
+        slug = await keeping.purge(db, project_id)
+        if slug is None:
+            raise Sorry(f"nothing is kept of a deleted project {project_id}")
+    print(f"what was kept of {slug} is thrown away")

@@ -13,6 +13,7 @@ from control.computes.files import Place, Store
 
 GRACE_SHARE = 4
 GRACE_BYTES_MIN = 64 << 20
+WAY_OUT = "choose a larger plan, or purge deleted projects, which count as well"
 
 
 class Fill(IntEnum):

@@ -83,7 +83,7 @@ class LocalProvider:
             if place.root.is_dir():
                 return
             if disks.fill_of(self.usages, spec.project):
-                raise DiskFull("no branch is made of a project at the limit of its disk")
+                raise DiskFull(f"no branch is made of a project at the limit of its disk: {disks.WAY_OUT}")
             try:
                 with shortage.reported("the data could not be copied; the log says why"):
                     record = Record(
@@ -190,7 +190,7 @@ class LocalProvider:
                 raise TimelineUnknown(f"there is no timeline {timeline}")
             before, fill = one.server, disks.fill_of(self.usages, project)
             if before is None and fill is Fill.OVER:
-                raise DiskFull("the project takes more of the disk than it may: its limit has to be raised")
+                raise DiskFull(f"the project takes more of the disk than it may: {disks.WAY_OUT}")
             if before is None:
                 one.is_full = bool(fill)
             address = await compute.start(self.store, one, self.file_lock(project), endpoint, spec)

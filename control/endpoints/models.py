@@ -63,6 +63,13 @@ class EndpointStatus(BaseModel):
             "Null where nobody was asked or could say."
         ),
     ] = None
+    why_asleep: Annotated[
+        str | None,
+        Field(
+            description="What keeps it from being woken, such as a plan's quota that is used up. "
+            "Null where nothing does, or nobody was asked."
+        ),
+    ] = None
 
 
 class EndpointDeleted(BaseModel):

@@ -170,9 +170,13 @@ async def restart(call: Call, project_id: RootProjectId, endpoint_id: UUID) -> D
 async def status(
     call: Call, project_id: RootProjectId, branch_id: UUID, endpoint_id: UUID
 ) -> Data[EndpointStatus]:
-    """Say whether an endpoint runs, and why it does not sleep. Nobody is woken by asking."""
-    told = as_status(await one(call, project_id, branch_id, endpoint_id))
-    return Data(data=told.model_copy(update={"why_active": await why_active(call, endpoint_id)}))
+    """Say whether an endpoint runs, why it does not sleep, and what keeps it from being woken.
+
+    Nobody is woken by asking.
+    """
+    row = await one(call, project_id, branch_id, endpoint_id)
+    why = {"why_active": await why_active(call, endpoint_id), "why_asleep": await why_asleep(call, row)}
+    return Data(data=as_status(row).model_copy(update=why))
 
 
 async def why_active(call: Call, endpoint_id: UUID) -> list[str] | None:
@@ -183,6 +187,19 @@ async def why_active(call: Call, endpoint_id: UUID) -> list[str] | None:
     except (Refusal, *OUTAGES) as error:
         log.info("endpoint.not_asked", endpoint_id=str(endpoint_id), error=repr(error))
         return None
+
+
+async def why_asleep(call: Call, row: Record) -> str | None:
+    if row["is_disabled"]:
+        return "somebody stopped this endpoint: start it first"
+    if row["status"] == "active":
+        return None
+    plans = call.ports.settings.plans
+    try:
+        await headroom.require_unspent(call.db, plans, call.actor.organization_id, "compute_seconds")
+    except QuotaExceeded as error:
+        return str(error)
+    return None
 
 
 async def require_branch(call: Call, project_id: UUID, branch_id: UUID) -> None:

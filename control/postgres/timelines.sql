@@ -29,10 +29,12 @@ RETURNING greatest(0, timelines.head_lsn - before.head_lsn)::bigint
 
 -- name: orphans
 -- Data that no branch points to, and nothing that is to be done needs. $1 is a project, or all of them; what a
--- deleted project had is kept for $2.
+-- deleted project had is kept for $2, unless somebody had it thrown away.
 SELECT id FROM timelines
 WHERE state <> 'deleted' AND ($1::uuid IS NULL OR project_id = $1)
-    AND NOT EXISTS (SELECT FROM projects WHERE projects.id = timelines.project_id AND projects.deleted_at > now() - $2::interval)
+    AND NOT EXISTS (
+        SELECT FROM projects
+        WHERE projects.id = timelines.project_id AND projects.deleted_at > now() - $2::interval AND purged_at IS NULL)
     AND NOT EXISTS (SELECT FROM branches WHERE timeline_id = timelines.id AND branches.deleted_at IS NULL)
     AND NOT EXISTS (
         SELECT FROM timelines AS children WHERE children.parent_timeline_id = timelines.id AND children.state = 'creating')

@@ -104,6 +104,15 @@ class DeletedProject(BaseModel):
     deleted_at: datetime | None
 
 
+class KeptProject(BaseModel):
+    id: UUID
+    name: str
+    slug: str
+    deleted_at: datetime
+    kept_until: Annotated[datetime, Field(description="Its data is thrown away then.")]
+    storage_bytes: Annotated[int, Field(description="What it takes until then, as measured last.")]
+
+
 class V1NewProject(CamelBody):
     name: Annotated[Name, Field(max_length=80)]
     slug: Annotated[Slug | None, Field(description="Made up if not set.")] = None

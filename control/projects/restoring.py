@@ -38,6 +38,8 @@ async def restore(pool: Pool, project_id: UUID, slug: str | None) -> str:
             raise NotRestored(f"no project {project_id} was deleted")
         if row["is_nobodys"]:
             raise NotRestored("its organization was deleted as well")
+        if row["is_purged"]:
+            raise NotRestored("its data was thrown away before its time")
         if row["is_late"] or not await db.fetchval(SQL.has_data, project_id, row["deleted_at"]):
             raise NotRestored("its data is gone, or was never made")
         chosen = row["slug"] if slug is None else proper(slug)

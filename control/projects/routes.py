@@ -2,6 +2,7 @@ from uuid import UUID
 
 from control.api import access, permissions
 from control.api.answers import Created
+from control.api.fields import OrganizationId
 from control.api.operation import Call, Room
 from control.api.paging import Data, Limit, Offset, Page, page
 from control.api.permissions import BUILT_IN, BuiltIn
@@ -12,10 +13,11 @@ from control.invoicing.reminding import InvoiceOverdue
 from control.postgres import branches, describing, strings
 from control.postgres.refusals import BranchNeeded, BranchProtected
 from control.postgres.slots import SlotsLeft
-from control.projects import replicating, store
+from control.projects import keeping, replicating, store
 from control.projects.models import (
     ConnectionUri,
     DeletedProject,
+    KeptProject,
     NewProject,
     Project,
     ProjectChange,
@@ -46,6 +48,7 @@ from gateway.identify import QuotaExceeded
 from gateway.kit.problem import NotFound
 
 room = Room("projects", "/projects")
+DELETED = "/organizations/{organization_id}/deleted-projects"
 V1 = "/v1/projects"
 V1_ONE = "/v1/projects/{project_id}"
 
@@ -77,6 +80,7 @@ async def create(call: Call, *, body: NewProject) -> Created[Data[Project]]:
     settings = call.ports.settings
     await reminding.require_paid(call.db, settings.invoicing, call.actor.organization_id)
     await headroom.require(call.db, settings.plans, call.actor.organization_id, "projects")
+    await keeping.require_room(call.db, settings, call.actor.organization_id)
     project_id = await insert(call, call.actor.organization_id, body.name, None, body.region)
     if chosen := sent(body, exclude={"region"}):
         await apply(call, project_id, chosen)
@@ -103,9 +107,28 @@ async def update(call: Call, project_id: RootProjectId, *, body: ProjectChange) 
 async def delete(call: Call, project_id: RootProjectId) -> Data[DeletedProject]:
     """Delete a project. Its keys are refused from then on, and its slug is free; its data goes after 30 days.
 
-    Branches other than the default one are to be deleted first.
+    Branches other than the default one are to be deleted first. Until its data goes it counts for what the
+    organization may store.
     """
     return Data(data=await deleted(call, project_id))
+
+
+@room.get(at=DELETED, access="projects.read", id="list_deleted_projects")
+async def index_deleted(call: Call, organization_id: OrganizationId) -> Data[list[KeptProject]]:
+    """List deleted projects whose data is kept for now, the newest first. The operator can take them back."""
+    return Data(data=await keeping.kept(call.db, organization_id))
+
+
+@room.delete(
+    at=f"{DELETED}/{{deleted_project_id}}",
+    access="projects.delete",
+    fails=[NotFound],
+    id="purge_deleted_project",
+)
+async def purge(call: Call, organization_id: OrganizationId, deleted_project_id: RootProjectId) -> None:
+    """Throw away what is kept of a deleted project, for good. Its room is free within a minute or two."""
+    if await keeping.purge(call.db, deleted_project_id, organization_id) is None:
+        raise NotFound(f"nothing is kept of a deleted project {deleted_project_id}")
 
 
 @room.get("/{project_id}/replication", access="projects.read", id="get_replication_settings")

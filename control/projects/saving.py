@@ -10,7 +10,7 @@ from control.identity import organizations
 from control.invoicing import reminding
 from control.postgres import asking, founding
 from control.postgres.asking import Asker
-from control.projects import store
+from control.projects import keeping, store
 from control.projects.models import DeletedProject
 from control.projects.store import SlugTaken
 from control.quotas import headroom
@@ -52,6 +52,7 @@ async def require_room(call: Call, organization_id: UUID) -> None:
     await reminding.require_paid(call.db, settings.invoicing, organization_id)
     try:
         await headroom.require(call.db, settings.plans, organization_id, "projects")
+        await keeping.require_room(call.db, settings, organization_id)
     except QuotaExceeded as error:
         raise TierLimitExceeded(str(error)) from None
 

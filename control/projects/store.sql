@@ -78,6 +78,27 @@ UPDATE projects SET deleted_at = now(), deleted_by = $2, updated_at = now()
 WHERE id = $1 AND deleted_at IS NULL
 RETURNING id, deleted_at
 
+-- name: kept
+-- Deleted ones of an organization whose data is there and not to be thrown away yet, the newest first.
+SELECT projects.id, projects.name, projects.slug, projects.deleted_at,
+    sum(logical_bytes + history_bytes)::bigint AS bytes
+FROM projects JOIN timelines ON timelines.project_id = projects.id AND timelines.state <> 'deleted'
+WHERE organization_id = $1 AND projects.deleted_at > now() - $2::interval AND purged_at IS NULL
+GROUP BY projects.id
+ORDER BY projects.deleted_at DESC LIMIT 1000
+
+-- name: stored
+-- With what deleted ones keep, and what is to be thrown away and is not yet.
+SELECT coalesce(sum(logical_bytes + history_bytes), 0)::bigint
+FROM projects JOIN timelines ON timelines.project_id = projects.id
+WHERE organization_id = $1 AND timelines.state IN ('ready', 'archived')
+
+-- name: purge
+UPDATE projects SET purged_at = now(), updated_at = now()
+WHERE id = $1 AND ($2::uuid IS NULL OR organization_id = $2) AND deleted_at IS NOT NULL AND purged_at IS NULL
+    AND EXISTS (SELECT FROM timelines WHERE timelines.project_id = projects.id AND timelines.state <> 'deleted')
+RETURNING organization_id, slug
+
 -- name: size
 SELECT coalesce(sum(logical_bytes + history_bytes), 0)::bigint FROM timelines
 WHERE project_id = $1 AND state IN ('ready', 'archived')
@@ -86,12 +107,12 @@ WHERE project_id = $1 AND state IN ('ready', 'archived')
 -- Those whose data is still there, the newest first.
 SELECT projects.id, projects.name, projects.slug, organizations.name AS organization, projects.deleted_at
 FROM projects JOIN organizations ON organizations.id = organization_id
-WHERE projects.deleted_at > now() - $1::interval AND organizations.deleted_at IS NULL
+WHERE projects.deleted_at > now() - $1::interval AND purged_at IS NULL AND organizations.deleted_at IS NULL
 ORDER BY projects.deleted_at DESC LIMIT 1000
 
 -- name: lock_deleted
 SELECT projects.slug, organization_id, projects.deleted_at, organizations.deleted_at IS NOT NULL AS is_nobodys,
-    coalesce(projects.deleted_at < now() - $2::interval, false) AS is_late
+    coalesce(projects.deleted_at < now() - $2::interval, false) AS is_late, purged_at IS NOT NULL AS is_purged
 FROM projects JOIN organizations ON organizations.id = organization_id
 WHERE projects.id = $1
 FOR UPDATE OF projects

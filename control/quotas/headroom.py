@@ -124,7 +124,10 @@ async def warn(db: Db, organization_id: UUID, plan: Plan, quota: Quota, count: i
 def letter(owner: str, organization: str, plan: Plan, quota: Quota, count: int, *, is_full: bool) -> Letter:
     what = quota.replace("_", " ")
     state = "has used up" if is_full else "has nearly used up"
-    consequence = "More is refused." if is_full and quota not in plan.soft else "Nothing is refused yet."
+    consequence = "Nothing is refused yet."
+    if is_full and quota not in plan.soft:
+        stops = quota == "compute_seconds"
+        consequence = "Databases that run are stopped, and not woken." if stops else "More is refused."
     return Letter(
         f"{organization} {state} a quota",
         f"Hello {owner},",

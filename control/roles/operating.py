@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from control.computes.provider import ComputeProvider
-from control.postgres import contents, following, founding, limiting, measuring, sweeping
+from control.postgres import contents, following, founding, limiting, measuring, spending, sweeping
 from control.postgres.actions import HANDLERS
 from control.postgres.running import Runner
 from control.roles.base import Base
@@ -46,6 +46,8 @@ async def operating(base: Base) -> AsyncIterator[None]:
     crew.start(repeat("measure_branches", MEASURE_SECONDS, partial(measure, pool, computes)))
     limit = partial(limiting.limit, pool, computes, base.settings.plans, {})
     crew.start(repeat("limit_disks", LIMIT_SECONDS, limit))
+    stop_spent = partial(spending.stop, pool, computes, base.settings.plans)
+    crew.start(repeat("stop_computes", LIMIT_SECONDS, stop_spent))
     leavings_of = partial(leavings.drop, pool, computes, keyring)
     crew.start(repeat("drop_sellers", MEASURE_SECONDS, leavings_of))
     crew.start(repeat("refresh_branches", REFRESH_SECONDS, partial(contents.refresh_all, pool, computes)))

@@ -12,6 +12,8 @@ from aiohttp import HttpVersion, HttpVersion11, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from multidict import CIMultiDictProxy
 
+from gateway.front.moving import taken_out, with_these, without
+
 if TYPE_CHECKING:
     from gateway.front.connection import Connection
 
@@ -20,6 +22,8 @@ METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH
 LINE = re.compile(rb"([A-Z]{3,7}) (/[!\"$-~]*) HTTP/1\.1")
 LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
 END = b"\r\n\r\n"
+# A line that goes on in the next one: the next one is then not what it seems.
+FOLDED = re.compile(rb"\r\n[ \t]")
 # What is remembered must not be as large as a stranger can make it.
 FIELDS_BYTES_MAX = 1 << 11
 LINE_BYTES_MAX = 1 << 12
@@ -40,10 +44,14 @@ class Heading:
     that has the same ones.
     """
 
-    __slots__ = ("headers", "length", "meaning", "sent")
+    __slots__ = ("base", "headers", "length", "meaning", "sent")
 
-    def __init__(self, headers: CIMultiDictProxy[str], length: int = 0) -> None:
+    def __init__(
+        self, headers: CIMultiDictProxy[str], length: int = 0, base: "Heading | None" = None
+    ) -> None:
         self.headers = headers
+        self.base = base
+        """The fields without those that are others in each request, where there are such (``moving.py``)."""
         self.length = length
         """Of the body, for fields that are remembered."""
         self.meaning: Any = None
@@ -57,10 +65,12 @@ class Wording:
     that says the same to the letter.
     """
 
-    __slots__ = ("heading", "method", "path", "plan", "query")
+    __slots__ = ("base", "heading", "method", "path", "plan", "query")
 
-    def __init__(self, method: str, target: str, heading: Heading) -> None:
+    def __init__(self, method: str, target: str, heading: Heading, base: "Wording | None" = None) -> None:
         self.method = method
+        self.base = base
+        """The one that came before, where this one says more."""
         self.path, _, self.query = target.partition("?")
         self.heading = heading
         self.plan: Any = None
@@ -155,7 +165,7 @@ class Headings:
         end = data.find(END) + 4
         # The same object where no body follows.
         head = data[:end]
-        wording = self.wordings.get(head) or self.word(head)
+        wording = self.wordings.get(head) or self.word(head) or self.vary(head)
         if wording is None or wording.heading.length < len(data) - end:
             return None
         return wording, data[end:]
@@ -180,6 +190,19 @@ class Headings:
             self.wordings[head] = wording
         return wording
 
+    def vary(self, head: bytes) -> Wording | None:
+        """One that came before, but for lines that are others in each request. It does not come again."""
+        parts = taken_out(head)
+        if parts is None:
+            return None
+        known, moved = parts
+        base = self.wordings.get(known) or self.word(known)
+        if base is None or any(name in base.heading.headers for name in moved):
+            return None
+        fields = base.heading
+        heading = Heading(with_these(fields.headers, moved), fields.length, fields)
+        return Wording(base.method, f"{base.path}?{base.query}" if base.query else base.path, heading, base)
+
     def revive(self, fields: bytes) -> Heading | None:
         heading = self.old.pop(fields, None)
         if heading is not None:
@@ -188,18 +211,27 @@ class Headings:
 
     def learn(self, data: bytes, arrived: Arrived) -> None:
         """``data`` is what came of a call and of nothing else, its head at least."""
-        begin, end = data.find(b"\r\n"), data.find(END) + 4
+        head = data[: data.find(END) + 4]
+        begin = head.find(b"\r\n")
+        heading = arrived.heading
+        if (parts := taken_out(head)) is not None:
+            head, moved = parts
+            headers = without(heading.headers, moved)
+            if headers is None:
+                return
+            heading = Heading(headers)
         if (
-            end - begin <= FIELDS_BYTES_MAX
+            len(head) - begin <= FIELDS_BYTES_MAX
             and arrived.version == HttpVersion11
             and arrived.keep_alive
-            and LINE.fullmatch(data, 0, begin)
-            and is_framed(arrived.headers)
+            and LINE.fullmatch(head, 0, begin)
+            and not FOLDED.search(head)
+            and is_framed(heading.headers)
             and (arrived.content_length or 0) <= BODY_BYTES_MAX
-            and not any(name in arrived.headers for name in NOT_REMEMBERED)
+            and not any(name in heading.headers for name in NOT_REMEMBERED)
         ):
-            arrived.heading.length = arrived.content_length or 0
-            self.keep(data[begin:end], arrived.heading)
+            heading.length = arrived.content_length or 0
+            self.keep(head[begin:], heading)
 
     def keep(self, fields: bytes, heading: Heading) -> None:
         if len(self.young) >= FIELDS_MAX:

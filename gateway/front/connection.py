@@ -91,18 +91,20 @@ class Connection(Serving):
     def data_received(self, data: bytes) -> None:
         if self.is_closing:
             return
-        early = self.let_go()
+        early = self.let_go() if self.early else b""
         if early:
             data = early + data
         was_between = self.is_between and not self._messages
         if was_between and self._task_handler is None:
             found = self.front.headings.recognise(data)
-            if found is not None and len(found[1]) == found[0].heading.length:
-                self.serve_known(*found)
-                return
-            if found is not None and not early:
-                self.hold(data)
-                return
+            if found is not None:
+                wording, body = found
+                if len(body) == wording.heading.length:
+                    self.serve_known(wording, body)
+                    return
+                if not early:
+                    self.hold(data)
+                    return
         self.parse(data, was_between=was_between)
 
     def hold(self, data: bytes) -> None:

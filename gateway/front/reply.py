@@ -187,6 +187,15 @@ class Reply:
         """The same."""
 
 
+def put_again(connection: "Connection", lines: Lines, more: str, body: bytes) -> None:
+    """An answer that was given before, of a connection that is kept, to a request that is no HEAD."""
+    day = lines.day(int(time.time()))
+    head = f"{lines.text}{more}{day}Content-Length: {len(body)}\r\n\r\n"
+    transport = connection.transport
+    if transport is not None and not transport.is_closing():
+        transport.write(head.encode(errors="surrogateescape") + body)
+
+
 # What the gateway writes for itself.
 OWN = ("Content-Length", "Transfer-Encoding", "Connection")
 

@@ -11,7 +11,7 @@ import structlog
 from aiohttp import HttpVersion10, web
 
 from config.settings import Listen
-from gateway.front.arrived import Arrived, Headings, IsCall
+from gateway.front.arrived import Arrived, Headings, IsCall, Wording
 from gateway.front.connection import Connection, close_after
 from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
@@ -31,6 +31,7 @@ LOOK_SECONDS = 0.5
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse | Reply]]
 Call = Callable[[Arrived], Awaitable[web.StreamResponse | Reply]]
+AtOnce = Callable[[Connection, Wording], bool]
 
 log = structlog.get_logger(__name__)
 
@@ -48,8 +49,12 @@ class Front(web.Server):
         listen: Listen,
         request_factory: Any = None,
         calls: tuple[IsCall, Call] | None = None,
+        tell_at_once: AtOnce | None = None,
     ) -> None:
-        """``calls`` are served without making aiohttp's kind of request of them, but for WebSockets."""
+        """``calls`` are served without making aiohttp's kind of request of them, but for WebSockets.
+
+        ``tell_at_once`` is asked before them about calls that are known, and says whether it has answered.
+        """
         super().__init__(
             # aiohttp passes on what it is given, and the connection knows both kinds of answer.
             cast(Any, self.answer),
@@ -63,6 +68,7 @@ class Front(web.Server):
         )
         self.handler = handler
         self.is_call, self.call = calls or (never, nobody)
+        self.tell_at_once = tell_at_once or nothing_at_once
         self.headings = Headings(self.is_call)
         self.listen = listen
         self.places: dict[str, int] = {}
@@ -152,6 +158,11 @@ class Front(web.Server):
 
 async def at_once(answer: web.StreamResponse) -> web.StreamResponse:
     return answer
+
+
+def nothing_at_once(connection: Connection, wording: Wording) -> bool:
+    """Every call is served."""
+    return False
 
 
 def never(method: str, path: str) -> bool:

@@ -50,8 +50,12 @@ class Serving(Incoming):
     def serve_known(self, wording: Wording, body: bytes) -> None:
         """A call whose head came before, where nothing is under way."""
         self._request_count += 1
-        arrived = Arrived(cast("Connection", self), wording, body)
-        self._task_handler = self._loop.create_task(self.answer(arrived))
+        connection: Connection = self  # type: ignore[assignment]
+        front = self.front
+        if not front.is_draining and front.tell_at_once(connection, wording):
+            self.go_on_or_end(is_kept=True)
+            return
+        self._task_handler = self._loop.create_task(self.answer(Arrived(connection, wording, body)))
 
     def take_if_idle(self, data: bytes | None = None) -> None:
         if self._messages and self._task_handler is None:
@@ -169,7 +173,7 @@ class Serving(Incoming):
             )
         if self.held:
             self.data_received(b"")
-        else:
+        elif self._messages:
             self.take_if_idle()
 
     async def finish_response(

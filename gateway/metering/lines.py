@@ -24,28 +24,30 @@ class Lines:
 
     def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
         self.write = write or write_all
-        self.encode = msgspec.json.Encoder().encode
-        self.waiting: list[bytes] = []
+        self.encode = msgspec.json.Encoder().encode_lines
+        self.waiting: list[Mapping[str, Any]] = []
         self.flushing = Later(self.flush)
 
     def add(self, line: Mapping[str, Any]) -> None:
-        self.waiting.append(self.encode(line))
+        """Who adds a line leaves it as it is."""
+        self.waiting.append(line)
         if len(self.waiting) >= WAITING_MAX:
             self.flush()
-        else:
+        elif not self.flushing.is_set:
             self.flushing.within(FLUSH_SECONDS)
 
     def flush(self) -> None:
         self.flushing.cancel()
         lines, self.waiting = self.waiting, []
-        piece = b""
-        for line in lines:
-            if piece and len(piece) + len(line) + 1 > PIECE_BYTES_MAX:
-                self.write(piece)
-                piece = b""
-            piece += line + b"\n"
-        if piece:
-            self.write(piece)
+        text = self.encode(lines)
+        begin, size = 0, len(text)
+        while begin < size:
+            end = size
+            if end - begin > PIECE_BYTES_MAX:
+                # A line that is longer than that goes alone.
+                end = text.rfind(b"\n", begin, begin + PIECE_BYTES_MAX) + 1 or text.find(b"\n", begin) + 1
+            self.write(text[begin:end])
+            begin = end
 
 
 def write_all(piece: bytes, descriptor: int = STANDARD_ERROR) -> None:

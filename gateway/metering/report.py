@@ -16,14 +16,15 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from gateway.front.arrived import Arrived
+from gateway.front.arrived import Wording
 from gateway.kit import trace
 from gateway.kit.later import Later
 from gateway.kit.money import with_symbol
 from gateway.kit.trace import Sampler, Trace
 from gateway.metering import metrics
+from gateway.metering.endings import Ending, Line, facts_of
 from gateway.metering.tallies import Tallies
-from gateway.metering.watch import Stage, Watch
+from gateway.metering.watch import RECALLED, Stage, Watch
 from gateway.types import Receipt
 
 # What a stranger may make one line grow by.
@@ -36,7 +37,6 @@ WAITING_MAX = 1000
 ANSWERED = "call.answered"
 CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
-Line: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
@@ -77,13 +77,15 @@ class Reporter:
         """Calls that have ended and of which nothing was said yet."""
         self.flushing = Later(self.flush)
 
-    def begin(self, call_id: UUID, request: Arrived) -> Watch:
-        headers, own_trace = request.heading.headers, None
+    def begin(self, call_id: UUID, wording: Wording) -> Watch:
+        headers, own_trace = wording.heading.headers, None
         if self.spans is not None or trace.PARENT in headers:
             own_trace = trace.of(headers, call_id, None if self.spans is None else self.spans.sampler)
-        self.tallies.under_way += 1
-        self.tallies.flush_soon()
-        return Watch(call_id, request.method, request.path, own_trace, self.tallies.count)
+        tallies = self.tallies
+        tallies.under_way += 1
+        if not tallies.flushing.is_set:
+            tallies.flush_soon()
+        return Watch(call_id, wording.method, wording.path, own_trace, tallies.count)
 
     def end(self, watch: Watch) -> None:
         watch.ended = perf_counter_ns()
@@ -91,25 +93,37 @@ class Reporter:
         self.waiting.append(watch)
         if watch.error is not None or self.spans is not None or len(self.waiting) >= WAITING_MAX:
             self.flush()
-        else:
+        elif not self.flushing.is_set:
             self.flushing.within(FLUSH_SECONDS)
 
     def flush(self) -> None:
         """Say what there is to say of the calls that have ended since the last time."""
         self.flushing.cancel()
         ended, self.waiting = self.waiting, []
-        self.tallies.flush_soon()
         since = time_ns() - perf_counter_ns()
-        alike: dict[tuple[Stage, ...], list[Watch]] = {}
+        alike: dict[tuple[Stage, ...], list[tuple[Watch, Ending]]] = {}
         for watch in ended:
-            watch.ended_as = watch.outcome
-            self.count(watch, watch.ended_as)
-            alike.setdefault(watch.stages, []).append(watch)
-        for stages, watches in alike.items():
+            ending = self.ending_of(watch)
+            self.tallies.add(ending.counters)
+            if ending.offered is not None:
+                self.offered(ending.offered)
+            alike.setdefault(ending.stages, []).append((watch, ending))
+        for stages, told in alike.items():
+            watches = [watch for watch, _ in told]
             spent = spent_of(watches)
             self.time(stages, spent, watches)
-            for watch, *of_stages in zip(watches, *map(milliseconds, spent), strict=True):
-                self.say(watch, stages, of_stages, since)
+            for (watch, ending), *of_stages in zip(told, *map(milliseconds, spent), strict=True):
+                self.say(watch, ending, of_stages, since)
+        self.tallies.flush_soon()
+
+    def ending_of(self, watch: Watch) -> Ending:
+        """Of a usual call it is kept with what is known of its head."""
+        known = watch.known
+        if known is None or watch.order is not RECALLED or watch.is_unusual:
+            return self.find_ending(watch)
+        facts = facts_of(watch)
+        ending = known.endings.get(facts)
+        return known.keep(facts, self.find_ending(watch)) if ending is None else ending
 
     def time(self, stages: Sequence[str], spent: Sequence[list[int]], watches: Sequence[Watch]) -> None:
         """A conversation has no latency, nor its last stage: it lasts as long as its sides want it to."""
@@ -120,11 +134,16 @@ class Reporter:
                 column = [one for one, watch in zip(column, watches, strict=True) if not watch.is_socket]
             self.tallies.time(stage, column)
 
-    def say(self, watch: Watch, stages: Sequence[str], of_stages: Sequence[float], since: int) -> None:
+    def say(self, watch: Watch, ending: Ending, of_stages: Sequence[float], since: int) -> None:
         is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
         if self.write is None and not is_traced and watch.error is None:
             return
-        line = line_of(watch, stages, of_stages, since)
+        if ending.line is None:
+            line = ending.line = line_of(watch, ending.stages, of_stages, since)
+        else:
+            line = ending.line.copy()
+            line["call_id"] = watch.call_id
+            add_times(line, watch, ending.stages, of_stages, since)
         if watch.error is not None:
             self.failed(line)
         elif self.write is not None:
@@ -132,21 +151,22 @@ class Reporter:
         if self.spans is not None and is_traced:
             self.spans.export(watch, line["ms"] / 1000, line)
 
-    def count(self, watch: Watch, outcome: str) -> None:
+    def find_ending(self, watch: Watch) -> Ending:
         status = CLASSES.get(watch.status) or "none"
-        key = (self.label_of(watch), watch.rail or "none", outcome, status)
+        key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
         counter = self.calls.get(key)
         if counter is None:
             counter = self.calls[key] = metrics.CALLS.labels(*key)
-        self.tallies.count(counter)
+        counters, offered = [counter], None
         if watch.error is not None:
-            metrics.ERRORS.inc()
+            counters.append(metrics.ERRORS)
         elif watch.broken is not None:
-            metrics.BROKEN.labels("caller" if watch.broken == "hung_up" else "upstream").inc()
+            counters.append(metrics.BROKEN.labels("caller" if watch.broken == "hung_up" else "upstream"))
         elif watch.refusal is not None:
-            self.tallies.count(refusals(watch.refusal.slug))
+            counters.append(refusals(watch.refusal.slug))
             if watch.status == 402 and watch.match is not None:
-                self.offered(watch.match.route.publisher_id)
+                offered = watch.match.route.publisher_id
+        return Ending(watch.stages, counters, offered)
 
     def label_of(self, watch: Watch) -> str:
         """A slug that is published. What a caller made up never becomes a label."""
@@ -184,12 +204,12 @@ def line_of(watch: Watch, stages: Sequence[str], of_stages: Sequence[float], sin
     ``of_stages`` are milliseconds, and ``since`` is when the clock of the watch began, since the epoch.
     """
     line: Line = {
-        "timestamp": datetime.fromtimestamp((since + watch.ended) / 1e9, UTC),
+        "timestamp": None,
         "level": "info" if watch.error is None else "error",
         "event": ANSWERED if (ending := watch.ending) == "answered" else f"call.{ending}",
         "call_id": watch.call_id,
-        **(watch.known or known_of(watch)),
-        "outcome": watch.ended_as or watch.outcome,
+        **(known_of(watch) if watch.known is None else watch.known.line),
+        "outcome": watch.outcome,
     }
     if watch.first_call_id is not None:
         line["first_call_id"] = watch.first_call_id
@@ -206,9 +226,17 @@ def line_of(watch: Watch, stages: Sequence[str], of_stages: Sequence[float], sin
     if watch.trace is not None:
         add_trace(line, watch.trace)
     line["stage"] = stages[-1]
+    add_times(line, watch, stages, of_stages, since)
+    return line
+
+
+def add_times(
+    line: Line, watch: Watch, stages: Sequence[str], of_stages: Sequence[float], since: int
+) -> None:
+    """What is another in each line."""
+    line["timestamp"] = datetime.fromtimestamp((since + watch.ended) / 1e9, UTC)
     line["ms"] = (watch.ended - watch.entered[0]) // 1000 / 1000
     line["stages_ms"] = dict(zip(stages, of_stages, strict=True))
-    return line
 
 
 def known_of(watch: Watch) -> Line:

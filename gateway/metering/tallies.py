@@ -31,6 +31,12 @@ class Tallies:
         self.counted[counter] = self.counted.get(counter, 0) + amount
         self.flush_soon()
 
+    def add(self, counters: Iterable[Counter]) -> None:
+        """``count`` each of them, without seeing to it that it is told."""
+        counted = self.counted
+        for counter in counters:
+            counted[counter] = counted.get(counter, 0) + 1
+
     def time(self, stage: str, spent: Iterable[int]) -> None:
         """What a stage took in several calls."""
         known = self.stages.get(stage)

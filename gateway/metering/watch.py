@@ -7,7 +7,7 @@ far it came, whose it was and what it cost.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -30,6 +30,31 @@ COUNTERS: dict[tuple[str, str, str], Counter] = {}
 
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
+# Of a call whose head came before: what it means is not found out again, nor what it costs.
+RECALLED: tuple[Stage, ...] = ("limit", "protect", "pay", "forward", "settle", "relay")
+
+
+# Who sends one head again and again is answered in few ways.
+ENDINGS_MAX = 16
+
+T = TypeVar("T")
+
+
+class Known:
+    """What is said of each call with the same request and caller, and what was said of how they ended."""
+
+    __slots__ = ("endings", "line")
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        self.line = line
+        self.endings: dict[tuple[Any, ...], Any] = {}
+        """``report``'s."""
+
+    def keep(self, facts: tuple[Any, ...], ending: T) -> T:
+        if len(self.endings) >= ENDINGS_MAX:
+            self.endings.clear()
+        self.endings[facts] = ending
+        return ending
 
 
 class Watch:
@@ -49,10 +74,8 @@ class Watch:
     broken: Literal["hung_up", "cut_short"] | None = None
     first_call_id: UUID | None = None
     """Of the call that was made and charged before, whose answer this one is given."""
-    known: Mapping[str, Any] | None = None
+    known: Known | None = None
     """What the log says of each call like this one, if that was found out before."""
-    ended_as: str | None = None
-    """Its outcome, once it was counted."""
     ended = 0
     """When it was over, in nanoseconds, by the clock of ``entered``."""
 
@@ -74,11 +97,14 @@ class Watch:
         if known:
             vars(self).update(known)
 
-    def recalled(self, match: Match, caller: Caller, known: Mapping[str, Any]) -> None:
-        """The first stages were over at once, because the same was asked before."""
+    def recalled(self, match: Match, caller: Caller, known: Known, *, is_priced: bool) -> None:
+        """The same was asked before: the first stages are not entered, or over at once without a price."""
         self.match, self.caller, self.known = match, caller, known
-        now = perf_counter_ns()
-        self.entered += (now, now, now)
+        if is_priced:
+            self.order = RECALLED
+        else:
+            now = perf_counter_ns()
+            self.entered += (now, now, now)
 
     def admitted(self) -> None:
         self.entered.append(perf_counter_ns())
@@ -99,7 +125,8 @@ class Watch:
         return allowance
 
     def priced(self) -> None:
-        self.entered.append(perf_counter_ns())
+        if self.order is not RECALLED:
+            self.entered.append(perf_counter_ns())
 
     def protected(self) -> None:
         self.entered.append(perf_counter_ns())
@@ -152,6 +179,13 @@ class Watch:
         if counter is None:
             counter = COUNTERS[labels] = metrics.CHARGED.labels(*labels)
         self.count(counter, receipt.cost)
+
+    @property
+    def is_unusual(self) -> bool:
+        """Whether something is said of it that is not said of the next one that ends like it."""
+        if self.trace is not None or self.error is not None or self.broken is not None:
+            return True
+        return self.first_call_id is not None or (self.hold is not None and self.hold.event.payer is not None)
 
     @property
     def ending(self) -> Ending:

@@ -8,11 +8,13 @@ and whether there are any left before the server is somebody else's.
 from collections import deque
 from dataclasses import dataclass
 
+from gateway.pgwire.statements import Statement
+
 PARSE, BIND, DESCRIBE, CLOSE, EXECUTE, SYNC, QUERY = b"PBDCESQ"
 COPY_END = ord("c")
 MADE_UP = 0
 
-IDLE = ord("I")
+IDLE, FAILED = b"IE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,15 @@ class Owed:
     """Of a Parse: what the server will not have if that fails; an empty name is one too."""
     answer: bytes = b""
     """Of what the server was not asked."""
+    meant: tuple[bytes, Statement] | None = None
+    """Of a Parse: what its client calls the statement, and will not have if that fails."""
 
 
 class Answers:
     def __init__(self) -> None:
         self.owed: deque[Owed] = deque()
+        self.ends_owed = 0
+        """Of what is owed, how many answers end with a status that is not known yet."""
         self.status = IDLE
         self.is_copying = False
         """The server reads a COPY, and passes over what else it is sent."""
@@ -44,6 +50,11 @@ class Answers:
         """Nothing is owed or begun: the next client would find it as the one before did."""
         is_busy = self.owed or self.is_copying or self.is_skipping
         return self.is_ready and self.status == IDLE and not is_busy
+
+    @property
+    def may_have_failed(self) -> bool:
+        """The transaction: then nothing is prepared before its end, whoever had the statement already."""
+        return self.status == FAILED or self.ends_owed > 0
 
     @property
     def is_hiding(self) -> bool:
@@ -70,6 +81,7 @@ class Answers:
         elif self.is_skipping:
             return
         self.owed.append(owed)
+        self.ends_owed += ends(owed)
 
     def made_up(self) -> bytes:
         """The answers that are due now and that no server gives."""
@@ -89,6 +101,7 @@ class Answers:
         self.is_copying = False
         while self.owed:
             found = self.owed.popleft()
+            self.ends_owed -= ends(found)
             if found.kind in (SYNC, QUERY):
                 return found
             # It was passed over without a word.
@@ -104,6 +117,7 @@ class Answers:
             return dropped
         while self.owed and self.owed[0].kind != SYNC:
             dropped.append(self.owed.popleft())
+            self.ends_owed -= ends(dropped[-1])
             # It still has a statement that we took for closed.
             self.is_doubtful |= dropped[-1].kind == CLOSE and dropped[-1].is_hidden
         self.is_skipping = not self.owed
@@ -122,3 +136,9 @@ class Answers:
         else:
             rest = rest[end + 1 :]
         self.owed = deque((command, *rest))
+        self.ends_owed = sum(map(ends, self.owed))
+
+
+def ends(owed: Owed) -> bool:
+    """Our own questions are asked outside of a transaction."""
+    return owed.kind in (SYNC, QUERY) and not owed.is_hidden

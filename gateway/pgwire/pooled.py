@@ -14,7 +14,7 @@ from gateway.pgwire.wire import Wire, hold, let_go, part
 if TYPE_CHECKING:
     from gateway.pgwire.pools import Pool
 
-TERMINATE = ord("X")
+TERMINATE, SIMPLE = b"XQ"
 PARSED = messages.message(b"1")
 CLOSED = messages.message(b"3")
 # An unnamed statement that is longer belongs to the batch that it came with.
@@ -170,6 +170,9 @@ class PooledClient(asyncio.Protocol):
         """``data`` is what is here of ``size`` bytes; the rest follows without being looked at."""
         out.append(data)
         kind = ANSWERED_AS.get(data[0])
+        if data[0] == SIMPLE and not server.answers.is_skipping:
+            # It ends the unnamed statement, at this server as at any other.
+            self.prepared.forget(b"")
         if kind is not None:
             server.answers.expect(Owed(kind))
         if kind == QUERY:
@@ -181,10 +184,14 @@ class PooledClient(asyncio.Protocol):
         return size
 
     def hear_parse(self, server: PooledServer, data: bytes, size: int, out: list[bytes]) -> int:
+        if server.answers.is_skipping:
+            # Passed over, so that nothing is known by its name.
+            out.append(data)
+            return size
         if size > UNNAMED_BYTES_MAX and data[HEAD_BYTES : HEAD_BYTES + 1] == b"\0":
-            self.prepared.forget(b"")
-            server.unnamed = None
-            server.answers.expect(Owed(data[0], statement=b""))
+            server.unnamed = statements.unnamed(b"")
+            self.prepared.keep(b"", server.unnamed)
+            server.answers.expect(Owed(data[0], statement=b"", meant=(b"", server.unnamed)))
             out.append(data)
             return size
         if len(data) < size:
@@ -194,10 +201,13 @@ class PooledClient(asyncio.Protocol):
         body = data[at:]
         statement = statements.named(body) if name else statements.unnamed(body)
         self.prepared.keep(name, statement)
-        if server.has(statement):
-            server.answers.expect(Owed(MADE_UP, answer=PARSED))
+        meant = name, statement
+        if not server.has(statement):
+            out.append(server.prepare(statement, meant))
+        elif server.answers.may_have_failed:
+            out.append(server.prepare_again(statement, meant))
         else:
-            out.append(server.prepare(statement, is_hidden=False))
+            server.answers.expect(Owed(MADE_UP, answer=PARSED, meant=meant))
         return size
 
     def hear_bind(self, server: PooledServer, data: bytes, size: int, out: list[bytes]) -> int:
@@ -242,12 +252,17 @@ class PooledClient(asyncio.Protocol):
     def ensure(self, server: PooledServer, name: bytes, out: list[bytes]) -> bytes:
         """What this server knows a client's statement by; it has it from now on."""
         statement: Statement | None = self.prepared.by_name.get(name)
-        if statement is None:
-            # One made by SQL, or none: the server says which.
-            return name
-        if not server.has(statement):
-            out.append(server.prepare(statement, is_hidden=True))
-        return statement.name
+        if statement is not None and server.has(statement):
+            return statement.name
+        if statement is not None and statement.body:
+            out.append(server.prepare(statement))
+            return statement.name
+        if not name:
+            # Whoever had the server before may have left one, which is nobody else's.
+            out.append(server.drop(b""))
+            server.unnamed = None
+        # One made by SQL, or none: the server says which.
+        return name
 
 
 def wait_for(size: int, size_max: int) -> int:

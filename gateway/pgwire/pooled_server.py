@@ -101,12 +101,12 @@ class PooledServer(asyncio.Protocol):
         self.statements.move_to_end(statement.name)
         return True
 
-    def prepare(self, statement: Statement, *, is_hidden: bool) -> bytes:
-        """What makes the server have it."""
+    def prepare(self, statement: Statement, meant: tuple[bytes, Statement] | None = None) -> bytes:
+        """What makes the server have it. The client sees the answer if it is ``meant`` to have it by that."""
         if self.answers.is_skipping:
             # After an error it passes over this one too, and has nothing by it.
             return statement.parse
-        self.answers.expect(Owed(PARSE, is_hidden, statement.name))
+        self.answers.expect(Owed(PARSE, meant is None, statement.name, meant=meant))
         if not statement.name:
             self.unnamed = statement
             return statement.parse
@@ -114,8 +114,16 @@ class PooledServer(asyncio.Protocol):
         if len(self.statements) <= PER_SERVER_MAX:
             return statement.parse
         oldest, _ = self.statements.popitem(last=False)
+        return statement.parse + self.drop(oldest)
+
+    def prepare_again(self, statement: Statement, meant: tuple[bytes, Statement]) -> bytes:
+        """Whether its client may have it now only the server can say, and it must not have it for that."""
+        return self.drop(statement.name) + self.prepare(statement, meant)
+
+    def drop(self, name: bytes) -> bytes:
+        """Unseen. What is not there is dropped as well."""
         self.answers.expect(Owed(CLOSE, is_hidden=True))
-        return statement.parse + messages.message(b"C", b"S" + oldest + b"\0")
+        return messages.message(b"C", b"S" + name + b"\0")
 
     def data_received(self, data: bytes) -> None:
         self.missing -= len(data)
@@ -220,6 +228,8 @@ class PooledServer(asyncio.Protocol):
         is_hidden = self.answers.is_hiding and self.answers.owed[0].kind == QUERY
         self.answers.is_doubtful |= is_hidden or messages.sqlstate(body) in OTHER_STATEMENTS
         for dropped in self.answers.failed():
+            if dropped.meant is not None and self.client is not None:
+                self.client.prepared.fail(*dropped.meant)
             if dropped.statement:
                 self.statements.pop(dropped.statement, None)
             elif dropped.statement is not None:

@@ -37,6 +37,7 @@ def named(body: bytes) -> Statement:
 
 
 def unnamed(body: bytes) -> Statement:
+    """Without a body it is too long to be kept: whoever has it has it where it was sent, and nowhere else."""
     return Statement(b"", body)
 
 
@@ -79,6 +80,11 @@ class Prepared:
         before = self.by_name.pop(name, None)
         if before is not None:
             self.add(-len(before.body))
+
+    def fail(self, name: bytes, statement: Statement) -> None:
+        """It was not made; whatever has the name since then stays."""
+        if self.by_name.get(name) is statement:
+            self.forget(name)
 
     def clear(self) -> None:
         self.arrived()

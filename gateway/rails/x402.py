@@ -7,7 +7,7 @@ for something that may be paid already.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
@@ -57,9 +57,9 @@ class X402Hold:
     is_steady: bool = False
     metering: None = None
 
-    def keeper(self, answer: Answer) -> AbstractAsyncContextManager[Answer]:
+    def keeper(self, answer: Answer) -> AbstractAsyncContextManager[Answer] | None:
         self.kept = self.keeping.at_hand(answer)
-        return self.keeping.copied(answer) if self.kept is None else nullcontext(answer)
+        return self.keeping.copied(answer) if self.kept is None else None
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
         self.is_open = False

@@ -14,25 +14,24 @@ class Expiring(Protocol):
 class Deadlines:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.loop = asyncio.get_running_loop()
         self.ends: dict[Expiring, float] = {}
         self.timer: asyncio.TimerHandle | None = None
 
     def start(self, one: Expiring) -> None:
-        loop = asyncio.get_running_loop()
-        end = self.ends[one] = loop.time() + self.seconds
+        end = self.ends[one] = self.loop.time() + self.seconds
         if self.timer is None:
-            self.timer = loop.call_at(end, self.look)
+            self.timer = self.loop.call_at(end, self.look)
 
     def stop(self, one: Expiring) -> None:
         self.ends.pop(one, None)
 
     def look(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self.loop.time()
         self.timer = None
         for one, end in list(self.ends.items()):
             if end > now:
-                self.timer = loop.call_at(end, self.look)
+                self.timer = self.loop.call_at(end, self.look)
                 return
             self.stop(one)
             one.expire()

@@ -5,7 +5,8 @@ from typing import Any
 
 from gateway.kit.groups import Crowd
 from gateway.x402.facilitator import FacilitatorUnavailable
-from gateway.x402.rpc import Node, Request
+from gateway.x402.questions import Call, Request
+from gateway.x402.rpc import Node
 
 # What nodes of different makes call a transfer that the EVM ran and did not like. Every other error is the
 # node's own and says nothing about the payment.
@@ -40,6 +41,10 @@ class Chain:
     async def close(self) -> None:
         await self.node.close()
 
+    def run_together(self, multicall: str) -> None:
+        """From now on, calls that come together are one question, to this contract."""
+        self.node.multicall = multicall
+
     async def ask(self, method: str, *params: Any) -> Any:
         """Return the result; ``NodeRefused`` when it is an error."""
         [answer] = await self.ask_all((method, list(params)))
@@ -47,9 +52,13 @@ class Chain:
             raise answer
         return answer
 
-    async def ask_all(self, *requests: Request) -> list[Any]:
+    async def ask_all(self, *requests: Request | Call) -> list[Any]:
         """Ask all at once; each result is in its request's place, and an error there is a ``NodeRefused``."""
         return [result(answer) for answer in await self.node.ask(requests)]
+
+    async def ask_at_once(self, *requests: Request) -> list[Any]:
+        """The same for those who have waited for each other already."""
+        return [result(answer) for answer in await self.node.ask(requests, is_waited_for=True)]
 
     async def ask_each(self, *requests: Request) -> list[Any]:
         """The same for questions that have nothing to do with each other: what is nonsense is None."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.settings import Network
-from gateway.x402 import exact, token, undeployed
+from gateway.x402 import exact, multicall, token, undeployed
 from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid
 from gateway.x402.gas_money import GasMoney
-from gateway.x402.rpc import Request
+from gateway.x402.questions import Call, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Checks:
             return payers
         code, funds, simulated = await self.chain.ask_all(
             ("eth_getCode", [authorization.payer, "latest"]),
-            call(authorization.asset.address, token.balance_of(authorization.payer)),
+            self.balance(authorization),
             self.transfer(authorization),
         )
         await self.check_signature(authorization, has_code=text(code) != "0x")
@@ -45,11 +45,18 @@ class Checks:
         [simulated] = await self.chain.ask_all(self.transfer(authorization))
         await self.judge(authorization, simulated)
 
-    def transfer(self, authorization: Authorization) -> Request:
+    def transfer(self, authorization: Authorization) -> Request | Call:
         """What to ask to know whether the transfer would succeed: it would not, were it used or too dear."""
-        data = token.transfer_with_authorization(authorization)
         # With the gas that the transaction will have, so that too little shows here.
-        return call(authorization.asset.address, data, sender=self.sender, gas=hex(self.network.gas_limit))
+        to, gas = authorization.asset.address, self.network.gas_limit
+        data = token.transfer_with_authorization(authorization)
+        if multicall.can_share(authorization):
+            return Call(self.sender, to, data, gas)
+        return call(to, data, sender=self.sender, gas=hex(gas))
+
+    def balance(self, authorization: Authorization) -> Call:
+        data = token.balance_of(authorization.payer)
+        return Call(self.sender, authorization.asset.address, data, self.network.gas_limit, is_reading=True)
 
     async def judge(self, authorization: Authorization, simulated: Any) -> None:
         if isinstance(simulated, NodeRefused):

@@ -277,6 +277,7 @@ class LocalFacilitator:
         address = self.network.multicall_address
         if not address or text(await self.chain.ask("eth_getCode", address.lower(), "latest")) == "0x":
             return
+        self.chain.run_together(address.lower())
         for submissions in self.submissions.values():
             submissions.multicall = bytes.fromhex(address[2:])
 

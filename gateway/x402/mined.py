@@ -16,7 +16,7 @@ import structlog
 from gateway.kit.tasks import Crew
 from gateway.x402.chain import Chain, NodeRefused, number
 from gateway.x402.facilitator import FacilitatorUnavailable
-from gateway.x402.rpc import Request
+from gateway.x402.questions import Request
 
 PAUSE_SECONDS_MIN = 0.02
 PAUSE_SECONDS_MAX = 1.0

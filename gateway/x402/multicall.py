@@ -6,7 +6,7 @@ fails is passed over: what each payment came to is read from its own events.
 Source: https://www.multicall3.com (``aggregate3``); EIP-3009; EIP-7825.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.x402 import exact, token
 from gateway.x402.facilitator import Authorization
@@ -28,7 +28,12 @@ def can_share(authorization: Authorization) -> bool:
 
 def aggregate(batch: Sequence[Authorization]) -> bytes:
     """The call that makes all of these transfers, each if it can be made."""
-    calls = [encoded(one) for one in batch]
+    return aggregate_calls((one.asset.address, token.transfer_with_authorization(one)) for one in batch)
+
+
+def aggregate_calls(targets: Iterable[tuple[str, bytes]]) -> bytes:
+    """Whom to call, and with what."""
+    calls = [word(to) + ALLOW_FAILURE + DATA_PLACE + token.dynamic(data) for to, data in targets]
     place, places = 32 * len(calls), []
     for call in calls:
         places.append(place.to_bytes(32, "big"))
@@ -37,6 +42,23 @@ def aggregate(batch: Sequence[Authorization]) -> bytes:
     return AGGREGATE + head + b"".join(places) + b"".join(calls)
 
 
-def encoded(one: Authorization) -> bytes:
-    data = token.transfer_with_authorization(one)
-    return word(one.asset.address) + ALLOW_FAILURE + DATA_PLACE + token.dynamic(data)
+def results(returned: bytes, count: int) -> list[bytes | None]:
+    """What each of so many calls returned, None if it failed; ValueError if that is not what it says."""
+    if number_at(returned, 0) != 32 or number_at(returned, 32) != count:
+        raise ValueError("this is not about as many calls")
+    return [result_at(returned, 64 + number_at(returned, 64 + 32 * place)) for place in range(count)]
+
+
+def result_at(returned: bytes, at: int) -> bytes | None:
+    is_success, data_at, size = (number_at(returned, at + 32 * place) for place in range(3))
+    data = returned[at + 96 : at + 96 + size]
+    if is_success > 1 or data_at != 64 or len(data) < size:
+        raise ValueError("this is not what a call came to")
+    return data if is_success else None
+
+
+def number_at(octets: bytes, at: int) -> int:
+    word = octets[at : at + 32]
+    if len(word) < 32:
+        raise ValueError("it ends too early")
+    return int.from_bytes(word, "big")

@@ -14,7 +14,7 @@ from gateway.kit.sql import Pool
 from gateway.x402 import token, transactions
 from gateway.x402.chain import Chain, NodeRefused, call, entry, is_true, number, text
 from gateway.x402.facilitator import Settlement
-from gateway.x402.rpc import Request
+from gateway.x402.questions import Request
 from gateway.x402.transactions import Stored
 
 log = structlog.get_logger(__name__)

@@ -10,21 +10,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
-from eth_utils.address import to_checksum_address
 
 from config.settings import Network
 from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.types import Asset
-from gateway.x402 import answers, finality, payments, transactions, undeployed, wire
+from gateway.x402 import answers, asking, finality, payments, transactions, undeployed
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.contradictions import compare
@@ -38,7 +34,6 @@ from gateway.x402.facilitator import (
 )
 from gateway.x402.receipts import Evidence
 from gateway.x402.transactions import Stored
-from gateway.x402.wire import Requirement
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +94,8 @@ class RemoteFacilitator:
         try:
             if self.chain is not None:
                 await compare(self.chain, self.network, tuple(self.assets.values()))
-            answers.check_supported(await self.ask("GET", "supported", None, CHECK_SECONDS), self.network.id)
+            supported = await self.ask("GET", "/supported", b"", CHECK_SECONDS)
+            answers.check_supported(supported, self.network.id)
         except ChainMismatch:
             raise
         except (FacilitatorUnavailable, Nonsense) as error:
@@ -114,9 +110,9 @@ class RemoteFacilitator:
     async def check(self, authorization: Authorization) -> int | None:
         # Whose wallets it deploys is not for us to say.
         undeployed.refuse(authorization)
-        question = request(authorization, self.network)
+        question = asking.question(authorization, self.network.id)
         try:
-            answer = await self.ask("POST", "verify", question, CHECK_SECONDS)
+            answer = await self.ask("POST", "/verify", question, CHECK_SECONDS)
             answers.read_verdict(answer, authorization)
         except Nonsense as error:
             log.error("facilitator.nonsense", network=self.network.id, reason=str(error))
@@ -221,7 +217,8 @@ class RemoteFacilitator:
 
     async def settle(self, payment_id: UUID, authorization: Authorization, seconds: float) -> Told:
         try:
-            answer = await self.ask("POST", "settle", request(authorization, self.network), seconds)
+            question = asking.question(authorization, self.network.id)
+            answer = await self.ask("POST", "/settle", question, seconds)
             return answers.read_settlement(answer, authorization)
         except Unreached as error:
             log.warning("outcome.unknown", payment_id=str(payment_id), reason=str(error))
@@ -241,52 +238,18 @@ class RemoteFacilitator:
             log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
             return None
 
-    async def ask(self, method: str, path: str, question: Any, seconds: float) -> Any:
+    async def ask(self, method: str, path: str, question: bytes, seconds: float) -> Any:
         """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
-        body = b"" if question is None else msgspec.json.encode(question)
         # Whoever has its answer has a statement next.
         self.crowd.count += 1
         try:
-            async with asyncio.timeout(max(seconds, 1.0)):
-                status, text = await self.endpoint.ask(method, body, f"/{path}")
+            status, text = await self.endpoint.ask(method, question, path, max(seconds, 1.0))
         except Unsent as error:
             raise Unreached(f"the facilitator cannot be reached: {error}") from None
-        except (Unanswered, TimeoutError) as error:
+        except Unanswered as error:
             raise FacilitatorUnavailable(f"the facilitator does not answer: {error}") from None
         finally:
             self.crowd.count -= 1
         if status != 200:
             raise FacilitatorUnavailable(f"the facilitator answered {status}")
         return answers.parse(text)
-
-
-def request(authorization: Authorization, network: Network) -> dict[str, Any]:
-    """Of ``/verify`` and ``/settle``: the same for the same payment, in whatever version it was paid."""
-    one = authorization
-    terms = terms_of(one.asset, one.amount, one.pay_to, network.id)
-    payload = wire.signed(one)
-    # Some libraries that facilitators are made of take addresses with their checksum only (EIP-55).
-    with_checksum(payload["authorization"], "from", "to")
-    return {
-        "x402Version": 2,
-        "paymentPayload": {"x402Version": 2, "accepted": terms, "payload": payload},
-        "paymentRequirements": terms,
-    }
-
-
-@lru_cache(maxsize=1024)
-def terms_of(asset: Asset, amount: int, pay_to: str, network: str) -> msgspec.Raw:
-    """As they are written, twice in each request for each payment of a price."""
-    terms = wire.offer_v2(Requirement(asset, amount, pay_to, wire.TIMEOUT_SECONDS, network))
-    with_checksum(terms, "asset", "payTo")
-    return msgspec.Raw(msgspec.json.encode(terms))
-
-
-def with_checksum(fields: dict[str, Any], *names: str) -> None:
-    for name in names:
-        fields[name] = checksummed(fields[name])
-
-
-@lru_cache(maxsize=4096)
-def checksummed(address: str) -> str:
-    return to_checksum_address(address)

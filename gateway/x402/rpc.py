@@ -6,9 +6,9 @@ not asked twice: it has not been answered, so its answer will be as fresh for wh
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -16,22 +16,21 @@ from gateway.kit.groups import Crowd
 from gateway.kit.later import Later
 from gateway.kit.tasks import Crew
 from gateway.x402.endpoint import Endpoint, Unanswered
-from gateway.x402.facilitator import FacilitatorUnavailable
+from gateway.x402.questions import Asker, Call, Question, Request, Together, in_company, name_of
 
-Request: TypeAlias = tuple[str, list[Any]]
-"""A method and its parameters."""
-
-ENCODER = msgspec.json.Encoder()
 TIMEOUT_SECONDS = 10
 HEADERS = {"Content-Type": "application/json"}
 ANSWER_BYTES_MAX = 1 << 26
 
 # As many requests under way at once. One that a node is slow with leaves the others free.
 LANES = 4
-# So long a request waits while less than half of the crowd is in it: each costs the node, and us, the same.
-COMPANY_SECONDS = 0.002
+# While less than half of the crowd is in a request, it waits for as long as the node takes for one, within
+# these bounds: each costs the node, and us, the same.
+COMPANY_SECONDS_MIN, COMPANY_SECONDS_MAX = 0.002, 0.005
 # Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
 BATCH_MAX = 100
+# So long calls are not run together once a node did not.
+APART_SECONDS = 60
 
 UNANSWERED = Unanswered, ValueError, msgspec.MsgspecError, RecursionError
 # What a node says instead of reading a batch, with an error of its own or with none.
@@ -42,45 +41,6 @@ class BatchRefused(Exception):
     """The node did not take the questions together; perhaps it takes fewer at once."""
 
 
-@dataclass(slots=True, eq=False)
-class Asker:
-    """Somebody's questions: done when each has its answer, or one cannot be had."""
-
-    done: "asyncio.Future[list[dict[str, Any]]]"
-    answers: list[dict[str, Any]]
-    missing: int
-
-    def take(self, position: int, answer: dict[str, Any]) -> None:
-        self.answers[position] = answer
-        self.missing -= 1
-        if not self.missing and not self.done.done():
-            self.done.set_result(self.answers)
-
-    def fail(self, reason: str) -> None:
-        if not self.done.done():
-            self.done.set_exception(FacilitatorUnavailable(reason))
-
-
-@dataclass(slots=True, eq=False)
-class Question:
-    text: bytes
-    """Its method and parameters as JSON members."""
-    askers: list[tuple[Asker, int]] = field(default_factory=list)
-    """Who asks, and in which place the answer is wanted."""
-
-    def numbered(self, number: int) -> bytes:
-        return b'{"jsonrpc":"2.0","id":%d,%b}' % (number, self.text)
-
-    def answer(self, answer: object) -> None:
-        """What is no answer fails this question only, when somebody looks for the result in it."""
-        for asker, position in self.askers:
-            asker.take(position, answer if isinstance(answer, dict) else {})
-
-    def fail(self, reason: str) -> None:
-        for asker, _ in self.askers:
-            asker.fail(reason)
-
-
 class Node:
     """``FacilitatorUnavailable`` comes out of ``ask`` when it does not answer, or answers nonsense."""
 
@@ -89,13 +49,20 @@ class Node:
         self.endpoint = Endpoint(url, HEADERS, TIMEOUT_SECONDS, ANSWER_BYTES_MAX)
         self.waiting: dict[bytes, Question] = {}
         self.askers = 0
-        """Who have come since the last batch."""
+        """Who have come since the last batch …"""
+        self.is_due = False
+        """… and whether one of them is many."""
         self.lanes_free = LANES
         self.size_max = BATCH_MAX
         self.number = 0
         self.is_scheduled = False
         self.patience = Later(self.go)
         self.crew = Crew()
+        self.answer_seconds = 0.0
+        """How long the node takes for a request, of late."""
+        self.multicall: str | None = None
+        """Of the contract that runs calls together, where there is one."""
+        self.apart_until = 0.0
 
     async def close(self) -> None:
         """Whoever still waits is told that there will be no answer."""
@@ -106,17 +73,23 @@ class Node:
         await self.crew.close()
         await self.endpoint.close()
 
-    async def ask(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
-        """Return each request's answer in its place: the JSON object that has its number."""
+    async def ask(
+        self, requests: Sequence[Request | Call], *, is_waited_for: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return each request's answer in its place: the JSON object that has its number.
+
+        Company is not waited for where so many wait for the answer already (``is_waited_for``).
+        """
         loop = asyncio.get_running_loop()
         asker = Asker(loop.create_future(), [{}] * len(requests), len(requests))
-        for position, (method, params) in enumerate(requests):
-            text = b'"method":"%b","params":%b' % (method.encode(), ENCODER.encode(params))
-            question = self.waiting.get(text)
+        for position, request in enumerate(requests):
+            name = name_of(request)
+            question = self.waiting.get(name)
             if question is None:
-                question = self.waiting[text] = Question(text)
+                question = self.waiting[name] = Question(name, request)
             question.askers.append((asker, position))
         self.askers += 1
+        self.is_due = self.is_due or is_waited_for
         self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled:
             # At the end of this tick of the loop, when everybody who is ready now has asked.
@@ -135,35 +108,38 @@ class Node:
         self.is_scheduled = False
         if not (self.waiting and self.lanes_free):
             return
-        if len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
+        if self.is_due or len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
             self.go()
         else:
-            self.patience.within(COMPANY_SECONDS)
+            self.patience.within(min(max(self.answer_seconds, COMPANY_SECONDS_MIN), COMPANY_SECONDS_MAX))
 
     def go(self) -> None:
         self.patience.cancel()
-        self.askers = 0
+        self.askers, self.is_due = 0, False
         while self.waiting and self.lanes_free:
-            texts = list(self.waiting)[: self.size_max]
-            batch = [self.waiting.pop(text) for text in texts]
+            names = list(self.waiting)[: self.size_max]
+            batch = [self.waiting.pop(name) for name in names]
             self.lanes_free -= 1
             self.crew.start(self.carry(batch))
 
     async def carry(self, batch: Sequence[Question]) -> None:
+        began = time.monotonic()
         try:
             await self.put(batch)
         finally:
+            self.answer_seconds += (time.monotonic() - began - self.answer_seconds) / 8
             self.lanes_free += 1
             if self.waiting and not self.is_scheduled:
                 self.kick()
 
     async def put(self, batch: Sequence[Question]) -> None:
         """Ask, and hand out what is answered."""
+        asked = self.in_company(batch)
         first = self.number
-        self.number += len(batch)
-        numbered = [question.numbered(first + place) for place, question in enumerate(batch)]
+        self.number += len(asked)
+        numbered = [one.numbered(first + place) for place, one in enumerate(asked)]
         try:
-            answers = await self.post(numbered)
+            answers = await self.post(numbered, is_divisible=len(batch) > 1)
         except BatchRefused:
             self.size_max = max(len(batch) // 2, 1)
             self.requeue(batch)
@@ -179,25 +155,39 @@ class Node:
         if len(batch) == self.size_max < BATCH_MAX:
             # It may have been short of breath.
             self.size_max += 1
-        by_number = {number_of(one): one for one in answers}
-        for place, question in enumerate(batch):
-            question.answer(by_number.get(first + place))
+        self.hand_out(asked, {number_of(one): one for one in answers}, first)
+
+    def hand_out(
+        self, asked: Sequence[Question | Together], answers: Mapping[int | None, object], first: int
+    ) -> None:
+        for place, one in enumerate(asked):
+            again = one.answer(answers.get(first + place))
+            if isinstance(one, Together) and len(again) == len(one.calls):
+                # Where not even a balance can be read, it is not the payments' fault.
+                self.apart_until = time.monotonic() + APART_SECONDS
+            if again:
+                self.requeue(again)
+
+    def in_company(self, batch: Sequence[Question]) -> Sequence[Question | Together]:
+        if self.multicall is None or time.monotonic() < self.apart_until:
+            return batch
+        return in_company(batch, self.multicall)
 
     def requeue(self, batch: Sequence[Question]) -> None:
-        """Before all others, in smaller batches."""
-        later, self.waiting = self.waiting, {question.text: question for question in batch}
-        for text, question in later.items():
-            if (same := self.waiting.get(text)) is not None:
+        """Before all others."""
+        later, self.waiting = self.waiting, {question.name: question for question in batch}
+        for name, question in later.items():
+            if (same := self.waiting.get(name)) is not None:
                 same.askers += question.askers
             else:
-                self.waiting[text] = question
+                self.waiting[name] = question
 
-    async def post(self, numbered: Sequence[bytes]) -> list[Any]:
+    async def post(self, numbered: Sequence[bytes], *, is_divisible: bool) -> list[Any]:
         # One question goes without the brackets of a batch: some nodes read no others.
         is_batch = len(numbered) > 1
         body = b"[%b]" % b",".join(numbered) if is_batch else numbered[0]
         status, text = await self.endpoint.ask("POST", body)
-        if is_batch and status in TOO_MUCH:
+        if is_divisible and status in TOO_MUCH:
             raise BatchRefused
         if status != 200:
             raise Unanswered(f"status {status}")

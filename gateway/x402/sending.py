@@ -11,7 +11,7 @@ from gateway.kit.sql import OUTAGES
 from gateway.kit.tasks import Crew
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.facilitator import FacilitatorUnavailable
-from gateway.x402.rpc import Request
+from gateway.x402.questions import Request
 from gateway.x402.token import Proofs
 from gateway.x402.transactions import Signed
 
@@ -65,7 +65,7 @@ class Sending:
         # Some chains mine what they are sent. The others are not asked every time.
         if self.unmined < UNMINED_MAX:
             questions.append(("eth_getTransactionReceipt", ["0x" + signed.hash.hex()]))
-        error, *receipts = await self.chain.ask_all(*questions)
+        error, *receipts = await self.chain.ask_at_once(*questions)
         if isinstance(error, NodeRefused):
             await self.refused(error)
             raise error

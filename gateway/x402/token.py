@@ -82,13 +82,39 @@ def is_proof(
     return Proofs(receipt).are_of(asset, payer, pay_to, amount, nonce)
 
 
+class Deeds:
+    """What an asset says of somebody's money and authorizations, in one transaction."""
+
+    __slots__ = ("is_legible", "moved", "transfers", "used")
+
+    def __init__(self) -> None:
+        self.is_legible = True
+        self.used: set[str] = set()
+        """Nonces of authorizations."""
+        self.moved = 0
+        self.transfers: set[tuple[str, int]] = set()
+        """To whom, and how much."""
+
+    def read(self, log: Mapping[str, Any]) -> None:
+        try:
+            event, _, last = log["topics"]
+            event, last = event.lower(), last.lower()
+            if event == AUTHORIZATION_USED:
+                self.used.add(last)
+            elif event == TRANSFERRED:
+                self.moved += 1
+                self.transfers.add((last, int(log["data"], 16)))
+        except MISWRITTEN:
+            self.is_legible = False
+
+
 class Proofs:
     """What a transaction did, by the assets' own words: read once for all the payments that are in it."""
 
-    __slots__ = ("events",)
+    __slots__ = ("deeds",)
 
     def __init__(self, receipt: Mapping[str, Any]) -> None:
-        self.events: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        self.deeds: dict[tuple[str, str], Deeds] = {}
         """By asset, and by whose money or authorization they are about."""
         try:
             if int(receipt["status"], 16) != 1:
@@ -96,10 +122,11 @@ class Proofs:
             for log in receipt["logs"]:
                 topics = log["topics"]
                 if len(topics) == 3:
-                    self.events.setdefault((log["address"].lower(), topics[1].lower()), []).append(log)
+                    whose = log["address"].lower(), topics[1].lower()
+                    (self.deeds.get(whose) or self.deeds.setdefault(whose, Deeds())).read(log)
         except MISWRITTEN:
             # A node that cannot write a receipt has not proved anything with it.
-            self.events.clear()
+            self.deeds.clear()
 
     def are_of(self, asset: str, payer: str, pay_to: str, amount: int, nonce: bytes | None = None) -> bool:
         """Whether it did exactly what the payer signed.
@@ -107,19 +134,9 @@ class Proofs:
         A payer may have signed the same for several payments of one transaction: its money moved for each
         authorization that the asset says it used. A transfer that nobody authorized has no ``nonce``.
         """
-        receiver = "0x" + word(pay_to).hex()
-        used, moved, is_moved = [], 0, False
-        try:
-            for log in self.events.get((asset, "0x" + word(payer).hex()), ()):
-                event, _, last = log["topics"]
-                event, last = event.lower(), last.lower()
-                if event == AUTHORIZATION_USED:
-                    used.append(last)
-                elif event == TRANSFERRED:
-                    moved += 1
-                    is_moved = is_moved or (last == receiver and int(log["data"], 16) == amount)
-        except MISWRITTEN:
+        one = self.deeds.get((asset, "0x" + word(payer).hex()))
+        if one is None or not one.is_legible or ("0x" + word(pay_to).hex(), amount) not in one.transfers:
             return False
-        if nonce is None or not used:
-            return is_moved
-        return is_moved and "0x" + nonce.hex() in used and moved >= len(used)
+        return (
+            nonce is None or not one.used or ("0x" + nonce.hex() in one.used and one.moved >= len(one.used))
+        )

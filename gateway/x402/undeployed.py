@@ -19,7 +19,7 @@ from config.settings import Network
 from gateway.x402 import exact, token
 from gateway.x402.chain import Chain, NodeRefused, call, is_true, number, text
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid
-from gateway.x402.rpc import Request
+from gateway.x402.questions import Request
 from gateway.x402.signers import Fields
 
 MAGIC = b"\x64\x92" * 16

@@ -193,22 +193,6 @@ def form(pattern: re.Pattern[str], text: str, name: str) -> str:
     return text
 
 
-def signed(authorization: Authorization) -> dict[str, Any]:
-    """The payload that ``authorization`` was read from."""
-    one = authorization
-    return {
-        "signature": "0x" + one.signature.hex(),
-        "authorization": {
-            "from": one.payer,
-            "to": one.pay_to,
-            "value": str(one.amount),
-            "validAfter": str(one.valid_after),
-            "validBefore": str(one.valid_before),
-            "nonce": "0x" + one.nonce.hex(),
-        },
-    }
-
-
 def challenge_v2(
     resource: Resource,
     requirements: Sequence[Requirement],

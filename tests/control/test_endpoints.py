@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from pytest_aiohttp.plugin import AiohttpClient
 
+from config.plans import Plan
 from control import app
 from control.api.ports import Ports
 from control.computes.local import LocalProvider
@@ -89,6 +90,29 @@ async def test_who_wonders_why_it_does_not_sleep_is_told(
         await owner.execute("BEGIN")
         reasons = (await asked(client, "GET", f"{long}/status"))["why_active"]
         assert any(one.endswith(" is idle in transaction") for one in reasons)
+
+
+async def test_who_wonders_why_it_is_not_woken_is_told(
+    pool: Pool, ports: Ports, member: Member, computes: LocalProvider, aiohttp_client: AiohttpClient
+) -> None:
+    small = Plan(id="small", name="Small", quotas={"compute_seconds": 100})
+    settings = ports.settings.model_copy(update={"plans": (small,)})
+    asking = replace(ports, computes=computes, settings=settings)
+    client: Client = await aiohttp_client(app.create(pool, asking), headers=member.headers)
+    _, _, long = await ways(client, project := await created(client))
+    await run(pool, ports, computes)
+    assert (await asked(client, "GET", f"{long}/status"))["why_asleep"] is None
+    await pool.execute(
+        "INSERT INTO meter_days (organization_id, project_id, meter, compute_units, day, quantity) "
+        "VALUES ($1, $2, 'active_seconds', 1, (now() AT TIME ZONE 'UTC')::date, 100)",
+        UUID(member.organization_id), UUID(project["id"]),
+    )  # fmt: skip
+    told = "the plan Small has room for 100 compute_seconds, and they are used"
+    assert (await asked(client, "GET", f"{long}/status"))["why_asleep"] == told
+    await asked(client, "POST", f"{long}/start", 403)
+    await asked(client, "POST", f"{long}/stop")
+    told = "somebody stopped this endpoint: start it first"
+    assert (await asked(client, "GET", f"{long}/status"))["why_asleep"] == told
 
 
 async def test_a_branch_has_one_endpoint_that_writes(client: Client, project: Json) -> None:

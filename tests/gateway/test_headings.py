@@ -1,12 +1,12 @@
 """Requests whose fields came before: they are taken for what they are, and nothing else is taken for one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from config.settings import Listen
 from gateway.front import arrived, connection
@@ -23,6 +23,7 @@ class Seen:
     front: Front
     port: int = 0
     calls: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    saw: Callable[[Arrived], None] = lambda request: None
 
     async def send(self, *parts: bytes, pause: float = 0.03) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -39,6 +40,7 @@ async def serving() -> AsyncIterator[Seen]:
     async def call(request: Arrived) -> Reply:
         body = request.body or await request.content.read()
         seen.calls.append((request.method, f"{request.path}?{request.query}", request.headers["X-Who"], body))
+        seen.saw(request)
         reply = Reply(request, 200, "OK", CIMultiDict())
         reply.send_whole(b"ok")
         return reply
@@ -139,6 +141,81 @@ async def test_each_is_served_as_if_it_were_the_first(
     async with serving() as seen:
         await seen.send(*parts)
         assert seen.calls == expected
+
+
+ID = b"5f0c1c1e-7a55-4c2e-9a53-6f9a0f3d7b1e"
+OTHER = ID.replace(b"5f", b"6a")
+
+
+def naming(*lines: bytes) -> bytes:
+    """A request with lines between the others."""
+    return b"GET /p/1?q HTTP/1.1\r\nHost: a\r\n" + b"".join(b"%b\r\n" % line for line in lines) + FIELDS[9:]
+
+
+@pytest.mark.parametrize(
+    ("lines", "fields"),
+    [
+        ((b"X-Request-Id: " + ID,), {"x-request-id": ID.decode()}),
+        ((b"x-request-ID: " + OTHER,), {"x-request-id": OTHER.decode()}),
+        ((b"PAYMENT-SIGNATURE: " + ID * 40,), {"payment-signature": ID.decode() * 40}),
+        (
+            (b"Idempotency-Key: " + ID, b"traceparent: " + OTHER),
+            {"idempotency-key": ID.decode(), "traceparent": OTHER.decode()},
+        ),
+    ],
+)
+async def test_lines_that_are_others_in_each_request_are_read_beside_the_same_ones(
+    lines: tuple[bytes, ...], fields: dict[str, str]
+) -> None:
+    seen: list[dict[str, str]] = []
+    parsed: list[bytes] = []
+    async with serving() as served:
+        read = connection.Connection.parse
+
+        def parse(self: connection.Connection, data: bytes, **more: bool) -> None:
+            parsed.append(data)
+            read(self, data, **more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(connection.Connection, "parse", parse)
+            served.saw = lambda request: seen.append(
+                {name.lower(): value for name, value in request.headers.items()}
+            )
+            await served.send(WHOLE, naming(*lines), naming(*reversed(lines)), WHOLE)
+    same = {"host": "a", "x-who": "me"}
+    assert seen == [same, {**same, **fields}, {**same, **fields}, same]
+    assert parsed == [WHOLE]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"X-Request-Id: " + ID, b"X-Request-Id: " + OTHER),
+        (b"X-Request-Id: " + ID, b"x-request-id: " + ID),
+        (b"X-Request-Id: 1", b"X-Request-Id: " + ID),
+        (b"X-Request-Id : " + ID,),
+        (b"X-Request-Id:" + ID,),
+        (b"X-Request-Id: " + ID + b"\t",),
+        (b"X-Request-Id: " + ID + b"\r",),
+        (b" X-Request-Id: " + ID,),
+        (b"X-Request-Id: " + ID + b"\xff",),
+        (b"X-Request-Id: " + ID, b" folded"),
+        (b"X-Request-Id: " + ID + b"\nX-Request-Id: " + ID,),
+        (b"X-Request-Idd: " + ID,),
+        (b"X-Request-Id: " + b"a" * 9000,),
+    ],
+)
+async def test_lines_that_may_be_read_otherwise_are_left_to_the_parser(lines: tuple[bytes, ...]) -> None:
+    headings = arrived.Headings(lambda method, path: path.startswith("/p/"))
+    headings.keep(
+        b"\r\n" + FIELDS, arrived.Heading(CIMultiDictProxy(CIMultiDict({"Host": "a", "X-Who": "me"})))
+    )
+    short = CIMultiDict({"Host": "a", "X-Who": "me", "X-Request-Id": "1"})
+    headings.keep(
+        b"\r\nHost: a\r\nX-Request-Id: 1\r\n" + FIELDS[9:], arrived.Heading(CIMultiDictProxy(short))
+    )
+    assert headings.recognise(naming(b"X-Request-Id: " + ID))
+    assert headings.recognise(naming(*lines)) is None
 
 
 @pytest.mark.parametrize("pause", [0.05, 0.15])

@@ -107,7 +107,7 @@ async def get(upstreams: HttpUpstreams, far: Far, method: str = "GET", body: Bod
 
 async def settled(upstreams: HttpUpstreams) -> None:
     """What was closed is gone a tick later."""
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         while upstreams.connections() != (0, 0):  # noqa: ASYNC110 - the loop itself closes them
             await asyncio.sleep(0.01)
 

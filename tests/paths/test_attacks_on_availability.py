@@ -57,7 +57,7 @@ async def test_a_wallet_without_money_makes_nobody_keep_its_upload(farebox: Fare
     head = f"Host: x\r\nPAYMENT-SIGNATURE: {payment}\r\nContent-Length: 3000000\r\n"
     writer.write(f"POST {path}/x HTTP/1.1\r\n{head}\r\n".encode() + b"x" * 1000)
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert b" 402 " in await reader.readline()
     finally:
         writer.close()
@@ -142,7 +142,7 @@ async def test_malformed_requests_do_not_fill_the_log(
     host, _, port = farebox.origin.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request_bytes)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await reader.read(500)
     writer.close()
     await asyncio.sleep(0.1)

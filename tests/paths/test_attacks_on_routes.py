@@ -131,7 +131,7 @@ async def raw(origin: str, start: bytes, head: bytes, body: bytes = b"") -> byte
     host, _, port = origin.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(start + b" HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n" + body)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answer = await reader.read(2000)
     writer.close()
     return answer

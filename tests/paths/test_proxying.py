@@ -228,7 +228,7 @@ async def raw(origin: str, method: str, url: str, head: str) -> bytes:
     reader, writer = await asyncio.open_connection(host, int(port))
     path = url.removeprefix(origin)
     writer.write(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{head}\r\n".encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         answer = await reader.read(200)
     writer.close()
     return answer

@@ -12,6 +12,7 @@ from yarl import URL
 
 from gateway.key_uses import KeyUses
 from gateway.kit import ids
+from gateway.metering.watch import Known
 from gateway.plan import Plan
 from gateway.snapshot import Snapshot
 from gateway.types import Caller
@@ -100,6 +101,44 @@ async def test_callers_who_say_the_same_from_elsewhere_are_told_apart(farebox: F
     assert told == {call_id: who for one in made for call_id, who in one.items()}
 
 
+async def test_a_payment_is_its_own_calls_and_nobody_elses(farebox: Farebox) -> None:
+    shop = await farebox.publish()
+    url = URL(shop + "/same")
+    challenge = await farebox.agent.ask("GET", str(url))
+    one, two, three = [farebox.agent.sign(challenge) for _ in range(3)]
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+
+    async def call(*fields: str) -> str:
+        lines = "".join(f"{field}\r\n" for field in ("Host: a", *fields, "Accept: */*"))
+        writer.write(f"GET {url.path} HTTP/1.1\r\n{lines}\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        (length,) = re.findall(r"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(length))
+        return head.split()[1] + (" again" if "Idempotent-Replayed" in head else "")
+
+    told = [
+        await call(*fields)
+        for fields in (
+            [], [f"PAYMENT-SIGNATURE: {one}"], [], [f"payment-signature: {two}"], [],
+            [f"PAYMENT-SIGNATURE: {one}"], ["PAYMENT-SIGNATURE: nonsense"], ["X-PAYMENT: nonsense"],
+            [f"PAYMENT-SIGNATURE: {three}", f"X-PAYMENT: {three}"],
+            [f"PAYMENT-SIGNATURE: {three}", f"PAYMENT-SIGNATURE: {three}"],
+            ["PAYMENT-SIGNATURE: "], [f"Payment-Signature:{three}"], [],
+        )
+    ]  # fmt: skip
+    writer.close()
+    assert told == [
+        "402", "200", "402", "200", "402",
+        "200 again", "400", "400",
+        "400",
+        "400",
+        "400", "200", "402",
+    ]  # fmt: skip
+    assert len(farebox.upstream.seen) == 3
+    assert not any("PAYMENT" in name.upper() for ask in farebox.upstream.seen for name in ask.headers)
+    assert await farebox.is_sound()
+
+
 @pytest.mark.parametrize(
     ("expires_in", "editions_later", "holds"),
     [
@@ -115,7 +154,7 @@ def test_a_plan_holds_as_long_as_its_key_and_what_is_published(
     ends = None if expires_in is None else datetime.now(UTC) + timedelta(seconds=expires_in)
     caller = Caller(ids.new(), ids.new(), "live", expires_at=ends)
     uses = KeyUses()
-    plan = Plan(7, cast(Any, None), cast(Any, None), caller, {})
+    plan = Plan(7, cast(Any, None), cast(Any, None), caller, Known({}))
     snapshot = cast(Snapshot, SimpleNamespace(edition=7 + editions_later, uses=uses))
     assert plan.holds(snapshot) is holds
     # A key that is used again was used.

@@ -67,7 +67,7 @@ async def write(connection: asyncpg.Connection, megabytes: int) -> None:
 
 async def until_read_only(connection: asyncpg.Connection, wanted: str) -> None:
     """A signal is on its way to the session."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while await connection.fetchval("SHOW default_transaction_read_only") != wanted:
             pass
 

@@ -56,6 +56,11 @@ class Project:
 @pytest.fixture
 async def project(pool: Pool, keyring: Keyring) -> Project:
     """Founded, and its operation waits."""
+    return await founded(pool, keyring)
+
+
+async def founded(pool: Pool, keyring: Keyring) -> Project:
+    """In an organization of its own."""
     who = await people.create(pool, "agent", "Somebody", None)
     project_id = ids.new()
     await pool.execute(

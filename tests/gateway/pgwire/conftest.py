@@ -1,5 +1,7 @@
 """One directory of projects' data and one proxy for all tests of a module, with real clients."""
 
+import asyncio
+import hashlib
 import socket
 import tempfile
 from collections import Counter
@@ -18,9 +20,10 @@ from config.pgproxy import PgProxy
 from control.computes.local import LocalProvider
 from control.computes.opening import opened
 from control.computes.provider import ComputeSpec, ComputeUnavailable, TimelineSpec
-from gateway.pgwire import tls
+from gateway.pgwire import backend, messages, scram, tls
 from gateway.pgwire.computes import Address, Endpoint, NotStarted
 from gateway.pgwire.server import Proxy
+from gateway.pgwire.wire import Wire
 
 PASSWORD = "correct horse battery staple"
 SPEC = ComputeSpec()
@@ -169,3 +172,24 @@ async def stage(root: Path) -> AsyncIterator[Stage]:
         yield Stage(kept, proxy, port, pem, endpoint, root)
         await stack.aclose()
         await provider.stop_all()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def narrow(stage: Stage) -> AsyncIterator[Stage]:
+    """A proxy whose pools have one connection: whoever keeps it keeps it from all others."""
+    async with proxying(stage.kept, stage.root, pool_size=1, pool_wait_seconds_max=1) as (proxy, port, pem):
+        yield Stage(stage.kept, proxy, port, pem, stage.endpoint, stage.root)
+    stage.change(pooler_mode="transaction")
+
+
+async def raw(stage: Stage, *, pooled: bool = True) -> Wire:
+    """Logged in to the pooler, for messages that no library sends in this order."""
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, "127.0.0.1", stage.port)
+    options = f"endpoint={stage.label}{'-pooler' if pooled else ''}".encode()
+    wire.write(messages.startup({b"user": b"app", b"database": b"app", b"options": options}))
+    verifier = scram.parse(stage.kept.verifiers[stage.endpoint.id, "app"])
+    assert verifier is not None
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), verifier.salt, verifier.iterations)
+    keys = scram.Keys(scram.mac(salted, b"Client Key"), verifier.stored_key, verifier.server_key)
+    await backend.authenticate(wire, keys)
+    return (await backend.until_ready(backend.Session(wire, Path()))).wire

@@ -40,7 +40,7 @@ async def say(stage: Stage, *said: bytes) -> bytes:
         writer.write(one)
     writer.write_eof()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read()
     finally:
         writer.close()
@@ -116,7 +116,7 @@ async def test_half_a_handshake_is_not_waited_for(stage: Stage) -> None:
         for said in (b"", b"\0\0", SSL, SSL + b"\x16\x03\x01", startup(stage.label)):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(said)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(30):
                 with suppress(ConnectionResetError):
                     await reader.read()
             writer.close()
@@ -253,7 +253,7 @@ async def test_places_are_bounded_and_given_back(stage: Stage) -> None:
         assert (await refusal(small.connect)).startswith("53300")
         for one in held:
             await one.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while proxy.house.places.taken:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await (await small.connect()).close()

@@ -74,6 +74,10 @@ class Shop:
     async def paid(self) -> int:
         return await self.chain.balance(self.asset.address, PAY_TO)
 
+    async def time_passes(self) -> None:
+        """What was sent has waited for an hour, and what is sent from now on has not waited at all."""
+        await self.pool.execute("UPDATE chain_transactions SET created_at = created_at - interval '1 hour'")
+
     async def send_directly(self, authorization: Authorization) -> None:
         """As somebody would who saw the authorization on its way."""
         data = token.transfer_with_authorization(authorization)

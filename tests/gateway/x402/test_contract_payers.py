@@ -104,7 +104,7 @@ async def test_a_contract_pays_with_a_signature_that_it_calls_its_own(
     await facilitator.check(authorization)
     payment_id = await shop.claim(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
     assert await shop.paid() == PRICE
     stored = await payments.get(shop.pool, payment_id)
     assert stored is not None

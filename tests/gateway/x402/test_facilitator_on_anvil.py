@@ -25,7 +25,7 @@ async def test_payments_settle_on_anvil_even_when_the_first_was_not_sent(anvil: 
     await facilitator.store(claimed[0], signed[0], {})
     await facilitator.submit(claimed[1], signed[1], {})
     await facilitator.submit(claimed[2], signed[2], {})
-    outcomes = [(await facilitator.outcome(one, 10)).outcome for one in reversed(claimed)]
+    outcomes = [(await facilitator.outcome(one, 30)).outcome for one in reversed(claimed)]
     assert outcomes == ["settled"] * 3
     assert await shop.paid() == 3 * PRICE
     with pytest.raises(PaymentInvalid) as used:
@@ -46,7 +46,7 @@ async def test_somebody_elses_transaction_is_found_on_anvil(anvil: Anvil, pool: 
     payment_id = await shop.claim(authorization)
     await shop.send_directly(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    settlement = await facilitator.outcome(payment_id, 10)
+    settlement = await facilitator.outcome(payment_id, 30)
     stored = await payments.get(pool, payment_id)
     await facilitator.close()
     assert settlement.outcome == "settled"

@@ -49,7 +49,7 @@ async def test_what_was_guessed_right_is_stored_at_once_and_settles(
     assert await submit(facilitator, list(made.items())) == [None] * MANY
     assert await nonces(shop) == list(range(MANY + 1))
     assert set((await payments.states(shop.pool, list(made))).values()) == {"submitted"}
-    outcomes = await asyncio.gather(*(facilitator.outcome(one, 10) for one in made))
+    outcomes = await asyncio.gather(*(facilitator.outcome(one, 30) for one in made))
     assert {one.outcome for one in outcomes} == {"settled"}
 
 

@@ -28,7 +28,7 @@ async def test_a_payment_settles_with_the_transfer_that_its_payer_signed(
     payment_id = await shop.claim(authorization)
     await facilitator.check(authorization)
     await facilitator.submit(payment_id, authorization, {"path": "/x"})
-    settlement = await facilitator.outcome(payment_id, 5)
+    settlement = await facilitator.outcome(payment_id, 30)
     stored = await payments.get(shop.pool, payment_id)
     assert stored is not None
     assert stored.transaction_hash is not None
@@ -102,7 +102,7 @@ async def test_a_payment_is_signed_for_once(shop: Shop, facilitator: LocalFacili
     next_one = shop.sign()
     next_id = await shop.claim(next_one)
     await facilitator.submit(next_id, next_one, {})
-    assert (await facilitator.outcome(next_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(next_id, 30)).outcome == "settled"
 
 
 async def test_a_signer_is_not_busy_with_what_nobody_waits_for(
@@ -118,7 +118,7 @@ async def test_a_signer_is_not_busy_with_what_nobody_waits_for(
         await facilitator.submit(payment_id, authorization, {})
     assert (facilitator.sent, [one.busy for one in facilitator.signers]) == ({}, [0])
     # Stored it is, so it is sent by whoever asks for its outcome.
-    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
 
 
 async def nonces(shop: Shop) -> list[int]:
@@ -135,7 +135,7 @@ async def test_two_processes_share_a_signer_without_losing_a_nonce(
     await asyncio.gather(
         *(both[turn % 2].submit(claimed[turn], one, {}) for turn, one in enumerate(authorizations))
     )
-    settlements = [await both[turn % 2].outcome(one, 10) for turn, one in enumerate(claimed)]
+    settlements = [await both[turn % 2].outcome(one, 30) for turn, one in enumerate(claimed)]
     assert [one.outcome for one in settlements] == ["settled"] * 50
     assert await nonces(shop) == list(range(50))
     assert await shop.paid() == 50 * PRICE
@@ -156,7 +156,7 @@ async def test_a_node_that_is_down_at_the_start_is_asked_again(
     shop.chain.is_refusing = False
     await early.check(authorization)
     await early.submit(payment_id, authorization, {})
-    assert (await early.outcome(payment_id, 5)).outcome == "settled"
+    assert (await early.outcome(payment_id, 30)).outcome == "settled"
 
 
 @pytest.mark.parametrize(

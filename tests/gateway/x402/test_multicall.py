@@ -59,7 +59,7 @@ async def submit(facilitator: LocalFacilitator, made: Mapping[UUID, Authorizatio
 
 
 async def outcomes(facilitator: LocalFacilitator, made: Mapping[UUID, Authorization]) -> list[str]:
-    found = await asyncio.gather(*(facilitator.outcome(one, 10) for one in made))
+    found = await asyncio.gather(*(facilitator.outcome(one, 30) for one in made))
     return [one.outcome for one in found]
 
 
@@ -163,7 +163,7 @@ async def test_payments_that_cannot_be_made_fail_and_their_neighbours_settle(
     await shop.chain.transact(shop.asset.address, token.transfer_with_authorization(shop.sign(payer=mover)))
     before = await shop.paid()
     assert await submit(sharing, made) == [None] * 5
-    found = await asyncio.gather(*(sharing.outcome(one, 10) for one in made))
+    found = await asyncio.gather(*(sharing.outcome(one, 30) for one in made))
     assert [one.outcome for one in found] == ["settled", "settled", "settled", "failed", "failed"]
     assert [one.failure for one in found[3:]] == ["insufficient_funds"] * 2
     assert await shop.paid() - before == 3 * PRICE
@@ -176,7 +176,7 @@ async def test_a_payment_that_somebody_else_sends_first_is_settled_by_that(
     made = await claimed(shop, signed)
     await shop.send_directly(signed[1])
     await submit(sharing, made)
-    found = await asyncio.gather(*(sharing.outcome(one, 10) for one in made))
+    found = await asyncio.gather(*(sharing.outcome(one, 30) for one in made))
     assert [one.outcome for one in found] == ["settled"] * 3
     assert found[1].transaction != found[0].transaction == found[2].transaction
     assert await shop.paid() == 3 * PRICE
@@ -265,13 +265,14 @@ async def test_a_shared_transaction_that_nobody_mines_is_replaced_for_all(
     shop: Shop, another: Open, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receipts, "RESEND_SECONDS", 0.05)
-    facilitator = await ready(await another(multicall_address=address, replace_after_seconds=0.2))
+    facilitator = await ready(await another(multicall_address=address))
     fees = await facilitator.gas.fees()
     facilitator.gas.known = Fees(fees.per_gas // 1000, 1, time.monotonic() + 100)
     made = await claimed(shop, [shop.sign() for _ in range(4)])
     await submit(facilitator, made)
     facilitator.gas.known = None
-    found = await asyncio.gather(*(facilitator.outcome(one, 10) for one in made))
+    await shop.time_passes()
+    found = await asyncio.gather(*(facilitator.outcome(one, 30) for one in made))
     assert [one.outcome for one in found] == ["settled"] * 4
     rows = await shop.pool.fetch(
         "SELECT hash, replaces, is_shared FROM chain_transactions ORDER BY created_at"

@@ -25,7 +25,7 @@ async def test_a_payer_who_drains_the_wallet_after_the_check_has_not_paid(
     await facilitator.check(authorization)
     await drain(shop)
     await facilitator.submit(payment_id, authorization, {})
-    settlement = await facilitator.outcome(payment_id, 5)
+    settlement = await facilitator.outcome(payment_id, 30)
     assert (settlement.outcome, settlement.failure) == ("failed", "insufficient_funds")
     assert await shop.paid() == 0
 
@@ -54,7 +54,7 @@ async def test_a_transaction_without_the_signed_transfer_has_not_paid(
     authorization = shop.sign()
     payment_id = await shop.claim(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    settlement = await facilitator.outcome(payment_id, 5)
+    settlement = await facilitator.outcome(payment_id, 30)
     await facilitator.close()
     assert settlement.failure == "invalid_exact_evm_transfer_event_mismatch"
     assert settlement.outcome == "failed"
@@ -74,7 +74,7 @@ async def test_a_transaction_that_was_stored_but_not_sent_is_sent_by_whoever_ask
     payment_id = await shop.claim(authorization)
     await facilitator.store(payment_id, authorization, {})
     assert await shop.paid() == 0
-    settlement = await (await another()).outcome(payment_id, 5)
+    settlement = await (await another()).outcome(payment_id, 30)
     assert settlement.outcome == "settled"
     assert await shop.paid() == PRICE
 
@@ -86,7 +86,7 @@ async def test_a_transaction_that_was_never_sent_does_not_hold_up_the_next(
     lost_id, next_id = await shop.claim(lost), await shop.claim(next_one)
     await facilitator.store(lost_id, lost, {})
     await facilitator.submit(next_id, next_one, {})
-    assert (await facilitator.outcome(next_id, 10)).outcome == "settled"
+    assert (await facilitator.outcome(next_id, 30)).outcome == "settled"
     assert (await facilitator.outcome(lost_id, 0)).outcome == "settled"
     assert await shop.paid() == 2 * PRICE
 
@@ -99,7 +99,7 @@ async def test_somebody_elses_transaction_pays_as_well_as_ours(
     await shop.send_directly(authorization)
     theirs = shop.chain.node.blocks[-1]["transactions"][0]
     await facilitator.submit(payment_id, authorization, {})
-    assert await facilitator.outcome(payment_id, 5) == Settlement("settled", theirs)
+    assert await facilitator.outcome(payment_id, 30) == Settlement("settled", theirs)
     assert await shop.paid() == PRICE
 
 
@@ -108,7 +108,7 @@ async def test_a_canceled_authorization_fails(shop: Shop, facilitator: LocalFaci
     payment_id = await shop.claim(authorization)
     await cancel(shop, authorization)
     await facilitator.submit(payment_id, authorization, {})
-    settlement = await facilitator.outcome(payment_id, 5)
+    settlement = await facilitator.outcome(payment_id, 30)
     assert (settlement.outcome, settlement.failure) == ("failed", "invalid_exact_evm_nonce_already_used")
 
 
@@ -138,7 +138,7 @@ async def test_a_key_that_was_used_elsewhere_signs_on_from_there(
     first_id, second_id = await shop.claim(first), await shop.claim(second)
     await facilitator.submit(first_id, first, {})
     await facilitator.submit(second_id, second, {})
-    assert (await facilitator.outcome(second_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(second_id, 30)).outcome == "settled"
     assert (await facilitator.outcome(first_id, 0)).outcome == "pending"
     await shop.send_directly(first)
     assert (await facilitator.outcome(first_id, 0)).outcome == "settled"
@@ -205,7 +205,7 @@ async def test_a_node_that_goes_down_leaves_the_payment_pending(
         await facilitator.check(shop.sign())
     assert (await facilitator.outcome(payment_id, 0.1)).outcome == "pending"
     shop.chain.is_refusing = False
-    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
     assert await shop.paid() == PRICE
 
 
@@ -215,7 +215,7 @@ async def test_a_settled_payment_needs_no_chain_to_be_known(
     authorization = shop.sign()
     payment_id = await shop.claim(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    settled = await facilitator.outcome(payment_id, 5)
+    settled = await facilitator.outcome(payment_id, 30)
     await shop.pool.execute("UPDATE payments SET state = 'settled' WHERE id = $1", payment_id)
     shop.chain.is_refusing = True
     assert await facilitator.outcome(payment_id, 0) == settled

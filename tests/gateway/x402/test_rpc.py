@@ -93,7 +93,10 @@ async def test_what_is_asked_while_all_lanes_are_taken_goes_together(node: Node,
         asking = []
         for place in range(20):
             asking.append(group.create_task(chain.ask("echo", place)))
-            await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                await asyncio.sleep(0)
+                while len(node.sizes) < min(place + 1, rpc.LANES):  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
         assert node.sizes == [1] * rpc.LANES
         node.is_open.set()
     assert [one.result() for one in asking] == list(range(20))

@@ -28,7 +28,7 @@ async def test_payments_are_spread_over_the_signers_and_none_loses_a_nonce(shop:
     await asyncio.gather(
         *(facilitator.submit(payment_id, one, {}) for payment_id, one in zip(claimed, signed, strict=True))
     )
-    outcomes = await asyncio.gather(*(facilitator.outcome(one, 10) for one in claimed))
+    outcomes = await asyncio.gather(*(facilitator.outcome(one, 30) for one in claimed))
     assert [one.outcome for one in outcomes] == ["settled"] * 12
     rows = await shop.pool.fetch(
         "SELECT signer, array_agg(nonce ORDER BY nonce) AS nonces FROM chain_transactions GROUP BY signer"
@@ -45,7 +45,7 @@ async def test_a_signer_without_gas_money_is_passed_over(shop: Shop, another: Op
     payment_id = await shop.claim(authorization)
     await facilitator.check(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
     broke = await several(shop, another, funded=0, poor=2)
     with pytest.raises(FacilitatorUnavailable, match="out of gas money"):
         await broke.check(shop.sign())
@@ -66,7 +66,7 @@ async def too_cheap(facilitator: LocalFacilitator) -> None:
 async def test_a_transaction_that_nobody_mines_is_replaced_with_a_higher_fee(
     shop: Shop, another: Open
 ) -> None:
-    facilitator = await another(replace_after_seconds=0.2)
+    facilitator = await another()
     await facilitator.prepare()
     authorization = shop.sign()
     payment_id = await shop.claim(authorization)
@@ -74,7 +74,8 @@ async def test_a_transaction_that_nobody_mines_is_replaced_with_a_higher_fee(
     await facilitator.submit(payment_id, authorization, {})
     assert (await facilitator.outcome(payment_id, 0)).outcome == "pending"
     facilitator.gas.known = None
-    settlement = await facilitator.outcome(payment_id, 5)
+    await shop.time_passes()
+    settlement = await facilitator.outcome(payment_id, 30)
     assert settlement.outcome == "settled"
     rows = await shop.pool.fetch("SELECT hash, nonce, replaces FROM chain_transactions ORDER BY created_at")
     assert [row["nonce"] for row in rows] == [0, 0]
@@ -86,16 +87,17 @@ async def test_a_transaction_that_nobody_mines_is_replaced_with_a_higher_fee(
 @pytest.mark.usefixtures("quick")
 async def test_a_stuck_transaction_does_not_hold_up_the_payments_behind_it(shop: Shop, another: Open) -> None:
     """Its own process is gone, and nobody asks for its outcome any more."""
-    facilitator = await another(replace_after_seconds=0.2)
+    facilitator = await another()
     await facilitator.prepare()
     stuck, behind = shop.sign(), shop.sign()
     stuck_id, behind_id = await shop.claim(stuck), await shop.claim(behind)
     await too_cheap(facilitator)
     await facilitator.submit(stuck_id, stuck, {})
-    later = await another(replace_after_seconds=0.2)
+    await shop.time_passes()
+    later = await another()
     await later.submit(behind_id, behind, {})
-    assert (await later.outcome(behind_id, 5)).outcome == "settled"
-    assert (await later.outcome(stuck_id, 5)).outcome == "settled"
+    assert (await later.outcome(behind_id, 30)).outcome == "settled"
+    assert (await later.outcome(stuck_id, 30)).outcome == "settled"
     assert await shop.paid() == 2 * PRICE
 
 
@@ -104,20 +106,20 @@ async def test_of_many_who_replace_a_transaction_one_does(
     shop: Shop, another: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "REPLACEMENTS_MAX", 1)
-    facilitators = [await another(replace_after_seconds=0.01) for _ in range(4)]
+    facilitators = [await another() for _ in range(4)]
     authorization = shop.sign()
     payment_id = await shop.claim(authorization)
     shop.chain.node.is_automining = False
     await facilitators[0].submit(payment_id, authorization, {})
-    await asyncio.sleep(0.05)
+    await shop.time_passes()
     signer = facilitators[0].signers[0].address
     await asyncio.gather(*(one.unstick(signer, 0) for one in facilitators for _ in range(4)))
     # Replaced once, and then no more: a transaction that nobody mines has a bounded price.
-    await asyncio.sleep(0.05)
+    await shop.time_passes()
     await facilitators[0].unstick(signer, 0)
     assert await shop.pool.fetchval("SELECT count(*) FROM chain_transactions") == 2
     await shop.chain.run(shop.chain.node.mine_waiting)
-    assert (await facilitators[1].outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitators[1].outcome(payment_id, 30)).outcome == "settled"
     assert await shop.paid() == PRICE
 
 

@@ -122,7 +122,7 @@ async def test_a_commit_that_nobody_heard_of_is_sent_as_it_was_stored(
 
     monkeypatch.setattr(submissions.group, "run", committed_and_lost)
     assert await submit(facilitator, claimed, signed) == [None] * 5
-    outcomes = await asyncio.gather(*(facilitator.outcome(one, 5) for one in claimed))
+    outcomes = await asyncio.gather(*(facilitator.outcome(one, 30) for one in claimed))
     assert [one.outcome for one in outcomes] == ["settled"] * 5
     assert [one.transaction for one in outcomes] == ["0x" + one.hash.hex() for one in lost[0]]
     assert await shop.paid() == 5 * PRICE
@@ -145,7 +145,7 @@ async def test_a_batch_that_is_rolled_back_gives_its_nonces_back(
 
     monkeypatch.setattr(transactions, "store", lost)
     assert await submit(facilitator, claimed, signed) == [None] * 5
-    outcomes = await asyncio.gather(*(facilitator.outcome(one, 5) for one in claimed))
+    outcomes = await asyncio.gather(*(facilitator.outcome(one, 30) for one in claimed))
     assert [one.outcome for one in outcomes] == ["settled"] * 5
     rows = await shop.pool.fetch("SELECT nonce FROM chain_transactions ORDER BY nonce")
     assert [row["nonce"] for row in rows] == list(range(5))

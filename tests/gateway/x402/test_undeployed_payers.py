@@ -106,7 +106,7 @@ async def test_a_wallet_is_deployed_and_charged_in_one_transaction(
     assert not await street.is_deployed()
     payment_id = await shop.claim(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
     assert (await shop.paid(), await street.is_deployed()) == (PRICE, True)
     assert await shop.pool.fetchval("SELECT count(*) FROM chain_transactions") == 1
     # It may sign like that once more: the factory's call fails, and the transfer does not need it.
@@ -114,7 +114,7 @@ async def test_a_wallet_is_deployed_and_charged_in_one_transaction(
     await facilitator.check(again)
     payment_id = await shop.claim(again)
     await facilitator.submit(payment_id, again, {})
-    assert (await facilitator.outcome(payment_id, 5)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
     assert await shop.paid() == 2 * PRICE
     # The same authorization is spent, and nobody else's is.
     assert await refusal(facilitator, again) == "invalid_exact_evm_nonce_already_used"
@@ -169,7 +169,7 @@ async def test_a_transfer_that_fails_takes_the_deployment_with_it(
             token.transfer_with_authorization(undeployed.read(one, (street.factory,)).inner),
         )
     await facilitator.submit(payment_id, first, {})
-    settlement = await facilitator.outcome(payment_id, 5)
+    settlement = await facilitator.outcome(payment_id, 30)
     assert (settlement.outcome, settlement.failure) == ("failed", "insufficient_funds")
 
 
@@ -184,6 +184,6 @@ async def test_another_make_of_node_runs_the_same_program(anvil: Anvil, pool: Po
     assert (stranger, wasteful) == ("invalid_exact_evm_payload_signature",) * 2
     payment_id = await street.shop.claim(authorization)
     await facilitator.submit(payment_id, authorization, {})
-    assert (await facilitator.outcome(payment_id, 10)).outcome == "settled"
+    assert (await facilitator.outcome(payment_id, 30)).outcome == "settled"
     await facilitator.close()
     assert (await street.shop.paid(), await street.is_deployed()) == (PRICE, True)
