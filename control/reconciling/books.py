@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 3600
 CHECKS = {
     "transfers": "the entries of each transfer sum to zero",
     "posted": "each balance is the sum of its entries",
-    "held": "what each account holds back is the sum of its open holds and purses",
+    "held": "what each account holds back is the sum of its open holds, purses and slips",
     "sums": "all accounts of an asset together are zero",
     "usage": "each call's cost in the usage is what the ledger charged for it",
     "holds": "each hold spent what the ledger charged for its call",

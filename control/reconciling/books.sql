@@ -17,6 +17,8 @@ WITH parts AS (
     SELECT promotional_id, promotional_amount FROM holds WHERE state = 'open' AND promotional_id IS NOT NULL
     UNION ALL
     SELECT payer_id, amount FROM purses
+    UNION ALL
+    SELECT payer_id, amount FROM slips
 ), held AS (SELECT account_id, sum(amount) AS amount FROM parts GROUP BY account_id)
 SELECT concat('account ', accounts.id, ' (', kind, ' of ', owner_id, ')') AS subject,
     coalesce(held.amount, 0)::text AS expected, accounts.held::text AS found

@@ -56,6 +56,7 @@ async def gated(
         reserved, purses = Holds(base.ledger, lifetime), Purses(base.ledger, lifetime)
         for money in (reserved, purses):
             stack.push_async_callback(money.close)
+        await purses.start()
         answers = kept_answers.Answers(pool, settings.idempotency.answer_bytes_max, lifetime)
         stack.push_async_callback(answers.close)
         http = HttpUpstreams(guard, settings.upstream)

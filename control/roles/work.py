@@ -30,6 +30,8 @@ from gateway.x402 import finality, payments
 from gateway.x402 import payouts as sending
 
 SWEEP_SECONDS = 5
+# Younger ones are about to be booked by who wrote them, and who tells that a balance is low.
+SLIP_AGE = timedelta(seconds=2)
 RECONCILE_AGE = timedelta(seconds=10)
 RECHECK_AGE = timedelta(seconds=60)
 # One after the other, before the other jobs have their turn again.
@@ -60,7 +62,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
 
 async def sweep(base: Base) -> None:
     voided = await holds.void_expired(base.pool)
-    returned = await purses.return_expired(base.pool)
+    returned = await purses.return_expired(base.pool, slip_age=SLIP_AGE)
     abandoned = await payments.abandon(base.pool, base.call_lifetime)
     if voided or returned or abandoned:
         log.info("job.swept", holds=voided, purses=returned, payments=abandoned)

@@ -6,39 +6,32 @@ the same time would wait for the first one's locks; here it waits for the next c
 
 A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of
 it is there, for no longer than its commits take: while one half is committed, the other is served. Groups
-that the same calls pass through, one after the other, share their ``Crowd``.
+that the same calls pass through, one after the other, share their ``Crowd``. Where a batch is light it is
+mostly this process that a small one costs, so it goes as soon as there is nothing else to do here.
 """
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from gateway.kit.later import Later
 from gateway.kit.pools import TIMEOUT_SECONDS
 from gateway.kit.sql import OUTAGES
-from gateway.kit.tasks import Crew
+from gateway.kit.tasks import Crew, Outcome
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
 # A batch that is small beside the crowd waits as long as a commit takes, and no longer than this.
 COMPANY_SECONDS_MAX = 0.005
+# A turn of the loop that is shorter found nothing to do.
+IDLE_SECONDS = 0.000_03
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Outcome(asyncio.Future[Result]):
-    """What becomes of an item, which is decided whether or not somebody still waits for it.
-
-    Who is cancelled while waiting learns of it when the item is decided: as with ``tasks.finish``, and
-    without a task for each item.
-    """
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        return False
 
 
 @dataclass(slots=True)
@@ -75,8 +68,11 @@ class Group(Generic[Item, Result]):
         patience_seconds: float = 0,
         crowd: Crowd | None = None,
         whose: Callable[[Item], Hashable] | None = None,
+        is_light: bool = False,
     ) -> None:
         """``crowd`` is this group's family, ``whose`` says who has turns of their own."""
+        self.is_light = is_light
+        self.looked_at = 0.0
         self.run = run
         self.patience_seconds = patience_seconds
         self.whose = whose
@@ -101,9 +97,13 @@ class Group(Generic[Item, Result]):
         self.waiting.append(Waiting(item, done))
         self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled and (not self.alarm.is_set or self.is_worth_it()):
-            # At the end of this tick of the loop, when everybody who is ready now has been added.
-            self.is_scheduled = True
-            asyncio.get_running_loop().call_soon(self.kick)
+            if self.is_light and self.crowd.count == 1:
+                # Nobody else is there.
+                self.go()
+            else:
+                # At the end of this tick of the loop, when everybody who is ready now has been added.
+                self.is_scheduled = True
+                asyncio.get_running_loop().call_soon(self.kick)
         return done
 
     @property
@@ -115,10 +115,19 @@ class Group(Generic[Item, Result]):
         self.is_scheduled = False
         if not self.waiting or not self.lanes_free:
             return
-        if self.is_worth_it():
+        if self.is_worth_it() or (self.is_light and self.alarm.is_set and self.has_nothing_to_do()):
             self.go()
+        elif self.is_light:
+            self.alarm.within(COMPANY_SECONDS_MAX)
+            self.looked_at = time.monotonic()
+            self.is_scheduled = True
+            asyncio.get_running_loop().call_soon(self.kick)
         else:
             self.alarm.within(min(self.commit_seconds, COMPANY_SECONDS_MAX))
+
+    def has_nothing_to_do(self) -> bool:
+        """Whether nothing was ready in the turn of the loop since it was looked at."""
+        return time.monotonic() - self.looked_at < IDLE_SECONDS
 
     def is_worth_it(self) -> bool:
         """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""

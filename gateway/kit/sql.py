@@ -46,7 +46,7 @@ class Statements:
         shared = self.path.with_name("parts.sql")
         parts = read(shared)["part"] if shared.exists() else {}
         own = read(self.path)
-        parts |= own["part"]
+        parts |= {name: filled(text, parts) for name, text in own["part"].items()}
         self.by_name = {name: filled(text, parts) for name, text in own["name"].items()}
 
     def __getattr__(self, name: str) -> str:

@@ -2,13 +2,14 @@
 
 A hold for each call is a commit that the call waits for before its upstream is asked. Who calls often and
 has plenty left is spared it: a purse holds the price of some calls at once, a call is paid from it by a
-subtraction in memory, and only its charge is a commit. The README says why no money is lost or spent twice
-by that.
+subtraction in memory, and only its charge is a commit (``slips.py``). The README says why no money is lost or
+spent twice by that.
 """
 
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeAlias
 from uuid import UUID
@@ -18,11 +19,12 @@ import structlog
 
 from gateway.kit import ids
 from gateway.kit.groups import Crowd, Group
-from gateway.kit.sql import OUTAGES, Pool, Statements, listed
+from gateway.kit.sql import OUTAGES, Pool, Statements
 from gateway.kit.tasks import Crew
 from gateway.kit.values import dataclass
-from gateway.ledger import telling
-from gateway.ledger.batches import PATIENCE_SECONDS, Posting, texts_of
+from gateway.ledger import slips
+from gateway.ledger.batches import PATIENCE_SECONDS, Posting
+from gateway.ledger.slips import Charge, Slips
 from gateway.ledger.spenders import KEPT_SECONDS, REST_TICKS, SHARE, TICK_SECONDS, Purse, Spender
 
 SQL = Statements(__file__)
@@ -41,13 +43,6 @@ class Taking:
     size: int
     least: int
     """Less is not worth it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    posting: Posting
-    purse_id: UUID
-    payee_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +67,18 @@ class Purses:
             patience_seconds=PATIENCE_SECONDS,
             crowd=self.crowd,
             whose=lambda one: one.purse_id,
+            is_light=True,
         )
         self.returns = Group(self.return_batch)
+        self.slips = Slips(pool)
         self.spenders: dict[Whose, Spender] = {}
         self.crew = Crew()
         self.is_ticking = False
+
+    async def start(self) -> None:
+        """Book what processes before this one have left, so that it is seen before this one is ready."""
+        with suppress(*OUTAGES):
+            await slips.book_left_over(self.pool)
 
     def draw(self, owner_id: UUID, asset_id: UUID, amount: int) -> Purse | None:
         """Pay a call with so much. None where it needs a hold: its owner calls rarely, or has little left."""
@@ -91,7 +93,7 @@ class Purses:
         if (wanted := spender.wants()) is not None:
             spender.is_asking = True
             self.crew.start(self.take(spender, Taking(ids.new(), whose, *wanted)))
-        if purse is None or not purse.has(amount, now_seconds):
+        if purse is None or self.slips.is_behind or not purse.has(amount, now_seconds):
             return None
         purse.left -= amount
         purse.running += amount
@@ -121,8 +123,9 @@ class Purses:
 
     async def charge(self, purse: Purse, payee_id: UUID, posting: Posting) -> bool:
         """True when the call is charged: now, or before. False when its purse had expired."""
+        charge = Charge(posting, purse.id, payee_id)
         self.crowd.count -= 1
-        charged = self.charges.add(Charge(posting, purse.id, payee_id))
+        charged = self.charges.add(charge)
         try:
             is_charged = await charged
         finally:
@@ -202,38 +205,20 @@ class Purses:
         return [taken.get(one.purse_id, 0) for one in batch]
 
     async def charge_batch(self, batch: Sequence[Charge]) -> Sequence[bool]:
-        charged: set[UUID] = set()
+        slips, charged = self.slips, set[UUID]()
+        if any(one.is_unsure for one in batch):
+            charged = await slips.charged(batch)
         try:
-            purses = await self.charge_all(batch)
+            purses = await slips.write([one for one in batch if one.call_id not in charged])
         except asyncpg.UniqueViolationError:
-            # By a commit that nobody heard of.
-            charged = await self.charged(batch)
-            purses = await self.charge_all([one for one in batch if one.posting.call_id not in charged])
-        late = [one for one in batch if one.purse_id not in purses and one.posting.call_id not in charged]
+            # By a commit that nobody heard of, which came through only now.
+            charged = await slips.charged(batch)
+            purses = await slips.write([one for one in batch if one.call_id not in charged])
+        late = [one for one in batch if one.purse_id not in purses and one.call_id not in charged]
         if late:
             # The purse is gone: it had expired, or such a commit took the last of it.
-            charged |= await self.charged(late)
-        return [one.purse_id in purses or one.posting.call_id in charged for one in batch]
-
-    async def charged(self, batch: Sequence[Charge]) -> set[UUID]:
-        call_ids = [one.posting.call_id for one in batch]
-        return {row["call_id"] for row in await self.pool.fetch(SQL.charged, call_ids)}
-
-    async def charge_all(self, batch: Sequence[Charge]) -> set[UUID]:
-        """The purses that were there; their calls are charged."""
-        if not batch:
-            return set()
-        call_ids, *others = texts_of([one.posting for one in batch])
-        purse_ids, payee_ids = (
-            listed([one.purse_id for one in batch]),
-            listed([one.payee_id for one in batch]),
-        )
-        rows = await self.pool.fetch(SQL.charge, call_ids, purse_ids, payee_ids, *others)
-        found = {row["purse_id"]: row for row in rows}
-        await telling.low_balances(
-            self.pool, {(one.purse_id, one.posting.alert_below) for one in batch}, found
-        )
-        return set(found)
+            charged |= await slips.charged(late)
+        return [one.purse_id in purses or one.call_id in charged for one in batch]
 
     async def return_batch(self, batch: Sequence[Return]) -> Sequence[None]:
         kept: dict[UUID, int] = {}
@@ -252,10 +237,15 @@ class Purses:
         await asyncio.gather(*self.crew.tasks)
         for group in (self.takings, self.charges, self.returns):
             await group.close()
+        await self.slips.finish()
 
 
-async def return_expired(pool: Pool, limit: int = 500) -> int:
-    """Give back what dead processes had taken, and return how many purses that were."""
+async def return_expired(pool: Pool, limit: int = 500, slip_age: timedelta = slips.JUST_NOW) -> int:
+    """Give back what dead processes had taken, and return how many purses that were.
+
+    What they had charged is booked first, as slips of that age.
+    """
+    await slips.book_left_over(pool, slip_age)
     async with pool.acquire() as connection, connection.transaction():
         # One that is locked is being charged, or returned by another sweeper.
         due = [row["id"] for row in await connection.fetch(SQL.expired, limit)]

@@ -43,6 +43,10 @@ async def look_at_money(pool: Pool, networks: Iterable[str]) -> None:
     assert holds is not None, "a count is always one row"
     metrics.HOLDS_OPEN.set(holds["open"])
     metrics.HOLDS_EXPIRED.set(holds["expired"])
+    ahead = await pool.fetchrow(SQL.ahead)
+    assert ahead is not None, "a count is always one row"
+    metrics.PURSES_OPEN.set(ahead["purses"])
+    metrics.SLIPS_WAITING.set(ahead["slips"])
     pending = {row["network"]: row for row in await pool.fetch(SQL.settlements)}
     # A network that was taken out of the settings may still have payments under way.
     for network in {*networks, *pending}:

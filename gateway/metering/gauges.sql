@@ -3,6 +3,9 @@ SELECT count(*) AS open, count(*) FILTER (WHERE expires_at < now()) AS expired
 FROM holds
 WHERE state = 'open'
 
+-- name: ahead
+SELECT (SELECT count(*) FROM purses) AS purses, (SELECT count(*) FROM slips) AS slips
+
 -- name: settlements
 SELECT assets.network, count(*) AS pending,
     coalesce(extract(epoch FROM now() - min(payments.created_at)), 0)::float8 AS oldest_seconds

@@ -101,6 +101,14 @@ HOLDS_EXPIRED = Gauge(
     "farebox_holds_expired", "Open holds past their time, which the sweeper is to void.",
     multiprocess_mode="livemax",
 )  # fmt: skip
+PURSES_OPEN = Gauge(
+    "farebox_purses_open", "Parts of balances that processes have set aside for calls to come.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
+SLIPS_WAITING = Gauge(
+    "farebox_slips_waiting", "Batches of charges from purses that are durable and not booked yet.",
+    multiprocess_mode="livemax",
+)  # fmt: skip
 SETTLEMENTS_PENDING = Gauge(
     "farebox_settlements_pending", "Payments sent to a chain whose outcome is not known yet.", ["network"],
     multiprocess_mode="livemax",

@@ -37,7 +37,8 @@ SELECT posted, held, kind,
         WHERE payer_id = id AND state = 'open'
     ) + (
         SELECT coalesce(sum(promotional_amount), 0) FROM holds WHERE promotional_id = id AND state = 'open'
-    ) + (SELECT coalesce(sum(amount), 0) FROM purses WHERE payer_id = accounts.id) AS open
+    ) + (SELECT coalesce(sum(amount), 0) FROM purses WHERE payer_id = accounts.id)
+    + (SELECT coalesce(sum(amount), 0) FROM slips WHERE payer_id = accounts.id) AS open
 FROM accounts
 """
 # Promotional accounts beside what their grants say, and the holds that draw on each grant.

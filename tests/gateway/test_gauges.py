@@ -1,5 +1,6 @@
 """What is looked at every few seconds."""
 
+import asyncio
 from datetime import timedelta
 
 from prometheus_client import REGISTRY
@@ -7,8 +8,9 @@ from prometheus_client import REGISTRY
 from gateway.kit import ids
 from gateway.kit.sql import Pool
 from gateway.ledger.holds import Holds
+from gateway.ledger.purses import Purses
 from gateway.metering import gauges
-from tests.gateway.conftest import Ledger, Seller
+from tests.gateway.conftest import USDC, Ledger, Seller
 
 
 def value(name: str, **labels: str) -> float | None:
@@ -31,6 +33,20 @@ async def test_open_holds_are_counted_and_overdue_ones_apart(
     assert value("farebox_settlements_pending", network="eip155:1") == 0
     await lasting.close()
     await short.close()
+
+
+async def test_purses_and_what_they_paid_are_counted(pool: Pool, ledger: Ledger, seller: Seller) -> None:
+    owner = await ledger.organization()
+    await ledger.deposit(owner, 10**6)
+    purses = Purses(pool, timedelta(hours=1))
+    while (purse := purses.draw(owner, USDC.id, 10)) is None:
+        await asyncio.gather(*purses.crew.tasks)
+    assert await purses.charge(purse, seller.earnings_id, seller.posting(ids.new(), 10))
+    await gauges.look_at_money(pool, [])
+    assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (1, 1)
+    await purses.close()
+    await gauges.look_at_money(pool, [])
+    assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (0, 0)
 
 
 async def test_pending_settlements_are_counted_by_network_with_the_oldest_ones_age(

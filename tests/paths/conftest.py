@@ -189,6 +189,7 @@ class Farebox:
 
 NOTHING_HELD = """
 SELECT NOT EXISTS (SELECT FROM holds WHERE state = 'open') AND NOT EXISTS (SELECT FROM purses)
+    AND NOT EXISTS (SELECT FROM slips)
 """
 
 

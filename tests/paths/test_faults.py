@@ -18,6 +18,7 @@ from control.demo.chain import Chain
 from control.roles.base import based
 from gateway.kit import groups, pools
 from gateway.kit.sql import Pool
+from gateway.ledger import slips
 from gateway.x402 import remote, rpc
 from tests.faults import Fault, FaultProxy, between
 from tests.gateway.conftest import Ledger
@@ -169,11 +170,14 @@ async def answers(farebox: Farebox, url: str, account: Account) -> bool:
 
 async def is_settled(farebox: Farebox) -> bool:
     """Nothing is under way any more: what a caller saw as pending is found out by asking again."""
-    count = "SELECT count(*) FROM payments WHERE state = 'submitted'"
+    count = """
+        SELECT (SELECT count(*) FROM payments WHERE state = 'submitted') + (SELECT count(*) FROM slips)
+    """
     if await farebox.pool.fetchval(count) == 0:
         return True
     async with based(farebox.settings, farebox.origin) as base:
         await base.settlements.reconcile(timedelta(0))
+        await slips.book_left_over(base.pool)
     return False
 
 

@@ -45,6 +45,7 @@ WHERE kind = 'charge' AND amount <> -$1::numeric
 """
 UNDER_WAY = """
 SELECT (SELECT count(*) FROM holds WHERE state = 'open') + (SELECT count(*) FROM purses)
+    + (SELECT count(*) FROM slips)
     + (SELECT count(*) FROM payments WHERE state IN ('claimed', 'submitted'))
 """
 

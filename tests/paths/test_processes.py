@@ -105,6 +105,7 @@ async def test_a_killed_worker_loses_no_acknowledged_charge_and_doubles_none(up:
         await some_more_are()
         is_over = True
     await until(lambda: is_ready(farebox), 20)
+    await until(lambda: is_booked(farebox), 20)
     charged = await farebox.pool.fetchval("SELECT count(*) FROM transfers WHERE kind = 'charge'")
     # A charge whose answer the kill cut off was still a call that was served.
     assert acknowledged <= charged <= len(farebox.upstream.seen)
@@ -114,6 +115,11 @@ async def test_a_killed_worker_loses_no_acknowledged_charge_and_doubles_none(up:
     open_holds = await farebox.pool.fetchval("SELECT count(*) FROM holds WHERE state = 'open'")
     purses = await farebox.pool.fetchval("SELECT coalesce(sum(amount), 0) FROM purses")
     assert held == open_holds * DOLLAR // 100 + purses
+
+
+async def is_booked(farebox: Farebox) -> bool:
+    """What the one that was killed had written and not booked."""
+    return bool(await farebox.pool.fetchval("SELECT NOT EXISTS (SELECT FROM slips)"))
 
 
 async def test_metrics_are_one_scrape_for_all_workers(up: Up) -> None:

@@ -142,6 +142,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "rollup_marks": {"control/metering"},
         "sessions": {"control/identity"},
         "signers": {"gateway/x402"},
+        "slips": {"gateway/ledger"},
         "transfers": {"gateway/ledger"},
         "upstream_payments": {"gateway/rails"},
         "agent_days": {"control/metering"},

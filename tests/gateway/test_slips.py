@@ -1,0 +1,156 @@
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from gateway.kit import ids
+from gateway.kit.sql import Pool
+from gateway.ledger import accounts, purses, slips
+from gateway.ledger.purses import Purses
+from gateway.ledger.slips import Charge
+from gateway.ledger.spenders import CALLS_MIN, Purse
+from tests.gateway.conftest import USDC, Ledger, Seller
+
+PRICE = 100
+PLENTY = 1_000_000
+
+
+@pytest.fixture
+async def own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Purses]:
+    """It books when it is told to."""
+    monkeypatch.setattr(slips, "BOOK_SECONDS", 3600)
+    one = Purses(pool, timedelta(hours=1))
+    yield one
+    await one.close()
+
+
+@pytest.fixture
+async def owner(ledger: Ledger) -> UUID:
+    owner = await ledger.organization()
+    await ledger.deposit(owner, PLENTY)
+    return owner
+
+
+async def drawn(own: Purses, owner: UUID, calls: int) -> Purse:
+    for _ in range(2 * CALLS_MIN):
+        if (purse := own.draw(owner, USDC.id, PRICE)) is not None:
+            own.put_back(purse, PRICE)
+    await asyncio.gather(*own.crew.tasks)
+    draws = [own.draw(owner, USDC.id, PRICE) for _ in range(calls)]
+    assert draws[-1] is not None
+    return draws[-1]
+
+
+async def count(pool: Pool, table: str) -> int:
+    return int(await pool.fetchval(f"SELECT count(*) FROM {table}"))
+
+
+async def test_a_charge_is_on_the_ledger_a_moment_after_it_is_durable(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """The money is held throughout, so nobody else can spend it meanwhile."""
+    purse = await drawn(own, owner, 3)
+    _, held = await ledger.balance(owner)
+    charges = [own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7)) for _ in range(3)]
+    assert await asyncio.gather(*charges) == [True] * 3
+    assert (await count(pool, "slips"), await count(pool, "usage_events")) == (1, 0)
+    assert await ledger.balance(owner) == (PLENTY, held)
+    assert await ledger.is_sound()
+    await own.slips.finish()
+    assert (await count(pool, "slips"), await count(pool, "usage_events")) == (0, 3)
+    assert await ledger.balance(owner) == (PLENTY - 3 * PRICE, held - 3 * PRICE)
+    assert await ledger.balance(seller.organization_id, kind="earnings") == (3 * (PRICE - 7), 0)
+    assert await ledger.balance(accounts.PLATFORM, kind="fees") == (21, 0)
+    assert await ledger.is_sound()
+
+
+async def test_what_a_dead_process_had_charged_is_booked_by_the_next_or_by_the_sweeper(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    purse = await drawn(own, owner, 2)
+    for is_swept in (False, True):
+        assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+        own.slips.waiting.clear()
+        if is_swept:
+            await purses.return_expired(pool)
+        else:
+            await Purses(pool, timedelta(hours=1)).start()
+        assert await count(pool, "slips") == 0
+    assert (await ledger.balance(owner))[0] == PLENTY - 2 * PRICE
+    assert await ledger.is_sound()
+
+
+async def test_a_call_that_was_written_twice_is_charged_once_and_its_neighbour_too(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """By a commit that came through after it was asked about: what it took a second time goes back."""
+    purse = await drawn(own, owner, 4)
+    first, second, third = (
+        Charge(seller.posting(ids.new(), PRICE, 3), purse.id, seller.earnings_id) for _ in range(3)
+    )
+    for batch in ([first, second], [second, first], [third]):
+        assert await own.slips.write(batch) == {purse.id}
+    await own.slips.finish()
+    assert await own.slips.write([first]) == {purse.id}
+    await own.slips.finish()
+    purse.left -= 3 * PRICE
+    purse.running = 0
+    assert (await count(pool, "usage_events"), await count(pool, "slips")) == (3, 0)
+    assert (await ledger.balance(owner))[0] == PLENTY - 3 * PRICE
+    assert await ledger.is_sound()
+    await own.close()
+    assert await ledger.balance(owner) == (PLENTY - 3 * PRICE, 0)
+
+
+async def test_what_cannot_be_booked_stays_and_is_in_nobodys_way(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """Of a bug: a payee that is none."""
+    purse = await drawn(own, owner, 5)
+    batches = [
+        [Charge(seller.posting(ids.new(), PRICE), purse.id, payee)]
+        for payee in [seller.earnings_id] * 2 + [ids.new()] + [seller.earnings_id] * 2
+    ]
+    for batch in batches:
+        await own.slips.write(batch)
+    await own.slips.finish()
+    assert await pool.fetchval("SELECT call_id FROM slips") == batches[2][0].call_id
+    assert (await ledger.balance(owner))[0] == PLENTY - 4 * PRICE
+    await slips.book_left_over(pool)
+    assert await count(pool, "slips") == 1
+    assert await ledger.is_sound()
+
+
+async def test_whoever_books_them_books_each_once(
+    crowd: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    purse = await drawn(own, owner, 12)
+    for _ in range(12):
+        await own.slips.write([Charge(seller.posting(ids.new(), PRICE, 1), purse.id, seller.earnings_id)])
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(slips.book_left_over(crowd))
+        group.create_task(own.slips.finish())
+    assert (await ledger.balance(owner))[0] == PLENTY - 12 * PRICE
+    assert (await count(crowd, "slips"), await count(crowd, "usage_events")) == (0, 12)
+    assert await ledger.is_sound()
+
+
+async def test_who_is_far_behind_with_booking_pays_by_holds(
+    owner: UUID, own: Purses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purse = await drawn(own, owner, 1)
+    monkeypatch.setattr(slips, "WAITING_MAX", -1)
+    assert own.draw(owner, USDC.id, PRICE) is None
+    monkeypatch.undo()
+    own.put_back(purse, PRICE)
+
+
+async def test_a_text_that_would_be_read_as_several_is_not_written(seller: Seller) -> None:
+    for sign in (slips.FIELD, slips.LINE, slips.SLIP):
+        posting = replace(seller.posting(ids.new(), PRICE), description=f"a{sign}b")
+        with pytest.raises(ValueError, match="stand between"):
+            Charge(posting, ids.new(), ids.new())
