@@ -75,8 +75,12 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
     )
 
 
-def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, proxies: Proxies) -> Inbound:
-    """A request with the head of one that was admitted before."""
+def again(
+    first: Inbound, request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, proxies: Proxies
+) -> Inbound:
+    """A request with the head of one that was admitted before, but for an id or a payment of its own."""
+    if request.heading.base is not None:
+        return admit(request, call_id, origin, body_bytes_max, proxies)
     peer = request.protocol.address
     address = client_of(peer, request.headers, proxies) if proxies else peer
     return with_head(first, call_id, address, body_of(request, body_bytes_max))

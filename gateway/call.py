@@ -58,12 +58,13 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
     plan: Plan | None = wording.plan if wording.base is None else wording.base.plan
     if plan is None or not plan.holds(gate.snapshot):
         inbound, plan = await prepare(gate, request, watch)
-    elif wording.base is None:
-        inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
-        watch.recalled(plan.match, plan.caller, plan.known, is_priced=plan.quote is not None)
     else:
-        inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
-        watch.recalled(plan.match, plan.caller, plan.known, is_priced=False)
+        inbound = again(
+            plan.inbound, request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies
+        )
+        watch.recalled(
+            plan.match, plan.caller, plan.known, is_priced=plan.quote is not None and wording.base is None
+        )
     try:
         return await serve(gate, plan, inbound, request, watch)
     except AnsweredBefore as before:
