@@ -46,6 +46,7 @@ from control.studio.refusals import (
     TooSlow,
 )
 from control.studio.store import SQL
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import Refusal, invalid
 
 room = Room("studio", "/v1/projects/{project_id}/studio")
@@ -53,7 +54,7 @@ room = Room("studio", "/v1/projects/{project_id}/studio")
 TABLE, COLUMN = "/tables/{table}", "/tables/{table}/columns/{column}"
 READING: Sequence[type[Refusal]] = (
     *REFUSALS, BranchUnusable, EndpointStopped, PasswordUnknown, SessionRefused, QueryFailed, TooSlow,
-    ResultTooLarge, InUse,
+    ResultTooLarge, InUse, QuotaExceeded,
 )  # fmt: skip
 # No transaction of ours waits for somebody's database.
 READ: Mapping[str, Any] = {"access": "studio.use", "fails": READING, "is_transaction": False}

@@ -121,11 +121,12 @@ class Reply:
         elif self.left != len(body):
             raise ConnectionAbortedError("the body is not as long as its head says")
         head = self.head()
+        transport = self.open_transport()
         if len(body) <= JOINED_BYTES_MAX:
-            self.put(head + body)
+            transport.write(head + body)
         else:
-            self.put(head)
-            self.put(body)
+            transport.write(head)
+            transport.write(body)
 
     async def begin(self) -> None:
         self.put(self.head())

@@ -16,12 +16,12 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from gateway.kit.later import Later
 from gateway.kit.pools import TIMEOUT_SECONDS
 from gateway.kit.sql import OUTAGES
-from gateway.kit.tasks import Crew
+from gateway.kit.tasks import Crew, Outcome
 
 # Between two tries of a group that is patient with a database that starts again.
 PAUSE_SECONDS = 0.2
@@ -32,17 +32,6 @@ IDLE_SECONDS = 0.000_03
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Outcome(asyncio.Future[Result]):
-    """What becomes of an item, which is decided whether or not somebody still waits for it.
-
-    Who is cancelled while waiting learns of it when the item is decided: as with ``tasks.finish``, and
-    without a task for each item.
-    """
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        return False
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from gateway.metering.watch import Stage, Watch
+from gateway.metering.watch import RECALLED, Stage, Watch
 
 Line: TypeAlias = dict[str, Any]
 
@@ -26,6 +26,7 @@ def facts_of(watch: Watch) -> tuple[Any, ...]:
     """All that calls with one head are told apart by in what is said of how they ended."""
     head, hold, receipt, refusal = watch.head, watch.hold, watch.receipt, watch.refusal
     return (
+        watch.order is RECALLED,
         len(watch.entered),
         watch.status,
         None if head is None else head.status,

@@ -24,7 +24,7 @@ from gateway.kit.trace import Sampler, Trace
 from gateway.metering import metrics
 from gateway.metering.endings import Ending, Line, facts_of
 from gateway.metering.tallies import Tallies
-from gateway.metering.watch import RECALLED, Stage, Watch
+from gateway.metering.watch import Stage, Watch
 from gateway.types import Receipt
 
 # What a stranger may make one line grow by.
@@ -119,7 +119,7 @@ class Reporter:
     def ending_of(self, watch: Watch) -> Ending:
         """Of a usual call it is kept with what is known of its head."""
         known = watch.known
-        if known is None or watch.order is not RECALLED or watch.is_unusual:
+        if known is None or not watch.is_recalled or watch.is_unusual:
             return self.find_ending(watch)
         facts = facts_of(watch)
         ending = known.endings.get(facts)

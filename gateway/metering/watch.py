@@ -72,6 +72,8 @@ class Watch:
     refusal: Refusal | None = None
     error: Exception | None = None
     broken: Literal["hung_up", "cut_short"] | None = None
+    is_recalled = False
+    """Whether the same was asked before."""
     first_call_id: UUID | None = None
     """Of the call that was made and charged before, whose answer this one is given."""
     known: Known | None = None
@@ -99,7 +101,7 @@ class Watch:
 
     def recalled(self, match: Match, caller: Caller, known: Known, *, is_priced: bool) -> None:
         """The same was asked before: the first stages are not entered, or over at once without a price."""
-        self.match, self.caller, self.known = match, caller, known
+        self.match, self.caller, self.known, self.is_recalled = match, caller, known, True
         if is_priced:
             self.order = RECALLED
         else:

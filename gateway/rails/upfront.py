@@ -11,7 +11,6 @@ from uuid import UUID
 
 import structlog
 
-from gateway.answers import again
 from gateway.kit import ids, tasks
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES
@@ -111,7 +110,7 @@ class UpfrontRail:
         try:
             claim = await self.claim(payment_id, owner_id, taken, digest)
             if await self.x402.claims.claim(claim, None) != "claimed":
-                await self.x402.recall(inbound, match, taken, challenge, again.senders(inbound, caller))
+                await self.x402.recall(inbound, caller, match, taken, challenge)
                 raise await intake.unclaimed(pool, claim)
             transaction = await self.settle(claim, inbound, taken, challenge, checked)
             # What was just paid in is the payer's: no cap of a key is on it, and no other key than its nonce.

@@ -138,7 +138,7 @@ class X402Rail:
                 await tasks.finish(self.give_up(event, claiming.result()))
             raise
         if claimed == "taken":
-            await self.recall(inbound, match, taken, challenge, again.senders(inbound, caller))
+            await self.recall(inbound, caller, match, taken, challenge)
             raise await intake.unclaimed(self.pool, claim)
         if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
@@ -162,17 +162,16 @@ class X402Rail:
         Whether it is new, its claim finds out: to look for it first would cost every new one a statement.
         """
         taken = intake.read(inbound.credentials, challenge)
-        senders = again.senders(inbound, caller)
         try:
             if taken.presented.identifier is not None:
-                await self.recall(inbound, match, taken, challenge, senders)
+                await self.recall(inbound, caller, match, taken, challenge)
             checked = await self.checked(taken, challenge)
         except (PaymentRequired, PaymentsUnavailable):
             # It stands as it stands, also when it was spent, has expired, or the price has changed since.
-            await self.recall(inbound, match, taken, challenge, senders)
+            await self.recall(inbound, caller, match, taken, challenge)
             raise
         if known := await intake.named_before(self.pool, taken, is_proven=True):
-            digest = await again.fingerprint(inbound, match)
+            digest, senders = await again.fingerprint(inbound, match), again.senders(inbound, caller)
             raise await self.stands(known, digest, taken, challenge, senders, is_named=True)
         # Read only now: somebody without money must not make the gateway keep a large body.
         return taken, await again.fingerprint(inbound, match), checked
@@ -187,9 +186,10 @@ class X402Rail:
             raise PaymentsUnavailable(f"{error}; nothing was charged") from None
 
     async def recall(
-        self, inbound: Inbound, match: Match, taken: Intake, challenge: Challenge, senders: frozenset[str]
+        self, inbound: Inbound, caller: Caller, match: Match, taken: Intake, challenge: Challenge
     ) -> None:
         """Raise how a payment stands that was taken before, or one of the same name."""
+        senders = again.senders(inbound, caller)
         if known := await payments.find(self.pool, taken.authorization):
             intake.recognise(known, taken, challenge)
             digest = await again.fingerprint(inbound, match)

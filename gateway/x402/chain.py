@@ -62,7 +62,7 @@ class Chain:
 
     async def ask_each(self, *requests: Request) -> list[Any]:
         """The same for questions that have nothing to do with each other: what is nonsense is None."""
-        return [result_or_none(answer) for answer in await self.node.ask(requests)]
+        return [result_or_none(answer) for answer in await self.node.ask(requests, is_waited_for=True)]
 
 
 def result_or_none(answer: Mapping[str, Any]) -> Any:

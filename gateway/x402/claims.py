@@ -49,7 +49,7 @@ class Claims:
         await self.group.close()
 
     def claim(self, claim: Claim, funds: int | None) -> "asyncio.Future[Claimed]":
-        """Decided also for somebody who is cancelled meanwhile: see ``groups.Outcome``."""
+        """Decided also for somebody who is cancelled meanwhile: see ``tasks.Outcome``."""
         return self.group.add(Asked(claim, funds))
 
     async def claim_batch(self, batch: Sequence[Asked]) -> Sequence[Claimed]:

@@ -170,8 +170,7 @@ class LocalFacilitator:
         proofs = sent.proofs if depth == 1 else None
         if proofs is None:
             seconds = min(wait_seconds, receipts.RESEND_SECONDS)
-            receipt = await self.mined.receipt([name], depth, seconds)
-            proofs = None if receipt is None else Proofs(receipt)
+            proofs = await self.mined.proofs([name], depth, seconds)
         if proofs is None or not proofs.are_of(
             one.asset.address, one.payer, one.pay_to, one.amount, one.nonce
         ):
@@ -195,7 +194,7 @@ class LocalFacilitator:
             if remaining <= 0:
                 return Settlement("pending", watch.stored.hash_text)
             seconds = min(remaining, receipts.RESEND_SECONDS)
-            if await self.mined.receipt(watch.stored.candidates, watch.confirmations, seconds) is not None:
+            if await self.mined.proofs(watch.stored.candidates, watch.confirmations, seconds) is not None:
                 # It says something else than that it is settled, and more than one look may be needed for it.
                 await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
                 pause = min(pause * 1.5, POLL_SECONDS_MAX)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import msgspec
 import structlog
 
 from config.settings import Network
@@ -63,16 +64,25 @@ class PaymentRequired(Refusal):
         return other
 
     def problem(self) -> Problem:
-        return make_problem(
-            self.status,
-            self.slug,
-            self.title,
-            str(self),
-            x402Version=1,
-            error=self.error,
-            accepts=[wire.offer_v1(self.resource, one) for one in self.requirements],
+        return make_problem(self.status, self.slug, self.title, str(self), **self.offered())
+
+    def offered(self) -> dict[str, Any]:
+        """What is in the body beside what every problem says."""
+        return {
+            "x402Version": 1,
+            "error": self.error,
+            "accepts": [wire.offer_v1(self.resource, one) for one in self.requirements],
             **self.members,
-        )
+        }
+
+    def written(self) -> bytes:
+        """The problem as it would be written, without making one: strangers ask for ever new URLs."""
+        detail = str(self)
+        said = {
+            "type": self.type_uri(), "title": self.title, "status": self.status, "detail": detail,
+            "code": self.slug, "message": detail, **self.offered(),
+        }  # fmt: skip
+        return msgspec.json.encode(said)
 
 
 def within_limits(

@@ -6,9 +6,8 @@ from typing import TypeAlias
 
 import structlog
 
-from gateway.kit.groups import Outcome
 from gateway.kit.sql import OUTAGES
-from gateway.kit.tasks import Crew
+from gateway.kit.tasks import Crew, Outcome
 from gateway.x402.chain import Chain, NodeRefused
 from gateway.x402.facilitator import FacilitatorUnavailable
 from gateway.x402.questions import Request

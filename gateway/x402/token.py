@@ -1,6 +1,7 @@
 """An EIP-3009 token on the wire: calls to it, and the events that say what it did."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from gateway.x402 import exact
@@ -72,6 +73,7 @@ def balance_of(owner: str) -> bytes:
     return BALANCE_OF + word(owner)
 
 
+@lru_cache(maxsize=4096)
 def word(address: str) -> bytes:
     return bytes.fromhex(address[2:]).rjust(32, b"\0")
 

@@ -91,8 +91,8 @@ def present(version: Version, header: str) -> Presented:
     if len(header) > HEADER_BYTES_MAX:
         raise Malformed(f"is longer than {HEADER_BYTES_MAX} bytes")
     try:
-        text = binascii.a2b_base64(header.encode("ascii"), strict_mode=True)
-    except (binascii.Error, UnicodeError):
+        text = binascii.a2b_base64(header, strict_mode=True)
+    except ValueError:
         raise Malformed("is not base64") from None
     return read(version, text)
 

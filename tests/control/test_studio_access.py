@@ -3,7 +3,13 @@
 import asyncio
 from dataclasses import replace
 
+from pytest_aiohttp.plugin import AiohttpClient
+
+from config.plans import Plan
+from control import app
+from control.api.ports import Ports
 from control.computes.local import LocalProvider
+from control.postgres import spending
 from gateway.kit.sql import Pool
 from tests.control.conftest import Client, Member, join
 from tests.control.postgres.conftest import root as root
@@ -35,6 +41,30 @@ async def test_a_sleeping_database_is_woken_once_by_many(
     asked = "SELECT pg_postmaster_start_time()::text AS at FROM notes RIGHT JOIN (SELECT 1) AS one ON true"
     answers = await asyncio.gather(*(studio.sql(asked) for _ in range(10)))
     assert len({one["rows"][0]["at"] for one in answers}) == 1
+
+
+async def test_a_plan_that_is_used_up_wakes_nothing(
+    studio: Studio, ports: Ports, computes: LocalProvider, pool: Pool, member: Member,
+    aiohttp_client: AiohttpClient,
+) -> None:  # fmt: skip
+    small = Plan(id="small", name="Small", quotas={"compute_seconds": 100})
+    settings = ports.settings.model_copy(update={"plans": (small,)})
+    served = app.create(pool, replace(ports, computes=computes, settings=settings))
+    narrow = replace(studio, client=await aiohttp_client(served, headers=member.headers))
+    await narrow.table()
+    await pool.execute(
+        "INSERT INTO meter_days (organization_id, project_id, meter, compute_units, day, quantity) "
+        "SELECT organization_id, id, 'active_seconds', 1, (now() AT TIME ZONE 'UTC')::date, 100 FROM projects"
+    )
+    # What runs answers, until it is stopped.
+    assert len((await narrow.get("/tables"))["tables"]) == 1
+    await spending.stop(pool, computes, (small,))
+    refused = await narrow.ask("GET", "/tables", 403)
+    assert (refused["code"], refused["detail"]) == (
+        "quota_exceeded", "the plan Small has room for 100 compute_seconds, and they are used",
+    )  # fmt: skip
+    await narrow.sql("SELECT 1", 403)
+    assert await pool.fetchval("SELECT status FROM endpoints") == "idle"
 
 
 async def test_a_project_from_before_gets_its_database_on_first_use(studio: Studio, pool: Pool) -> None:

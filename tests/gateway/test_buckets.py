@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from gateway import buckets as module
 from gateway.buckets import Bucket, Buckets, TooManyCalls
 from tests import valkey as valkey_server
+from tests.waiting import until
 
 
 def bucket(burst: int = 3, rate: float = 0.001, kind: str = "key") -> Bucket:
@@ -132,14 +133,13 @@ async def test_while_valkey_is_away_each_process_limits_and_afterwards_all_share
         await buckets.take(bucket())
         assert REGISTRY.get_sample_value("farebox_limits_shared") == 1
     one = bucket(burst=5)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         allowances = await asyncio.gather(*(buckets.take(one) for _ in range(20)))
     assert sum(not each.wait_seconds for each in allowances) == 5
     assert REGISTRY.get_sample_value("farebox_limits_shared") == 0
     path.unlink()
     with valkey_server.running() as url:
         path.symlink_to(url.removeprefix("unix://"))
-        await asyncio.sleep(0.5)
-        assert REGISTRY.get_sample_value("farebox_limits_shared") == 1
+        await until(lambda: REGISTRY.get_sample_value("farebox_limits_shared") == 1)
         assert (await buckets.take(one)).remaining == 4
         await buckets.close()

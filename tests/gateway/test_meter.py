@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import cast
@@ -10,6 +9,7 @@ from gateway.settle import settle
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 from gateway.types import Answer, Head, Hold, Metering, Outcome, Price, Receipt
 from tests.gateway.conftest import USDC
+from tests.waiting import until
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ async def test_a_caller_who_stops_reading_is_charged_before_the_hold_expires() -
         assert await anext(chunks) == b"x" * 10
         assert hold.posted == []
         # The caller takes its time over what it has.
-        await asyncio.sleep(0.2)
+        await until(lambda: hold.posted)
         assert [used.byte_count for used in hold.posted] == [10]
         # And gets no more of what it was not charged for.
         try:

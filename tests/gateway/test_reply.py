@@ -11,7 +11,10 @@ from multidict import CIMultiDict
 from config.settings import Listen
 from gateway.front.reply import Reply, refuse
 from gateway.front.server import Front
-from gateway.kit.problem import problem
+from gateway.kit.problem import NotFound, Refusal, invalid, problem
+from gateway.x402.offers import PaymentRequired
+from gateway.x402.wire import Resource
+from tests.waiting import SECONDS_MAX
 
 Make = Callable[[web.BaseRequest], Reply]
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n"
@@ -27,15 +30,15 @@ async def serving(answer: Callable[[web.BaseRequest], "asyncio.Future[Reply]"]) 
 
 
 async def talk(port: int, data: bytes, seconds: float = 0.3) -> tuple[bytes, bool]:
-    """What comes back, and whether the server closed."""
+    """What comes back, and whether the server closed: at the latest so long after what came last."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(data)
-    answer, is_closed = b"", False
+    answer, is_closed, patience = b"", False, SECONDS_MAX
     try:
-        async with asyncio.timeout(seconds):
-            while more := await reader.read(65_536):
-                answer += more
-            is_closed = True
+        while more := await asyncio.wait_for(reader.read(65_536), patience):
+            answer += more
+            patience = SECONDS_MAX if b"Connection: close" in answer else seconds
+        is_closed = True
     except TimeoutError:
         pass
     except ConnectionError:
@@ -169,6 +172,25 @@ async def test_an_answer_before_the_end_of_the_body_is_given_and_the_rest_is_rea
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
         elif rest:
             # What is not framed as it says ends the connection, and nothing more is said.
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(SECONDS_MAX):
                 assert b"HTTP/1.1 200" not in await reader.read()
         writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        NotFound("no publisher é ☃ \x7f </script>"),
+        invalid("body/a", "is no number"),
+        PaymentRequired(
+            "pay",
+            Resource("http://a/b", "a call"),
+            [],
+            error="x",
+            balance={"missing": None, "has": 1},
+            left=None,
+        ),
+    ],
+)
+def test_a_refusal_is_written_as_its_problem(refusal: Refusal) -> None:
+    assert refusal.written() == refusal.problem().model_dump_json(exclude_none=True).encode()

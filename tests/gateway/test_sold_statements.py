@@ -24,10 +24,11 @@ from gateway.statements import Unfit
 def test_nothing_that_is_nested_takes_long_to_read(begin: str, middle: str, end: str) -> None:
     """Reading arrays in one another took twice as long for each of them."""
     for depth in (20, 75, 300):
-        since = time.monotonic()
+        # Of the processor, which others may have as well.
+        since = time.process_time()
         with suppress(Unfit):
             statements.rows_asked(f"SELECT {begin * depth}{middle}{end * depth}")
-        assert time.monotonic() - since < 5, depth
+        assert time.process_time() - since < 5, depth
 
 
 @pytest.mark.parametrize(

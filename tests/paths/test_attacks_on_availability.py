@@ -14,6 +14,7 @@ from control.agent.client import Agent
 from gateway import snapshot
 from gateway.snapshot import Snapshot
 from tests.paths.conftest import DOLLAR, Account, Farebox
+from tests.waiting import until
 
 
 async def test_a_publisher_whose_name_does_not_resolve_delays_no_other(
@@ -79,10 +80,9 @@ async def test_the_snapshot_follows_changes_whatever_the_driver_raised_once(
         await really(self)
 
     monkeypatch.setattr(Snapshot, "catch_up", stumble)
-    await asyncio.sleep(0.8)
+    await until(lambda: failures > 1)
     await revoke(farebox, account)
-    await asyncio.sleep(1)
-    assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 401
+    await until(lambda: is_refused(farebox, shop, account))
 
 
 async def test_a_gateway_that_was_away_longer_than_changes_are_kept_reads_everything(
@@ -103,8 +103,11 @@ async def test_a_gateway_that_was_away_longer_than_changes_are_kept_reads_everyt
     await farebox.pool.execute("UPDATE changes SET created_at = now() - interval '2 days'")
     await snapshot.prune(farebox.pool)
     is_away = False
-    await asyncio.sleep(1)
-    assert (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 401
+    await until(lambda: is_refused(farebox, shop, account))
+
+
+async def is_refused(farebox: Farebox, shop: str, account: Account) -> bool:
+    return (await farebox.agent.ask("GET", f"{shop}/x", headers=account.headers)).status == 401
 
 
 async def spend(farebox: Farebox, shop: str, account: Account) -> None:

@@ -1,6 +1,5 @@
 """People in the whole product: from signing up to being signed out in another process."""
 
-import asyncio
 import re
 
 from aiohttp import ClientSession
@@ -54,8 +53,11 @@ async def test_from_a_letter_to_being_signed_out_everywhere(
             }  # fmt: skip
             made = await session.post(f"{one}/organizations/default/publishers", json=body, headers=headers)
             assert made.status == 201, await made.text()
-            await asyncio.sleep(1)
-            assert await statuses("/publishers/shop/x") == [401, 401]
+
+            async def is_served() -> bool:
+                return await statuses("/publishers/shop/x") == [401, 401]
+
+            await until(is_served)
             ended = await session.post(f"{one}/sessions/revoke-all", headers=headers)
             assert (await ended.json())["data"]["revoked_count"] == 1
             assert await statuses("/wallet/balance") == [401, 401]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 import asyncpg
+import psycopg
 import pytest
 
 from control.computes.provider import State
@@ -122,6 +123,17 @@ async def test_a_client_that_hangs_up_while_it_waits_is_forgotten(stage: Stage) 
     await (await stage.connect()).close()
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+async def test_who_is_in_the_middle_of_something_is_told_of_a_stop(stage: Stage, pooled: bool) -> None:
+    async with await psycopg.AsyncConnection.connect(stage.dsn(pooled=pooled)) as client:
+        # In a transaction, so that a pooled one has its server by now.
+        await client.execute("SELECT 1")
+        told, _ = await asyncio.gather(
+            client.execute("SELECT pg_sleep(60)"), stage.sleep(), return_exceptions=True
+        )
+        assert isinstance(told, psycopg.errors.AdminShutdown)
+
+
 async def test_a_server_that_is_killed_is_there_for_the_next(stage: Stage) -> None:
     client = await stage.connect()
     pooled = await stage.connect(pooled=True)
@@ -177,11 +189,11 @@ async def test_sessions_end_with_the_proxy_when_they_are_idle(stage: Stage) -> N
         other = Stage(stage.kept, proxy, port, pem, stage.endpoint, stage.root)
         idle, pooled, busy = await other.connect(), await other.connect(pooled=True), await other.connect()
         crew = tasks.Crew()
-        slow = busy.fetchval("SELECT 5 FROM pg_sleep(0.5)")
+        slow = busy.fetchval("SELECT 5 FROM pg_sleep(2)")
         answers: list[int] = []
         crew.start(keep(slow, answers))
         async with asyncio.timeout(30):
-            while not await pooled.fetchval(SLEEPERS):  # noqa: ASYNC110
+            while not (answers or await pooled.fetchval(SLEEPERS)):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert answers == [5]
     assert idle.is_closed()

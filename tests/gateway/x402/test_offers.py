@@ -51,3 +51,15 @@ def test_an_offer_is_kept_even_where_the_header_gets_too_long() -> None:
     length, decoded = header(Resource(URL, "many"), 40)
     assert length > offers.HEADER_BYTES_MAX
     assert len(decoded["accepts"]) == 40
+
+
+def test_it_is_written_as_any_problem_would_be() -> None:
+    ways = [Requirement(USDC, 1000, "0x" + "c" * 40, 300, "base-sepolia")]
+    more: dict[str, Any] = {
+        "deposit_url": "http://a",
+        "balance": {"missing": "0.1", "none": None},
+        "huge": 1 << 200,
+    }
+    refusal = PaymentRequired("zahl \u20ac 1", Resource(URL, "Wetter \u2028"), ways, error="said", **more)
+    written = json.loads(refusal.written(), object_pairs_hook=list)
+    assert written == json.loads(refusal.problem().model_dump_json(exclude_none=True), object_pairs_hook=list)
