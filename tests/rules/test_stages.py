@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ def test_the_call_names_every_stage_in_order() -> None:
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     ]
     in_order = [one.func.id for one in sorted(calls, key=lambda one: (one.lineno, one.col_offset))]  # type: ignore[attr-defined]
-    assert tuple(name for name in in_order if name in STAGES) == STAGES
+    # A stage may stand twice in a row, for a call whose head is known and for one whose head is not.
+    assert tuple(name for name, _ in groupby(name for name in in_order if name in STAGES)) == STAGES
 
 
 @pytest.mark.parametrize(("number", "stage"), list(enumerate(STAGES, 1)))
