@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # No more than this share of what a bucket has left, and no more calls.
 SHARE = 16
-CALLS_MAX = 128
+CALLS_MAX = 1024
 # Fewer are not worth it.
 CALLS_MIN = 8
 KEPT_SECONDS = 0.25
