@@ -76,13 +76,25 @@ async def test_a_caller_with_little_left_is_asked_about_each_time(processes: lis
     assert sum(found) == 100
 
 
-async def test_a_crowd_finds_enough_ahead(processes: list[Buckets]) -> None:
-    """As many at once as were counted ahead before: half of them would wait, again and again."""
-    buckets, asked = processes[0], (bucket(1_000_000),)
-    waited = []
-    for _ in range(50):
-        at_once = [buckets.ahead(asked) for _ in range(64)]
-        late = at_once.count(None)
-        waited.append(late)
-        await asyncio.gather(*(buckets.take(*asked) for _ in range(late)), asyncio.sleep(0.001))
-    assert sum(waited[10:]) < 64
+async def test_a_crowd_finds_enough_ahead(processes: list[Buckets], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for what was counted ahead is a reason to count more: else half of them wait, for ever."""
+    buckets, asked, late = processes[0], (bucket(1_000_000),), []
+    script = buckets.script
+    assert script is not None
+
+    async def slow(**arguments: object) -> object:
+        await asyncio.sleep(0.005)
+        return await script(**arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(buckets, "script", slow)
+    # One after the other at first.
+    for _ in range(40):
+        if buckets.ahead(asked) is None:
+            await buckets.take(*asked)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            late.append([buckets.ahead(asked) for _ in range(16)].count(None))
+            for _ in range(late[-1]):
+                group.create_task(buckets.take(*asked))
+            await asyncio.sleep(0.001)
+    assert sum(late[50:]) < 80
