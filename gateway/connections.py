@@ -152,7 +152,7 @@ async def grant(ask: Ask, client: Client, form: Mapping[str, str]) -> Tokens:
     headers, whole = authorized(client, form)
     try:
         said = msgspec.json.decode(await ask("POST", client.token_url, headers, {}, whole))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FetchFailed("the answer was not JSON") from error
     access = said.get("access_token") if isinstance(said, dict) else None
     if not isinstance(access, str) or not is_sendable(access):

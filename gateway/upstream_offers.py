@@ -98,7 +98,7 @@ def read(version: int, text: bytes) -> list[dict[str, Any]]:
     """The offers of one version, or none."""
     try:
         document = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     if not isinstance(document, dict) or document.get("x402Version") != version:
         return []

@@ -63,7 +63,7 @@ class Answer:
         """Of a JSON body; None for one without it."""
         try:
             value = msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return value.get(name) if isinstance(value, dict) else None
 

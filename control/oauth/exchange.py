@@ -70,7 +70,7 @@ async def whose(ask: Ask, url: str | None, token: str) -> tuple[str | None, str 
         return None, None
     try:
         said = msgspec.json.decode(await ask("GET", url, {"Authorization": f"Bearer {token}"}, {}, {}))
-    except (FetchFailed, msgspec.DecodeError):
+    except (FetchFailed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, None
     if not isinstance(said, dict):
         return None, None

@@ -127,6 +127,10 @@ class Together:
                 question.answer({"result": "0x" + data.hex()})
         return [question for question, _ in self.calls if question.is_alone]
 
+    def is_beyond_the_node(self, failed: Sequence[Question]) -> bool:
+        """Whether not even a balance could be read, which is no payment's fault."""
+        return len(failed) == len(self.calls) and any(call.is_reading for _, call in self.calls)
+
 
 def result(answer: object) -> bytes:
     found = answer.get("result") if isinstance(answer, dict) else None

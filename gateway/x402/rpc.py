@@ -162,8 +162,7 @@ class Node:
     ) -> None:
         for place, one in enumerate(asked):
             again = one.answer(answers.get(first + place))
-            if isinstance(one, Together) and len(again) == len(one.calls):
-                # Where not even a balance can be read, it is not the payments' fault.
+            if isinstance(one, Together) and one.is_beyond_the_node(again):
                 self.apart_until = time.monotonic() + APART_SECONDS
             if again:
                 self.requeue(again)

@@ -120,7 +120,7 @@ def read(version: Version, text: bytes) -> Presented:
         )
     except msgspec.ValidationError as error:
         raise Malformed(f"is not an exact payment of version {version}: {error}") from None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Malformed("is not base64 of JSON") from None
 
 

@@ -9,11 +9,11 @@ import pytest
 from aiohttp import ClientSession
 
 from control.api.ports import Ports
-from control.oauth import rules
+from control.oauth import exchange, rules
 from gateway import connections
 from gateway.auth_mode import UpstreamAuthFailed
 from gateway.connections import ConnectionRequired, Connections
-from gateway.kit.fetch import asking
+from gateway.kit.fetch import FetchFailed, asking
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger.accounts import PLATFORM
@@ -401,6 +401,17 @@ async def test_a_provider_that_is_away_leaves_the_connection_as_it_was(
         await kept.token(UUID(hub.id), "shop", caller_of(member))
     await pool.execute("UPDATE oauth_providers SET token_url = $1", f"{hub.provider.url}/token")
     assert await kept.token(UUID(hub.id), "shop", caller_of(member))
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>", b'"', b"[1]", b'{"access_token": "\xff"}', b"[" * 20_000])
+async def test_a_provider_that_answers_nonsense_has_given_no_tokens(answer: bytes) -> None:
+    async def ask(*asked: object) -> bytes:
+        return answer
+
+    client = connections.Client("http://provider.example/token", "us", "secret", "client_secret_basic")
+    with pytest.raises(FetchFailed):
+        await connections.grant(ask, client, {"grant_type": "refresh_token"})
+    assert await exchange.whose(ask, "http://provider.example/userinfo", "token") == (None, None)
 
 
 async def test_a_caller_who_hangs_up_loses_no_token(

@@ -13,6 +13,7 @@ from gateway.ledger.purses import Purses
 from gateway.ledger.slips import Charge
 from gateway.ledger.spenders import CALLS_MIN, Purse
 from tests.gateway.conftest import USDC, Ledger, Seller
+from tests.waiting import until
 
 PRICE = 100
 PLENTY = 1_000_000
@@ -137,6 +138,40 @@ async def test_whoever_books_them_books_each_once(
     assert (await ledger.balance(owner))[0] == PLENTY - 12 * PRICE
     assert (await count(crowd, "slips"), await count(crowd, "usage_events")) == (0, 12)
     assert await ledger.is_sound()
+
+
+async def test_whoever_books_locks_them_in_one_order(
+    pool: Pool, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """However that is planned: two who have some of the same wait for each other, and not in a circle."""
+    purse = await drawn(own, owner, 2)
+    first, last = ids.new(), ids.new()
+    for call_id in (last, first):
+        await own.slips.write([Charge(seller.posting(call_id, PRICE), purse.id, seller.earnings_id)])
+    lock = "SELECT FROM slips WHERE call_id = $1 FOR UPDATE NOWAIT"
+    async with asyncio.TaskGroup() as group, pool.acquire() as connection, connection.transaction():
+        await connection.execute(lock, first)
+        group.create_task(slips.book(pool, [last, first]))
+        await until(lambda: is_waiting(pool))
+        await connection.execute(lock, last)
+    assert await count(pool, "slips") == 0
+
+
+async def is_waiting(pool: Pool) -> bool:
+    return bool(await pool.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+
+async def test_an_id_in_another_calls_path_says_nothing_of_its_call(
+    seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """An upstream is told a call's id before that is charged, and may put it anywhere."""
+    purse = await drawn(own, owner, 3)
+    names = [ids.new() for _ in range(3)]
+    postings = [seller.posting(name, PRICE) for name in names]
+    postings[1] = replace(postings[1], path=f"/{names[2]}")
+    first, second, other = (Charge(one, purse.id, seller.earnings_id) for one in postings)
+    await own.slips.write([first, second])
+    assert await own.slips.charged([first, second, other]) == {names[0], names[1]}
 
 
 async def test_who_is_far_behind_with_booking_pays_by_holds(

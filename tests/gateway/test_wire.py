@@ -176,6 +176,8 @@ def test_an_offer_that_was_never_made_matches_none(accepted: dict[str, Any]) -> 
         header(version_2(message(), "0x")).rstrip("=") + "!", "é", base64.b64encode(b"[" * 20_000).decode(),
         header({**version_2(message(), "0x"), "x402Version": "2"}),
         header({**version_2(message(), "0x"), "payload": {"signature": 1}}),
+        # What is in it is no text.
+        base64.b64encode(json.dumps(version_2(message(), "0x")).encode().replace(b"exact", b"\xff")).decode(),
     ],
 )  # fmt: skip
 def test_garbage_is_malformed(text: str) -> None:

@@ -352,6 +352,7 @@ DEEP = json.loads("[" * 200 + "]" * 200)
         ({}, b" " * 200_000),
         ({}, json.dumps({"x402Version": 1, "accepts": []}).encode()),
         ({}, json.dumps({"x402Version": 1, "accepts": [1]}).encode()),
+        ({}, b'{"x402Version": 1, "accepts": "\xff"}'),
         ({}, json.dumps({"x402Version": 1, "accepts": [{"network": 1, "asset": None}]}).encode()),
         ({}, json.dumps({"x402Version": 1, "accepts": [{"network": "a", "asset": "", "e": DEEP}]}).encode()),
         ({"PAYMENT-REQUIRED": "e30="}, b""),

@@ -131,6 +131,18 @@ async def test_a_node_that_runs_no_calls_together_is_asked_for_each_and_then_for
         assert len(runs) == MANY + 1 + expected
 
 
+async def test_payments_that_all_fail_say_nothing_of_the_node(
+    shop: Shop, sharing: LocalFacilitator, address: str, runs: Runs
+) -> None:
+    """Nobody's can see to it that the others' are not asked for together."""
+    late = [shop.sign(seconds=-10) for _ in range(2)]
+    told = await asyncio.gather(*map(sharing.check_again, late), return_exceptions=True)
+    assert [type(one) for one in told] == [PaymentInvalid] * 2
+    runs.clear()
+    assert await check(sharing, [shop.sign() for _ in range(MANY)]) == [FUNDS] * MANY
+    assert runs == [address]
+
+
 def test_results_are_each_calls() -> None:
     assert multicall.results(RETURNED, 3) == [(77).to_bytes(32, "big"), None, b""]
 
