@@ -76,10 +76,20 @@ def admit(request: Arrived, call_id: UUID, origin: str, body_bytes_max: int, pro
 
 
 def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, proxies: Proxies) -> Inbound:
-    """A request with the head of one that was admitted before."""
-    peer = request.protocol.address
+    """A request with the head of one that was admitted before, or with that and what is another in each."""
+    peer, heading = request.protocol.address, request.heading
     address = client_of(peer, request.headers, proxies) if proxies else peer
-    return with_head(first, call_id, address, body_of(request, body_bytes_max))
+    inbound = with_head(first, call_id, address, body_of(request, body_bytes_max))
+    return inbound if heading.base is None else varied(inbound, heading, heading.base)
+
+
+def varied(inbound: Inbound, heading: Heading, base: Heading) -> Inbound:
+    meaning = vary(heading, base)
+    return replace(
+        inbound, headers=meaning.headers, credentials=meaning.credentials, heading=heading,
+        # As in ``admit``: a conversation cannot be had again.
+        idempotency_key=None if inbound.is_websocket else meaning.idempotency_key,
+    )  # fmt: skip
 
 
 def bare(first: Inbound) -> Inbound:

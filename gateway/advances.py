@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # No more than this share of what a bucket has left, and no more calls.
 SHARE = 16
-CALLS_MAX = 128
+CALLS_MAX = 1024
 # Fewer are not worth it.
 CALLS_MIN = 8
 KEPT_SECONDS = 0.25
@@ -30,7 +30,7 @@ class Advance:
     left: int = 0
     ends: float = 0.0
     calls: int = 0
-    """Since it was taken: twice as many are worth taking, as it was used up before its time."""
+    """Since it was asked for, those included that came before the answer: twice as many are worth taking."""
     size: int = CALLS_MIN
     """What was asked for last."""
     shared: "Allowance | None" = None
@@ -67,7 +67,7 @@ class Advances:
             advance = self.by_buckets[asked] = Advance(calls=1)
         size = advance.worth()
         if size:
-            advance.is_asked, advance.size = True, size
+            advance.is_asked, advance.size, advance.calls = True, size, 0
         return size
 
     def told(self, asked: Asked, allowance: "Allowance") -> None:
@@ -78,7 +78,7 @@ class Advances:
     def granted(self, asked: Asked, size: int, allowance: "Allowance | None") -> None:
         """What they said to ``size`` calls in advance; None when they could not be asked."""
         advance = self.by_buckets[asked]
-        advance.is_asked, advance.calls = False, 0
+        advance.is_asked = False
         if allowance is not None and not allowance.wait_seconds:
             advance.left += size
             advance.ends = time.monotonic() + KEPT_SECONDS

@@ -56,14 +56,12 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
     """``watch`` is told how far the call comes; nothing here depends on it."""
     wording = request.wording
     plan: Plan | None = wording.plan if wording.base is None else wording.base.plan
-    if plan is None or not plan.holds(gate.snapshot):
-        inbound, plan = await prepare(gate, request, watch)
-    elif wording.base is None:
+    if plan is not None and plan.holds(gate.snapshot):
         inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
-        watch.recalled(plan.match, plan.caller, plan.known, is_priced=plan.quote is not None)
+        is_priced = wording.base is None and plan.quote is not None
+        watch.recalled(plan.match, plan.caller, plan.known, is_priced=is_priced)
     else:
-        inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
-        watch.recalled(plan.match, plan.caller, plan.known, is_priced=False)
+        inbound, plan = await prepare(gate, request, watch)
     try:
         return await serve(gate, plan, inbound, request, watch)
     except AnsweredBefore as before:

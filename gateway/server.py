@@ -121,21 +121,25 @@ async def guarded(gate: Gate, request: Arrived) -> web.StreamResponse | Reply:
 
 
 def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
-    known = {} if refusal.shared is None else refusal.shared
-    if not known:
-        known["lines"] = refusing(refusal.status, CIMultiDict(refusal.headers))
-        known["body"] = refusal.written()
-        if refusal.shared is not None:
-            keep_told(request, Told(refusal, known["lines"], known["body"]))
+    shared = refusal.shared
+    if not shared:
+        lines = refusing(refusal.status, CIMultiDict(refusal.headers))
+        one = Told(refusal, lines, refusal.written())
+        if shared is not None:
+            shared["told"] = one
+    else:
+        one = shared["told"]
+    if shared is not None:
+        keep_told(request, one)
     limits = "" if watch.allowance is None else watch.allowance.lines
     more = f"{limits}{hygiene.CALL_ID}: {watch.call_id}\r\n"
-    return refuse_with(request, refusal.status, known["lines"], known["body"], more)
+    return refuse_with(request, refusal.status, one.lines, one.body, more)
 
 
 def keep_told(request: Arrived, told: Told) -> None:
     """What everybody is told of this head, for ``unpaid``: where its publisher asks nothing of each call."""
     plan: Plan | None = request.wording.plan
-    if plan is None or request.method == "HEAD":
+    if plan is None or plan.told is not None or request.method == "HEAD":
         return
     route = plan.match.route
     if route.ownership is None and route.oauth_provider_id is None:

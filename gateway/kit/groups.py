@@ -27,7 +27,7 @@ from gateway.kit.tasks import Crew, Outcome
 PAUSE_SECONDS = 0.2
 # A batch that is small beside the crowd waits as long as a commit takes, and no longer than this.
 COMPANY_SECONDS_MAX = 0.005
-# A turn of the loop that is shorter found nothing to do.
+# A turn of the loop that takes less of the processor found nothing to do.
 IDLE_SECONDS = 0.000_03
 
 Item = TypeVar("Item")
@@ -119,7 +119,7 @@ class Group(Generic[Item, Result]):
             self.go()
         elif self.is_light:
             self.alarm.within(COMPANY_SECONDS_MAX)
-            self.looked_at = time.monotonic()
+            self.looked_at = time.thread_time()
             self.is_scheduled = True
             asyncio.get_running_loop().call_soon(self.kick)
         else:
@@ -127,7 +127,7 @@ class Group(Generic[Item, Result]):
 
     def has_nothing_to_do(self) -> bool:
         """Whether nothing was ready in the turn of the loop since it was looked at."""
-        return time.monotonic() - self.looked_at < IDLE_SECONDS
+        return time.thread_time() - self.looked_at < IDLE_SECONDS
 
     def is_worth_it(self) -> bool:
         """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""

@@ -28,7 +28,7 @@ SQL = Statements(__file__)
 log = structlog.get_logger(__name__)
 
 # How long after a charge it is booked: what a wallet shows as spent is as old as that.
-BOOK_SECONDS = 0.02
+BOOK_SECONDS = 0.05
 RETRY_SECONDS = 1
 # Of slips in one statement, which keeps others from the accounts it books to.
 AT_ONCE = 64

@@ -13,11 +13,12 @@ from control.api.ports import Ports
 from control.identity import keys, people
 from control.identity.people import Newcomer
 from gateway import auth_mode
-from gateway.kit import crypto
+from gateway.kit import crypto, pools
 from gateway.kit.crypto import Keyring
 from gateway.kit.sql import Pool
 from gateway.kit.ssrf import Guard
 from gateway.ledger import accounts
+from tests.waiting import SECONDS_MAX
 
 Client: TypeAlias = TestClient[web.Request, web.Application]
 
@@ -63,6 +64,12 @@ def newer(old: Keyring) -> tuple[Keyring, Keyring]:
     only = Keyring.parse([crypto.new_key("newer")])
     both = replace(only, ciphers={**only.ciphers, **old.ciphers}, roots={**only.roots, **old.roots})
     return both, only
+
+
+@pytest.fixture(autouse=True)
+def _crowds_wait_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty who race have their turns, however busy the machine is; to come again later proves nothing."""
+    monkeypatch.setattr(pools, "ACQUIRE_SECONDS", SECONDS_MAX)
 
 
 @pytest.fixture

@@ -243,6 +243,12 @@ async def test_strangers_who_ask_again_are_told_the_price_within_the_limits(
     left = [int(one.headers["RateLimit-Remaining"]) for one in others]
     assert left[0] > left[-1]
     assert len(told) > 20
+    # Something else is published, and many ask at once: they are told at first what it costs, and then again.
+    await farebox.publish(slug="other")
+    await asyncio.gather(*(ask("GET", f"{shop}/x") for _ in range(10)))
+    told.clear()
+    assert [(await ask("GET", f"{shop}/x")).status for _ in range(10)] == [402] * 10
+    assert len(told) > 5
     # The upstream fails, and nobody is asked to pay for what cannot be served.
     farebox.upstream.handler = failing
     assert (await ask("GET", f"{shop}/x", headers=account.headers)).status == 503
