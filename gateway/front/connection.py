@@ -91,6 +91,9 @@ class Connection(Serving):
     def data_received(self, data: bytes) -> None:
         if self.is_closing:
             return
+        if self.is_stopped:
+            self.held += data
+            return
         early = self.let_go() if self.early else b""
         if early:
             data = early + data
@@ -207,6 +210,8 @@ class Connection(Serving):
         if self.stall_timer is not None:
             self.stall_timer.cancel()
             self.stall_timer = None
+        if self.is_stopped:
+            self._loop.call_soon(self.start_again)
 
     def give_up(self) -> None:
         self.stall_timer = None

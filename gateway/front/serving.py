@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class Serving(Incoming):
-    __slots__ = ("front", "has_answered", "head_timer")
+    __slots__ = ("front", "has_answered", "head_timer", "is_stopped")
 
     def __init__(self, front: "Front", **settings: Any) -> None:
         super().__init__(front, **settings)
@@ -39,6 +39,8 @@ class Serving(Incoming):
         """Whether the answer to the request that is served has begun."""
         self.head_timer: asyncio.TimerHandle | None = None
         """Runs while the head of a request is arriving."""
+        self.is_stopped = False
+        """Whether nothing is served until the caller takes what was answered."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -171,10 +173,25 @@ class Serving(Incoming):
             self._keepalive_handle = self._loop.call_at(
                 self._next_keepalive_close_time, self._process_keepalive
             )
+        if self.writing_paused:
+            # Answers of a few bytes would pile up here, for as long as requests come.
+            self.is_stopped = True
+            self.pause_reading()
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
         if self.held:
             self.data_received(b"")
         elif self._messages:
             self.take_if_idle()
+
+    def start_again(self) -> None:
+        """The caller has taken what there was, or most of it."""
+        if self.is_stopped and not self.writing_paused and self.transport is not None:
+            self.is_stopped = False
+            self.resume_reading()
+            self.go_on()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse | Reply, start_time: float | None

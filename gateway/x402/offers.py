@@ -82,7 +82,7 @@ class PaymentRequired(Refusal):
             "type": self.type_uri(), "title": self.title, "status": self.status, "detail": detail,
             "code": self.slug, "message": detail, **self.offered(),
         }  # fmt: skip
-        return msgspec.json.encode(said)
+        return msgspec.json.encode({name: value for name, value in said.items() if value is not None})
 
 
 def within_limits(

@@ -1,6 +1,7 @@
 """Requests whose fields came before: they are taken for what they are, and nothing else is taken for one."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ async def serving() -> AsyncIterator[Seen]:
 
     front = Front(other, Listen(), calls=(lambda method, path: path.startswith("/p/"), call))
     listener = await asyncio.get_running_loop().create_server(front, "127.0.0.1", 0)
+    listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 12)
     seen = Seen(front, listener.sockets[0].getsockname()[1])
     yield seen
     listener.close()
@@ -226,6 +228,29 @@ async def test_a_body_that_takes_its_time_is_the_parsers(
     async with serving() as seen:
         await seen.send(THREE + b"one", THREE, b"two", THREE, b"th", b"r", WHOLE, pause=pause)
         assert seen.calls == [post(b"one"), post(b"two"), post(b"thr"), get()]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 500])
+async def test_whose_answers_pile_up_is_served_when_they_are_taken(at_once: int) -> None:
+    """Or a caller who takes none could make the gateway keep as many as it can ask for."""
+    count = 2000
+    async with serving() as seen:
+        own = socket.create_connection(("127.0.0.1", seen.port))
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        reader, writer = await asyncio.open_connection(sock=own, limit=1 << 10)
+        for sent in range(0, count, at_once):
+            writer.write(WHOLE * min(at_once, count - sent))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.3)
+        [served] = seen.front.open()
+        assert served.transport is not None
+        assert served.transport.get_write_buffer_size() < 1 << 17
+        assert len(seen.calls) < count
+        for _ in range(count):
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(2)
+        assert seen.calls == [get()] * count
+        writer.close()
 
 
 async def test_a_head_whose_body_never_comes_is_no_call() -> None:
