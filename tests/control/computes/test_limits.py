@@ -126,7 +126,7 @@ async def test_who_goes_on_writing_is_stopped_and_starts_with_a_higher_limit(
     await connection.close()
     await keeping.look_at_disks(provider)
     assert (await provider.status("rw")).state is State.IDLE
-    with pytest.raises(DiskFull, match="has to be raised"):
+    with pytest.raises(DiskFull, match="choose a larger plan, or purge"):
         await provider.start("rw", "main", SPEC)
     await provider.limit_disk("shop", 2 * size)
     await keeping.look_at_disks(provider)
