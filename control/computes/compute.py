@@ -139,6 +139,8 @@ async def stop(store: Store, compute: Compute, mode: StopMode) -> None:
     compute.endpoints = {}
     compute.sessions = set()
     compute.moved = {}
+    # What the next server begins with is found out when it has begun.
+    compute.verifiers = None
     compute.become(State.IDLE)
 
 
@@ -149,7 +151,9 @@ async def watch(store: Store, compute: Compute, server: Postmaster | None, tell:
     while server is not None:
         begun = loop.time()
         await confine(store, compute, server)
-        compute.verifiers = await verifiers.look(server)
+        found = await verifiers.look(server)
+        if compute.server is server:
+            compute.verifiers = found
         await server.exited.wait()
         if loop.time() - begun < HEALTHY_SECONDS:
             await asyncio.sleep(pause)

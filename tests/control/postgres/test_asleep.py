@@ -30,7 +30,6 @@ async def asleep(branch: Branch, one: Compute) -> ComputeEvent:
     event = branch.computes.bulletin.kept[-1][1]
     assert event.kind == "suspended"
     await following.note(branch.pool, event)
-    one.verifiers = None
     return event
 
 
