@@ -233,7 +233,7 @@ async def test_a_body_that_takes_its_time_is_the_parsers(
 @pytest.mark.parametrize("at_once", [1, 7, 500])
 async def test_whose_answers_pile_up_is_served_when_they_are_taken(at_once: int) -> None:
     """Or a caller who takes none could make the gateway keep as many as it can ask for."""
-    count = 2000
+    count = 8000
     async with serving() as seen:
         own = socket.create_connection(("127.0.0.1", seen.port))
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)

@@ -18,6 +18,7 @@ from gateway.pgwire.computes import NotAllowed
 from gateway.pgwire.pools import Pools
 from gateway.pgwire.server import ENDING
 from tests.gateway.pgwire.conftest import Stage, proxying
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,13 +124,20 @@ async def test_a_client_that_hangs_up_while_it_waits_is_forgotten(stage: Stage) 
     await (await stage.connect()).close()
 
 
+async def stop_during_one(stage: Stage) -> None:
+    watching = await stage.connect()
+    await until(lambda: watching.fetchval(SLEEPERS))
+    await watching.close()
+    await stage.sleep()
+
+
 @pytest.mark.parametrize("pooled", [False, True])
 async def test_who_is_in_the_middle_of_something_is_told_of_a_stop(stage: Stage, pooled: bool) -> None:
     async with await psycopg.AsyncConnection.connect(stage.dsn(pooled=pooled)) as client:
         # In a transaction, so that a pooled one has its server by now.
         await client.execute("SELECT 1")
         told, _ = await asyncio.gather(
-            client.execute("SELECT pg_sleep(60)"), stage.sleep(), return_exceptions=True
+            client.execute("SELECT pg_sleep(60)"), stop_during_one(stage), return_exceptions=True
         )
         assert isinstance(told, psycopg.errors.AdminShutdown)
 
