@@ -1,4 +1,6 @@
-"""What is said alike of calls that came equally far and ended alike, found out for the first of them."""
+"""What is said alike of a publisher's calls that came equally far and ended alike, found out for the first of
+them; and what is another in each, found out for many at once, in columns.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,16 +14,21 @@ import msgspec
 from prometheus_client import Counter
 
 from gateway.kit.values import dataclass
-from gateway.metering.watch import RECALLED, Stage, Watch
+from gateway.metering.watch import RECALLED, Known, Stage, Watch
 
 MICROSECONDS = 1_000_000
 # Where something else is said in each line. JSON has no such character, it would be written otherwise.
 HOLE = "\0"
 NUMBERS_MAX = 20_000
 
+# Before what is known of a call's head.
+FIRST = ("timestamp", "level", "event", "call_id")
+
 Line: TypeAlias = dict[str, Any]
-Row: TypeAlias = "tuple[Ending, UUID, str | None, list[int]]"
-"""A call that has ended: its id, its payer, and when each stage began and the last one ended."""
+Row: TypeAlias = "tuple[Ending, UUID, Known, str | None, list[int]]"
+"""A call that has ended: its id, what is known of its head, its payer, and when each stage began and the last
+one ended.
+"""
 
 
 class Alike:
@@ -29,11 +36,28 @@ class Alike:
     columns.
     """
 
-    __slots__ = ("is_failed", "is_socket", "rows", "stages")
+    __slots__ = ("holes", "is_failed", "is_socket", "rows", "stages")
 
     def __init__(self, stages: tuple[Stage, ...], *, is_socket: bool, is_failed: bool) -> None:
         self.stages, self.is_socket, self.is_failed = stages, is_socket, is_failed
         self.rows: list[Row] = []
+        spent = ",".join(f'"{stage}":{HOLE}' for stage in stages)
+        self.holes = {
+            "timestamp": raw(f'"{HOLE}.{HOLE}Z"'),
+            "call_id": raw(f'"{HOLE}",{HOLE}'),
+            "ms": raw(HOLE),
+            "stages_ms": raw(f"{{{spent}}}"),
+        }
+        """What is another in each line, as it is written but for what it says."""
+
+
+def raw(text: str) -> msgspec.Raw:
+    return msgspec.Raw(text.encode())
+
+
+PAID = {"payer": raw(HOLE)}
+# Who has no payer says so with nothing, so that as much is filled into each line.
+UNPAID = {"ms": raw(HOLE * 2)}
 
 
 class Ending:
@@ -54,15 +78,7 @@ class Ending:
 
     def cut(self) -> list[str]:
         assert self.line is not None, "who reads lines has them made"
-        hole = msgspec.Raw(HOLE.encode())
-        # Who has no payer says so with nothing, so that as much is filled into each line.
-        holes: Line = {"payer": hole} if "payer" in self.line else {}
-        line = self.line | holes | {
-            "timestamp": msgspec.Raw(f'"{HOLE}.{HOLE}Z"'.encode()),
-            "call_id": msgspec.Raw(f'"{HOLE}"'.encode()),
-            "ms": hole if holes else msgspec.Raw(HOLE.encode() * 2),
-            "stages_ms": dict.fromkeys(self.alike.stages, hole),
-        }  # fmt: skip
+        line = self.line | self.alike.holes | (PAID if "payer" in self.line else UNPAID)
         texts = msgspec.json.encode(line).decode().split(HOLE)
         self.pieces = [""] * (2 * len(texts) - 1)
         self.pieces[::2] = texts
@@ -76,6 +92,7 @@ class Ended:
     stages: tuple[Stage, ...]
     endings: Sequence[Ending]
     call_ids: Sequence[UUID]
+    known: Sequence[Known]
     payers: Sequence[str | None]
     ended: Sequence[int]
     """Since the epoch."""
@@ -85,18 +102,20 @@ class Ended:
 
 
 def facts_of(watch: Watch) -> tuple[Any, ...] | None:
-    """All that calls with one head are told apart by in what is said of how they ended; None for one of which
-    something is said that is not said of the next one that ends like it.
+    """All that calls are told apart by in what is said of how they ended; None for one of which something is
+    said that is not said of the next one that ends like it.
     """
     if watch.trace is not None or watch.error is not None or watch.first_call_id is not None:
         return None
-    head, hold, receipt, refusal = watch.head, watch.hold, watch.receipt, watch.refusal
+    match, head, hold, receipt, refusal = watch.match, watch.head, watch.hold, watch.receipt, watch.refusal
+    route = None if match is None else match.route
     event = None if hold is None else hold.event
     return (
         watch.order is RECALLED,
         len(watch.entered),
         watch.status,
         watch.broken,
+        None if route is None else (route.slug, route.publisher_id),
         None if head is None else head.status,
         None if event is None else (event.rail, event.payer is None),
         None if receipt is None else (receipt.rail, receipt.cost, receipt.asset and receipt.asset.id),
@@ -106,14 +125,13 @@ def facts_of(watch: Watch) -> tuple[Any, ...] | None:
 
 def ended(alike: Alike, rows: Sequence[Row], since: int) -> Ended:
     """``since`` is when the clock of a watch began, since the epoch."""
-    endings, call_ids, payers, entered = zip(*rows, strict=True)
+    endings, call_ids, known, payers, entered = zip(*rows, strict=True)
     moments = [[moment // 1000 for moment in column] for column in zip(*entered, strict=True)]
     spent = [list(map(sub, after, before)) for before, after in pairwise(moments)]
     lasted = list(map(sub, moments[-1], moments[0]))
     began = since // 1000
-    return Ended(
-        alike.stages, endings, call_ids, payers, [began + moment for moment in moments[-1]], lasted, spent
-    )
+    ended_at = [began + moment for moment in moments[-1]]
+    return Ended(alike.stages, endings, call_ids, known, payers, ended_at, lasted, spent)
 
 
 def texts(calls: Ended) -> Iterator[str]:
@@ -122,7 +140,8 @@ def texts(calls: Ended) -> Iterator[str]:
     fractions = [f"{moment % MICROSECONDS:06d}" for moment in calls.ended]
     payers = ["" if payer is None else quoted(payer) for payer in calls.payers]
     numbers = [map(NUMBERS.__getitem__, column) for column in (calls.lasted, *calls.spent)]
-    said = zip(seconds, fractions, map(str, calls.call_ids), payers, *numbers, strict=True)
+    call_ids, known = map(str, calls.call_ids), [one.text for one in calls.known]
+    said = zip(seconds, fractions, call_ids, known, payers, *numbers, strict=True)
     for ending, row in zip(calls.endings, said, strict=True):
         pieces = (ending.pieces or ending.cut()).copy()
         pieces[1::2] = row
@@ -131,10 +150,12 @@ def texts(calls: Ended) -> Iterator[str]:
 
 def lines(calls: Ended) -> Iterator[Line]:
     """The same for whoever wants it otherwise."""
-    rows = zip(calls.endings, calls.call_ids, calls.payers, calls.ended, calls.lasted, strict=True)
-    for (ending, call_id, payer, moment, lasted), *spent in zip(rows, *calls.spent, strict=True):
+    said = zip(calls.call_ids, calls.known, calls.payers, calls.ended, calls.lasted, strict=True)
+    for ending, (call_id, known, payer, moment, lasted), *spent in zip(
+        calls.endings, said, *calls.spent, strict=True
+    ):
         assert ending.line is not None, "who reads lines has them made"
-        line = ending.line.copy()
+        line = dict.fromkeys(FIRST) | known.line | ending.line
         line["timestamp"] = datetime.fromtimestamp(moment / MICROSECONDS, UTC)
         line["call_id"] = call_id
         if payer is not None:

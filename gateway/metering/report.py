@@ -23,7 +23,7 @@ from gateway.kit.trace import Sampler, Trace
 from gateway.metering import endings, metrics
 from gateway.metering.endings import Alike, Ended, Ending, Line, Row, facts_of
 from gateway.metering.tallies import Tallies
-from gateway.metering.watch import Stage, Watch
+from gateway.metering.watch import Known, Stage, Watch
 from gateway.types import Receipt
 
 # What a stranger may make one line grow by.
@@ -33,6 +33,8 @@ NAMES_MAX = 10_000
 
 FLUSH_SECONDS = 0.05
 WAITING_MAX = 1000
+# Who buys by use ends up with another charge each time.
+ENDINGS_MAX = 4096
 ANSWERED = "call.answered"
 CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
@@ -81,6 +83,8 @@ class Reporter:
         self.names: set[str] = set()
         # Finding a counter by its labels takes longer than counting.
         self.calls: dict[tuple[str, str, str, str], Any] = {}
+        self.endings: dict[tuple[Any, ...] | None, Ending] = {}
+        """Found out before."""
         self.tallies = Tallies()
         self.waiting: dict[tuple[tuple[Stage, ...], bool, bool], Alike] = {}
         """Calls that have ended and of which nothing was said yet."""
@@ -102,10 +106,12 @@ class Reporter:
 
     def note(self, watch: Watch, moment: int) -> None:
         """``moment`` is when the call was over, by the clock of ``watch``."""
-        ending = self.ending_of(watch)
+        facts = facts_of(watch)
+        ending = self.endings.get(facts) or self.find_ending(watch, facts)
+        known = watch.known or Known(known_of(watch))
         entered, alike = watch.entered, ending.alike
         entered.append(moment)
-        row = ending, watch.call_id, watch.payer, entered
+        row = ending, watch.call_id, known, watch.payer, entered
         rows = alike.rows
         rows.append(row)
         if watch.trace is not None and watch.trace.is_sampled and self.spans is not None:
@@ -139,15 +145,7 @@ class Reporter:
         elif self.log is not None:
             self.log.tell(calls)
 
-    def ending_of(self, watch: Watch) -> Ending:
-        """Of a usual call it is kept with what is known of its head."""
-        known = watch.known
-        if known is None or not watch.is_recalled or (facts := facts_of(watch)) is None:
-            return self.find_ending(watch)
-        ending: Ending | None = known.endings.get(facts)
-        return known.keep(facts, self.find_ending(watch)) if ending is None else ending
-
-    def find_ending(self, watch: Watch) -> Ending:
+    def find_ending(self, watch: Watch, facts: tuple[Any, ...] | None) -> Ending:
         status = CLASSES.get(watch.status) or "none"
         key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
         counter = self.calls.get(key)
@@ -163,7 +161,12 @@ class Reporter:
             if watch.status == 402 and watch.match is not None:
                 offered = watch.match.route.publisher_id
         is_told = self.log is not None or self.spans is not None or watch.error is not None
-        return Ending(self.alike_of(watch), counters, offered, line_of(watch) if is_told else None)
+        ending = Ending(self.alike_of(watch), counters, offered, line_of(watch) if is_told else None)
+        if facts is not None:
+            if len(self.endings) >= ENDINGS_MAX:
+                self.endings.clear()
+            self.endings[facts] = ending
+        return ending
 
     def alike_of(self, watch: Watch) -> Alike:
         key = watch.stages, watch.is_socket, watch.error is not None
@@ -191,15 +194,14 @@ class Reporter:
 
 
 def line_of(watch: Watch) -> Line:
-    """What there is to say; what is not known of the call is left out. ``endings`` fills in what is another
-    in each line, and so is None here.
+    """What there is to say of how a call ended; what is not known of it is left out. ``endings`` adds what is
+    known of its head, and fills in what is another in each line and None here.
     """
     line: Line = {
         "timestamp": None,
         "level": "info" if watch.error is None else "error",
         "event": ANSWERED if (ending := watch.ending) == "answered" else f"call.{ending}",
         "call_id": None,
-        **(known_of(watch) if watch.known is None else watch.known.line),
         "outcome": watch.outcome,
     }
     if watch.first_call_id is not None:

@@ -7,9 +7,10 @@ far it came, whose it was and what it cost.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
+import msgspec
 from prometheus_client import Counter
 
 from gateway.buckets import Allowance
@@ -34,33 +35,21 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 RECALLED: tuple[Stage, ...] = ("limit", "protect", "pay", "forward", "settle", "relay")
 
 
-# Who sends one head again and again is answered in few ways.
-ENDINGS_MAX = 16
-
-T = TypeVar("T")
-
-
 class Known:
-    """What is said of each call with the same request and caller, and what was said of how they ended."""
+    """What is said of each call with the same request and caller."""
 
-    __slots__ = ("endings", "line")
+    __slots__ = ("line", "text")
 
     def __init__(self, line: Mapping[str, Any]) -> None:
         self.line = line
-        self.endings: dict[tuple[Any, ...], Any] = {}
-        """``report``'s."""
-
-    def keep(self, facts: tuple[Any, ...], ending: T) -> T:
-        if len(self.endings) >= ENDINGS_MAX:
-            self.endings.clear()
-        self.endings[facts] = ending
-        return ending
+        self.text = msgspec.json.encode(line)[1:-1].decode()
+        """The same as it is written, between what is said of other calls, too."""
 
 
 class Watch:
     __slots__ = (
         "allowance", "broken", "call_id", "caller", "count", "entered", "error", "first_call_id", "head",
-        "hold", "is_recalled", "known", "match", "method", "order", "path", "receipt", "refusal", "status",
+        "hold", "known", "match", "method", "order", "path", "receipt", "refusal", "status",
         "trace",
     )  # fmt: skip
 
@@ -92,8 +81,6 @@ class Watch:
         self.refusal: Refusal | None = None
         self.error: Exception | None = None
         self.broken: Literal["hung_up", "cut_short"] | None = None
-        self.is_recalled = False
-        """Whether the same was asked before."""
         self.first_call_id: UUID | None = None
         """Of the call that was made and charged before, whose answer this one is given."""
         self.known: Known | None = None
@@ -101,7 +88,7 @@ class Watch:
 
     def recalled(self, match: Match, caller: Caller, known: Known, *, is_priced: bool) -> None:
         """The same was asked before: the first stages are not entered, or over at once without a price."""
-        self.match, self.caller, self.known, self.is_recalled = match, caller, known, True
+        self.match, self.caller, self.known = match, caller, known
         if is_priced:
             self.order = RECALLED
         else:

@@ -45,15 +45,11 @@ def ended(watches: list[Watch], *moments: int) -> Ended:
     """Calls that ended alike, at these moments by their own clock."""
     first, stages = watches[0], watches[0].stages
     ending = Ending(Alike(stages, is_socket=False, is_failed=False), (), None, line_of(first))
-    rows = [
-        (
-            ending,
-            one.call_id,
-            one.payer,
-            [moment - 10_000 * back for back in reversed(range(len(stages) + 1))],
-        )
-        for one, moment in zip(watches, moments, strict=True)
-    ]
+    rows = []
+    for watch, moment in zip(watches, moments, strict=True):
+        assert watch.known is not None, "it came before"
+        entered = [moment - 10_000 * back for back in reversed(range(len(stages) + 1))]
+        rows.append((ending, watch.call_id, watch.known, watch.payer, entered))
     return endings.ended(ending.alike, rows, SINCE)
 
 
@@ -131,4 +127,4 @@ async def test_calls_with_one_head_are_told_apart_by_how_they_ended() -> None:
         assert {name: line.get(name) for name in said} == said
         assert ("payer" in line, "problem" in line) == ("payer" in said, "problem" in said)
     # One each, whoever paid.
-    assert len(known.endings) == len(ENDS) - 1
+    assert len(reporter.endings) == len(ENDS) - 1
