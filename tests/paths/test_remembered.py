@@ -185,9 +185,9 @@ async def test_ever_new_queries_are_each_asked_as_they_are(farebox: Farebox) -> 
     assert told == [f"/find{one}" for one in expected * 2] + [f"/other{one}" for one in expected[:3]]
     # What a query must not have, it must not have behind one that was fine either.
     assert await call(f"?key={account.key}") == 400
-    assert [await call(one) for one in ("?q=\xfc", "?q=3")] == [400, 200]
     assert await call("?q=3", "fb_live_nobody") == 401
     assert await call("?q=3") == 200
+    assert await call("?q=\xfc") == 400
     writer.close()
 
 
