@@ -37,8 +37,8 @@ STANDARD = logging.getLogger(__name__)
 
 # A check that is younger is not made again before settling; see the README.
 FRESH_SECONDS = 1.0
-# So many payments being settled at a time are a crowd: their answers do not wait for the ledger. It is one for a while,
-# because who comes together ends together, and the last of them looks alone.
+# So many payments being settled at a time are a crowd: their answers do not wait for the ledger. It stays
+# one for a while, because who comes together ends together, and the last of them looks alone.
 CROWD_MIN = 4
 CROWD_SECONDS = 0.05
 
