@@ -4,7 +4,7 @@ FROM holds
 WHERE state = 'open'
 
 -- name: ahead
-SELECT (SELECT count(*) FROM purses) AS purses, 
+SELECT (SELECT count(*) FROM purses) AS purses,
     (SELECT count(*) FROM slips) + (SELECT count(*) FROM payment_slips) AS slips
 
 -- name: settlements
