@@ -82,5 +82,6 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
         settlements = Settlements(ledger, facilitators, waits, crowd)
         stack.push_async_callback(settlements.close)
+        await settlements.bookings.start()
         computes = await stack.enter_async_context(computing(settings.computes))
         yield Base(settings, dsn, pool, ledger, settlements, Offers(settings.networks), origin, computes)

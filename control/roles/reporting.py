@@ -15,6 +15,8 @@ from config.settings import Settings
 from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 from gateway.metering import gauges
+from gateway.metering.endings import Ended
+from gateway.metering.endings import lines as lines_of
 from gateway.metering.lines import Lines
 from gateway.metering.report import Reporter
 from gateway.metering.usage import Recorder
@@ -25,18 +27,17 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def reporting(settings: Settings, offered: Callable[[UUID], None]) -> AsyncIterator[Reporter]:
+async def reporting(settings: Settings, offered: Callable[[UUID, int], None]) -> AsyncIterator[Reporter]:
     async with AsyncExitStack() as stack:
         spans = tracing(settings)
         if spans is not None:
             stack.push_async_callback(asyncio.to_thread, spans.close)
-        write = failed = log_call
+        written: Lines | ForPeople = ForPeople()
         if not is_for_people(settings.log_format):
-            lines = Lines()
-            stack.callback(lines.flush)
-            write = failed = lines.add
+            written = Lines()
+            stack.callback(written.flush)
         is_logged = settings.log_calls and settings.log_level in ("debug", "info")
-        reporter = Reporter(write if is_logged else None, failed, offered, spans)
+        reporter = Reporter(written if is_logged else None, written.add, offered, spans)
         stack.callback(reporter.close)
         yield reporter
 
@@ -54,10 +55,16 @@ async def looking(
         await crew.close()
 
 
-def log_call(line: Mapping[str, Any]) -> None:
-    """For people, who read slower than calls are made."""
-    said = {name: value for name, value in line.items() if name not in ("timestamp", "level", "event")}
-    log.log(logging.getLevelNamesMapping()[line["level"].upper()], line["event"], **said)
+class ForPeople:
+    """A log for people, who read slower than calls are made."""
+
+    def tell(self, calls: Ended) -> None:
+        for line in lines_of(calls):
+            self.add(line)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        said = {name: value for name, value in line.items() if name not in ("timestamp", "level", "event")}
+        log.log(logging.getLevelNamesMapping()[line["level"].upper()], line["event"], **said)
 
 
 def tracing(settings: Settings) -> Any:

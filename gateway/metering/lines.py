@@ -5,12 +5,13 @@ so that several processes can share one.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from gateway.kit.later import Later
+from gateway.metering.endings import Ended, texts
 
 FLUSH_SECONDS = 0.1
 # PIPE_BUF: POSIX keeps writes up to this size together.
@@ -20,17 +21,21 @@ STANDARD_ERROR = 2
 
 
 class Lines:
-    """The log of calls of one process. Outside an event loop each line is written at once."""
+    """The log of calls of one process, as JSON."""
 
     def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
         self.write = write or write_all
-        self.encode = msgspec.json.Encoder().encode_lines
-        self.waiting: list[Mapping[str, Any]] = []
+        self.waiting: list[str] = []
         self.flushing = Later(self.flush)
 
+    def tell(self, calls: Ended) -> None:
+        self.extend(texts(calls))
+
     def add(self, line: Mapping[str, Any]) -> None:
-        """Who adds a line leaves it as it is."""
-        self.waiting.append(line)
+        self.extend([msgspec.json.encode(line).decode()])
+
+    def extend(self, lines: Iterable[str]) -> None:
+        self.waiting += lines
         if len(self.waiting) >= WAITING_MAX:
             self.flush()
         elif not self.flushing.is_set:
@@ -39,7 +44,7 @@ class Lines:
     def flush(self) -> None:
         self.flushing.cancel()
         lines, self.waiting = self.waiting, []
-        text = self.encode(lines)
+        text = "".join([f"{line}\n" for line in lines]).encode()
         begin, size = 0, len(text)
         while begin < size:
             end = size

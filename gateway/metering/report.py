@@ -1,15 +1,14 @@
 """What is said of a call at its end, whatever end that is: a line in the log, the metrics, a span.
 
-Never a secret, a query or a payment. Calls that end within a moment are looked at together, so that what is
+Never a secret, a query or a payment. How a call ended is looked up at once, so that nothing else of it is
+kept; calls that end within a moment are counted, timed and written down together, in columns, so that what is
 said of them costs a part of what it would cost between two calls.
 """
 
+import collections
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import pairwise
-from operator import sub
 from time import perf_counter_ns, time_ns
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -21,10 +20,10 @@ from gateway.kit import trace
 from gateway.kit.later import Later
 from gateway.kit.money import with_symbol
 from gateway.kit.trace import Sampler, Trace
-from gateway.metering import metrics
-from gateway.metering.endings import Ending, Line, facts_of
+from gateway.metering import endings, metrics
+from gateway.metering.endings import Alike, Ended, Ending, Line, Row, facts_of
 from gateway.metering.tallies import Tallies
-from gateway.metering.watch import Stage, Watch
+from gateway.metering.watch import Known, Stage, Watch
 from gateway.types import Receipt
 
 # What a stranger may make one line grow by.
@@ -34,6 +33,8 @@ NAMES_MAX = 10_000
 
 FLUSH_SECONDS = 0.05
 WAITING_MAX = 1000
+# Who buys by use ends up with another charge each time.
+ENDINGS_MAX = 4096
 ANSWERED = "call.answered"
 CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 
@@ -46,6 +47,12 @@ def refusals(slug: str) -> Counter:
     return metrics.REFUSALS.labels(slug)
 
 
+class Log(Protocol):
+    """Where the lines of calls go, in whatever form it has them."""
+
+    def tell(self, calls: Ended) -> None: ...
+
+
 class Spans(Protocol):
     """Where spans go, when OpenTelemetry is set up."""
 
@@ -56,15 +63,19 @@ class Spans(Protocol):
 
 
 class Reporter:
-    """One for each process. ``write`` takes a line; None keeps the log to what went wrong.
+    """One for each process. Without a ``log`` only what went wrong is written.
 
-    ``offered`` is told the publisher of each call that was answered with a price.
+    ``offered`` is told the publisher of calls that were answered with a price, and how many they were.
     """
 
     def __init__(
-        self, write: Write | None, failed: Write, offered: Callable[[UUID], None], spans: Spans | None = None
+        self,
+        log: Log | None,
+        failed: Write,
+        offered: Callable[[UUID, int], None],
+        spans: Spans | None = None,
     ) -> None:
-        self.write = write
+        self.log = log
         self.failed = failed
         """For lines that are written whatever the settings: bugs."""
         self.offered = offered
@@ -72,8 +83,10 @@ class Reporter:
         self.names: set[str] = set()
         # Finding a counter by its labels takes longer than counting.
         self.calls: dict[tuple[str, str, str, str], Any] = {}
+        self.endings: dict[tuple[Any, ...] | None, Ending] = {}
+        """Found out before."""
         self.tallies = Tallies()
-        self.waiting: list[Watch] = []
+        self.waiting: dict[tuple[tuple[Stage, ...], bool, bool], Alike] = {}
         """Calls that have ended and of which nothing was said yet."""
         self.flushing = Later(self.flush)
 
@@ -88,10 +101,23 @@ class Reporter:
         return Watch(call_id, wording.method, wording.path, own_trace, tallies.count)
 
     def end(self, watch: Watch) -> None:
-        watch.ended = perf_counter_ns()
         self.tallies.under_way -= 1
-        self.waiting.append(watch)
-        if watch.error is not None or self.spans is not None or len(self.waiting) >= WAITING_MAX:
+        self.note(watch, perf_counter_ns())
+
+    def note(self, watch: Watch, moment: int) -> None:
+        """``moment`` is when the call was over, by the clock of ``watch``."""
+        facts = facts_of(watch)
+        ending = self.endings.get(facts) or self.find_ending(watch, facts)
+        known = watch.known or Known(known_of(watch))
+        entered, alike = watch.entered, ending.alike
+        entered.append(moment)
+        row = ending, watch.call_id, known, watch.payer, entered
+        rows = alike.rows
+        rows.append(row)
+        if watch.trace is not None and watch.trace.is_sampled and self.spans is not None:
+            (line,) = endings.lines(endings.ended(alike, [row], time_ns() - perf_counter_ns()))
+            self.spans.export(watch, line["ms"] / 1000, line)
+        if alike.is_failed or len(rows) >= WAITING_MAX:
             self.flush()
         elif not self.flushing.is_set:
             self.flushing.within(FLUSH_SECONDS)
@@ -99,59 +125,27 @@ class Reporter:
     def flush(self) -> None:
         """Say what there is to say of the calls that have ended since the last time."""
         self.flushing.cancel()
-        ended, self.waiting = self.waiting, []
         since = time_ns() - perf_counter_ns()
-        alike: dict[tuple[Stage, ...], list[tuple[Watch, Ending]]] = {}
-        for watch in ended:
-            ending = self.ending_of(watch)
-            self.tallies.add(ending.counters)
-            if ending.offered is not None:
-                self.offered(ending.offered)
-            alike.setdefault(ending.stages, []).append((watch, ending))
-        for stages, told in alike.items():
-            watches = [watch for watch, _ in told]
-            spent = spent_of(watches)
-            self.time(stages, spent, watches)
-            for (watch, ending), *of_stages in zip(told, *map(milliseconds, spent), strict=True):
-                self.say(watch, ending, of_stages, since)
+        for alike in self.waiting.values():
+            if alike.rows:
+                rows, alike.rows = alike.rows, []
+                self.say(alike, rows, since)
         self.tallies.flush_soon()
 
-    def ending_of(self, watch: Watch) -> Ending:
-        """Of a usual call it is kept with what is known of its head."""
-        known = watch.known
-        if known is None or not watch.is_recalled or watch.is_unusual:
-            return self.find_ending(watch)
-        facts = facts_of(watch)
-        ending = known.endings.get(facts)
-        return known.keep(facts, self.find_ending(watch)) if ending is None else ending
+    def say(self, alike: Alike, rows: Sequence[Row], since: int) -> None:
+        calls = endings.ended(alike, rows, since)
+        for ending, times in collections.Counter(calls.endings).items():
+            self.tallies.add(ending.counters, times)
+            if ending.offered is not None:
+                self.offered(ending.offered, times)
+        self.tallies.time(calls, is_socket=alike.is_socket)
+        if alike.is_failed:
+            for line in endings.lines(calls):
+                self.failed(line)
+        elif self.log is not None:
+            self.log.tell(calls)
 
-    def time(self, stages: Sequence[str], spent: Sequence[list[int]], watches: Sequence[Watch]) -> None:
-        """A conversation has no latency, nor its last stage: it lasts as long as its sides want it to."""
-        latencies = [watch.ended - watch.entered[0] for watch in watches if not watch.is_socket]
-        self.tallies.calls.extend(latencies)
-        for stage, column in zip(stages, spent, strict=True):
-            if stage == "relay" and len(latencies) < len(watches):
-                column = [one for one, watch in zip(column, watches, strict=True) if not watch.is_socket]
-            self.tallies.time(stage, column)
-
-    def say(self, watch: Watch, ending: Ending, of_stages: Sequence[float], since: int) -> None:
-        is_traced = self.spans is not None and watch.trace is not None and watch.trace.is_sampled
-        if self.write is None and not is_traced and watch.error is None:
-            return
-        if ending.line is None:
-            line = ending.line = line_of(watch, ending.stages, of_stages, since)
-        else:
-            line = ending.line.copy()
-            line["call_id"] = watch.call_id
-            add_times(line, watch, ending.stages, of_stages, since)
-        if watch.error is not None:
-            self.failed(line)
-        elif self.write is not None:
-            self.write(line)
-        if self.spans is not None and is_traced:
-            self.spans.export(watch, line["ms"] / 1000, line)
-
-    def find_ending(self, watch: Watch) -> Ending:
+    def find_ending(self, watch: Watch, facts: tuple[Any, ...] | None) -> Ending:
         status = CLASSES.get(watch.status) or "none"
         key = (self.label_of(watch), watch.rail or "none", watch.outcome, status)
         counter = self.calls.get(key)
@@ -166,7 +160,21 @@ class Reporter:
             counters.append(refusals(watch.refusal.slug))
             if watch.status == 402 and watch.match is not None:
                 offered = watch.match.route.publisher_id
-        return Ending(watch.stages, counters, offered)
+        is_told = self.log is not None or self.spans is not None or watch.error is not None
+        ending = Ending(self.alike_of(watch), counters, offered, line_of(watch) if is_told else None)
+        if facts is not None:
+            if len(self.endings) >= ENDINGS_MAX:
+                self.endings.clear()
+            self.endings[facts] = ending
+        return ending
+
+    def alike_of(self, watch: Watch) -> Alike:
+        key = watch.stages, watch.is_socket, watch.error is not None
+        alike = self.waiting.get(key)
+        if alike is None:
+            stages, is_socket, is_failed = key
+            alike = self.waiting[key] = Alike(stages, is_socket=is_socket, is_failed=is_failed)
+        return alike
 
     def label_of(self, watch: Watch) -> str:
         """A slug that is published. What a caller made up never becomes a label."""
@@ -185,30 +193,15 @@ class Reporter:
         self.tallies.flush()
 
 
-def spent_of(watches: Sequence[Watch]) -> list[list[int]]:
-    """What each stage took in each of the calls, which came equally far, in nanoseconds.
-
-    All calls at once: one by one it was a tenth of what a call costs.
-    """
-    moments = [*zip(*[watch.entered for watch in watches], strict=True), [watch.ended for watch in watches]]
-    return [list(map(sub, after, before)) for before, after in pairwise(moments)]
-
-
-def milliseconds(spent: Sequence[int]) -> list[float]:
-    return [one // 1000 / 1000 for one in spent]
-
-
-def line_of(watch: Watch, stages: Sequence[str], of_stages: Sequence[float], since: int = 0) -> Line:
-    """What there is to say; what is not known of the call is left out.
-
-    ``of_stages`` are milliseconds, and ``since`` is when the clock of the watch began, since the epoch.
+def line_of(watch: Watch) -> Line:
+    """What there is to say of how a call ended; what is not known of it is left out. ``endings`` adds what is
+    known of its head, and fills in what is another in each line and None here.
     """
     line: Line = {
         "timestamp": None,
         "level": "info" if watch.error is None else "error",
         "event": ANSWERED if (ending := watch.ending) == "answered" else f"call.{ending}",
-        "call_id": watch.call_id,
-        **(known_of(watch) if watch.known is None else watch.known.line),
+        "call_id": None,
         "outcome": watch.outcome,
     }
     if watch.first_call_id is not None:
@@ -218,25 +211,14 @@ def line_of(watch: Watch, stages: Sequence[str], of_stages: Sequence[float], sin
     if (hold := watch.hold) is not None:
         line["rail"] = hold.event.rail
         if hold.event.payer is not None:
-            line["payer"] = hold.event.payer
+            line["payer"] = None
     if (receipt := watch.receipt) is not None and receipt.asset is not None:
         add_money(line, receipt)
     if watch.refusal is not None or watch.error is not None:
         add_end(line, watch)
     if watch.trace is not None:
         add_trace(line, watch.trace)
-    line["stage"] = stages[-1]
-    add_times(line, watch, stages, of_stages, since)
-    return line
-
-
-def add_times(
-    line: Line, watch: Watch, stages: Sequence[str], of_stages: Sequence[float], since: int
-) -> None:
-    """What is another in each line."""
-    line["timestamp"] = datetime.fromtimestamp((since + watch.ended) / 1e9, UTC)
-    line["ms"] = (watch.ended - watch.entered[0]) // 1000 / 1000
-    line["stages_ms"] = dict(zip(stages, of_stages, strict=True))
+    return line | {"stage": watch.stages[-1], "ms": None, "stages_ms": None}
 
 
 def known_of(watch: Watch) -> Line:

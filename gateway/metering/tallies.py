@@ -4,24 +4,30 @@ Telling its client of one thing locks, asks the kernel for our process id and wr
 processes read. A call has a score of them, and that would take longer than some of its stages do.
 """
 
+import collections
 from bisect import bisect_right
 from collections.abc import Iterable
-from math import inf
+from operator import mul
+from typing import TypeAlias
 
 from prometheus_client import Counter, Histogram
 
 from gateway.kit.later import Later
 from gateway.metering import metrics
+from gateway.metering.endings import Ended
 
 FLUSH_SECONDS = 0.25
-NANOSECONDS = 1_000_000_000
+MICROSECONDS = 1_000_000
+
+Times: TypeAlias = collections.Counter[int]
+"""How often something took how many microseconds: calls are much alike, so these are fewer than the calls."""
 
 
 class Tallies:
     def __init__(self) -> None:
-        self.stages: dict[str, list[int]] = {}
-        """What each stage took, in nanoseconds, in all calls."""
-        self.calls: list[int] = []
+        self.stages: collections.defaultdict[str, Times] = collections.defaultdict(collections.Counter)
+        self.latencies: Times = collections.Counter()
+        """Of whole calls."""
         self.counted: dict[Counter, int] = {}
         self.under_way = 0
         """Calls, which whoever begins and ends them counts here."""
@@ -31,18 +37,19 @@ class Tallies:
         self.counted[counter] = self.counted.get(counter, 0) + amount
         self.flush_soon()
 
-    def add(self, counters: Iterable[Counter]) -> None:
-        """``count`` each of them, without seeing to it that it is told."""
+    def add(self, counters: Iterable[Counter], times: int) -> None:
+        """``count`` each of them so often, without seeing to it that it is told."""
         counted = self.counted
         for counter in counters:
-            counted[counter] = counted.get(counter, 0) + 1
+            counted[counter] = counted.get(counter, 0) + times
 
-    def time(self, stage: str, spent: Iterable[int]) -> None:
-        """What a stage took in several calls."""
-        known = self.stages.get(stage)
-        if known is None:
-            known = self.stages[stage] = []
-        known.extend(spent)
+    def time(self, calls: Ended, *, is_socket: bool) -> None:
+        """A conversation has no latency, nor its last stage: it lasts as long as its sides want it to."""
+        if not is_socket:
+            self.latencies.update(calls.lasted)
+        for stage, spent in zip(calls.stages, calls.spent, strict=True):
+            if stage != "relay" or not is_socket:
+                self.stages[stage].update(spent)
 
     def flush_soon(self) -> None:
         self.flushing.within(FLUSH_SECONDS)
@@ -52,23 +59,24 @@ class Tallies:
         counted, self.counted = self.counted, {}
         for counter, amount in counted.items():
             counter.inc(amount)
-        calls, self.calls = self.calls, []
-        tell(metrics.CALL_SECONDS, calls)
-        stages, self.stages = self.stages, {}
-        for stage, spent in stages.items():
-            tell(metrics.STAGE.labels(stage), spent)
+        tell(metrics.CALL_SECONDS, self.latencies)
+        for stage, times in self.stages.items():
+            tell(metrics.STAGE.labels(stage), times)
         metrics.IN_FLIGHT.set(self.under_way)
 
 
-def tell(histogram: Histogram, values: list[int]) -> None:
-    """A histogram is told of one value at a time; only its parts can be told of many at once."""
-    if not values:
+def tell(histogram: Histogram, times: Times) -> None:
+    """A histogram is told of one value at a time; only its parts can be told of many at once. What was told
+    is forgotten.
+    """
+    if not times:
         return
-    values.sort()
-    counted = 0
+    ordered = sorted(times)
+    at = 0
     for bucket, bound in zip(histogram._buckets, histogram._upper_bounds, strict=True):
-        below = len(values) if bound == inf else bisect_right(values, bound * NANOSECONDS)
-        if below > counted:
-            bucket.inc(below - counted)
-            counted = below
-    histogram._sum.inc(sum(values) / NANOSECONDS)
+        until = bisect_right(ordered, bound * MICROSECONDS)
+        if until > at:
+            bucket.inc(sum(map(times.__getitem__, ordered[at:until])))
+            at = until
+    histogram._sum.inc(sum(map(mul, times, times.values())) / MICROSECONDS)
+    times.clear()

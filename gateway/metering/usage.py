@@ -68,9 +68,9 @@ class Recorder:
         if len(self.waiting) < BUFFERED_MAX:
             self.waiting.append(event)
 
-    def offered(self, publisher_id: UUID) -> None:
+    def offered(self, publisher_id: UUID, times: int = 1) -> None:
         """A caller was told the price. Only counted: anybody can ask, as often as they like."""
-        self.offers[publisher_id] = self.offers.get(publisher_id, 0) + 1
+        self.offers[publisher_id] = self.offers.get(publisher_id, 0) + times
 
     async def flush_forever(self) -> None:
         while True:

@@ -7,9 +7,10 @@ far it came, whose it was and what it cost.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter_ns
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
+import msgspec
 from prometheus_client import Counter
 
 from gateway.buckets import Allowance
@@ -34,52 +35,23 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 RECALLED: tuple[Stage, ...] = ("limit", "protect", "pay", "forward", "settle", "relay")
 
 
-# Who sends one head again and again is answered in few ways.
-ENDINGS_MAX = 16
-
-T = TypeVar("T")
-
-
 class Known:
-    """What is said of each call with the same request and caller, and what was said of how they ended."""
+    """What is said of each call with the same request and caller."""
 
-    __slots__ = ("endings", "line")
+    __slots__ = ("line", "text")
 
     def __init__(self, line: Mapping[str, Any]) -> None:
         self.line = line
-        self.endings: dict[tuple[Any, ...], Any] = {}
-        """``report``'s."""
-
-    def keep(self, facts: tuple[Any, ...], ending: T) -> T:
-        if len(self.endings) >= ENDINGS_MAX:
-            self.endings.clear()
-        self.endings[facts] = ending
-        return ending
+        self.text = msgspec.json.encode(line)[1:-1].decode()
+        """The same as it is written, between what is said of other calls, too."""
 
 
 class Watch:
-    # A call that comes far sets half of these, so what is not set is not written either.
-    order: tuple[Stage, ...] = STAGES
-    """What the stages are that were entered, and those that would follow."""
-    match: Match | None = None
-    caller: Caller | None = None
-    allowance: Allowance | None = None
-    hold: Hold | None = None
-    head: Head | None = None
-    receipt: Receipt | None = None
-    status: int | None = None
-    """Of the answer; None while there is none."""
-    refusal: Refusal | None = None
-    error: Exception | None = None
-    broken: Literal["hung_up", "cut_short"] | None = None
-    is_recalled = False
-    """Whether the same was asked before."""
-    first_call_id: UUID | None = None
-    """Of the call that was made and charged before, whose answer this one is given."""
-    known: Known | None = None
-    """What the log says of each call like this one, if that was found out before."""
-    ended = 0
-    """When it was over, in nanoseconds, by the clock of ``entered``."""
+    __slots__ = (
+        "allowance", "broken", "call_id", "caller", "count", "entered", "error", "first_call_id", "head",
+        "hold", "known", "match", "method", "order", "path", "receipt", "refusal", "status",
+        "trace",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -88,20 +60,35 @@ class Watch:
         path: str,
         trace: Trace | None,
         count: Callable[[Counter, int], None] = Counter.inc,
-        **known: Any,
+        match: Match | None = None,
     ) -> None:
         """``path`` is as the client sent it, from the root and without the query. ``count`` is where counts
         are added up before Prometheus is told.
         """
         self.call_id, self.method, self.path, self.trace, self.count = call_id, method, path, trace, count
+        self.match = match
         self.entered = [perf_counter_ns()]
         """When each stage began, in nanoseconds. A stage ends when the next one begins."""
-        if known:
-            vars(self).update(known)
+        self.order = STAGES
+        """What the stages are that were entered, and those that would follow."""
+        self.caller: Caller | None = None
+        self.allowance: Allowance | None = None
+        self.hold: Hold | None = None
+        self.head: Head | None = None
+        self.receipt: Receipt | None = None
+        self.status: int | None = None
+        """Of the answer; None while there is none."""
+        self.refusal: Refusal | None = None
+        self.error: Exception | None = None
+        self.broken: Literal["hung_up", "cut_short"] | None = None
+        self.first_call_id: UUID | None = None
+        """Of the call that was made and charged before, whose answer this one is given."""
+        self.known: Known | None = None
+        """What the log says of each call like this one, if that was found out before."""
 
     def recalled(self, match: Match, caller: Caller, known: Known, *, is_priced: bool) -> None:
         """The same was asked before: the first stages are not entered, or over at once without a price."""
-        self.match, self.caller, self.known, self.is_recalled = match, caller, known, True
+        self.match, self.caller, self.known = match, caller, known
         if is_priced:
             self.order = RECALLED
         else:
@@ -183,13 +170,6 @@ class Watch:
         self.count(counter, receipt.cost)
 
     @property
-    def is_unusual(self) -> bool:
-        """Whether something is said of it that is not said of the next one that ends like it."""
-        if self.trace is not None or self.error is not None or self.broken is not None:
-            return True
-        return self.first_call_id is not None or (self.hold is not None and self.hold.event.payer is not None)
-
-    @property
     def ending(self) -> Ending:
         if self.error is not None:
             return "failed"
@@ -198,6 +178,10 @@ class Watch:
         if self.refusal is not None:
             return "refused"
         return "cancelled" if self.status is None else "answered"
+
+    @property
+    def payer(self) -> str | None:
+        return None if self.hold is None else self.hold.event.payer
 
     @property
     def is_socket(self) -> bool:

@@ -62,6 +62,8 @@ class Sent:
 class LocalFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
+    can_be_asked_again = True
+
     def __init__(self, pool: Pool, network: Network, crowd: Crowd | None = None) -> None:
         assert network.rpc_url is not None, "the settings give a network a node or a remote facilitator"
         self.pool = pool

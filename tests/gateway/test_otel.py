@@ -61,7 +61,7 @@ async def test_a_recorded_call_is_a_span_of_the_callers_trace(collector: Collect
     otel = OpenTelemetry(
         exporter_otlp_endpoint=collector.url, exporter_otlp_headers=SecretStr("api-key=se%20cret, other=1")
     )
-    async with reporting(Settings(log_calls=False, otel=otel), lambda publisher_id: None) as reporter:
+    async with reporting(Settings(log_calls=False, otel=otel), lambda publisher_id, times: None) as reporter:
         reporter.end(ended(flags=1))
         reporter.end(ended(flags=0))
     ((key, message),) = collector.seen
@@ -104,13 +104,13 @@ async def test_the_standard_samplers_decide(
             "traces_sampler_arg": share,
         }
     )
-    async with reporting(Settings(otel=otel), lambda publisher_id: None) as reporter:
+    async with reporting(Settings(otel=otel), lambda publisher_id, times: None) as reporter:
         assert reporter.spans is not None
         assert reporter.spans.sampler(SAMPLES, parent) == is_kept
 
 
 async def test_without_an_endpoint_nothing_is_recorded() -> None:
-    async with reporting(Settings(otel=OpenTelemetry()), lambda publisher_id: None) as reporter:
+    async with reporting(Settings(otel=OpenTelemetry()), lambda publisher_id, times: None) as reporter:
         assert reporter.spans is None
 
 

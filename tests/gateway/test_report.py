@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gateway.kit import ids
-from gateway.metering.report import NAMES_MAX, PATH_CHARACTERS_MAX, Reporter, line_of
-from gateway.metering.watch import Watch
+from gateway.metering.report import NAMES_MAX, PATH_CHARACTERS_MAX, Reporter, known_of, line_of
+from gateway.metering.watch import Known, Watch
 from gateway.types import Match
 from tests.gateway.routes import route
 
@@ -22,18 +22,18 @@ def watch(path: str = "/publishers/weather/now", **more: Any) -> Watch:
 
 @pytest.mark.parametrize("path", ["/publishers/\udcff\udcfe", "/publishers/" + "é" * 9000, "/" + "y" * 9000])
 def test_whatever_a_caller_sends_can_be_written_down(path: str) -> None:
-    line = line_of(watch(path), ["admit"], [0.0])
-    text = msgspec.json.decode(msgspec.json.encode(line))["path"]
+    written = Known(known_of(watch(path))).text
+    text = msgspec.json.decode(f"{{{written}}}")["path"]
     assert len(text) <= PATH_CHARACTERS_MAX
 
 
 def test_a_call_that_was_given_up_before_an_answer_is_abandoned() -> None:
-    line = line_of(watch(), ["admit"], [0.0])
+    line = line_of(watch())
     assert (line["event"], line["outcome"], "status" in line) == ("call.cancelled", "abandoned", False)
 
 
 async def test_names_of_publishers_are_bounded_and_never_made_up_by_a_caller() -> None:
-    reporter = Reporter(None, lambda line: None, lambda publisher_id: None)
+    reporter = Reporter(None, lambda line: None, lambda publisher_id, times: None)
     reporter.names = {f"p{number}" for number in range(NAMES_MAX - 1)}
     matched = Match(route(), None, None, "http://x")
     assert reporter.label_of(watch()) == "none"
@@ -46,13 +46,12 @@ async def test_a_stage_is_told_with_all_its_calls_at_once() -> None:
     def told(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(f"farebox_stage_seconds_{name}", {"stage": "price", **labels}) or 0
 
-    reporter = Reporter(None, lambda line: None, lambda publisher_id: None)
+    reporter = Reporter(None, lambda line: None, lambda publisher_id, times: None)
     before = told("count"), told("sum"), told("bucket", le="0.005"), told("bucket", le="+Inf")
     for seconds in (0.001, 0.003, 0.02, 100.0):
         one = watch()
         one.order, one.entered = ("limit", "price"), [0, 5]
-        one.ended = 5 + int(seconds * 1e9)
-        reporter.waiting.append(one)
+        reporter.note(one, 5 + int(seconds * 1e9))
     reporter.close()
     assert told("count") - before[0] == 4
     assert told("sum") - before[1] == pytest.approx(100.024)
