@@ -41,6 +41,7 @@ from config.networks import Network as Network
 from config.opentelemetry import OpenTelemetry
 from config.pgproxy import PgProxy
 from config.plans import FREE, Invoicing, Plans
+from config.postgres import Postgres as Postgres
 from config.promotions import Promotions
 from config.proxies import TrustedProxies
 
@@ -60,7 +61,7 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
     idle_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 75
     stall_seconds_max: Annotated[float, Field(gt=0, le=3600)] = 60
     body_bytes_per_second_min: Annotated[int, Field(ge=0)] = 256
-    connections_max: Annotated[int, Field(ge=1)] = 8192
+    connections_max: Annotated[int, Field(ge=1)] = 12288
     connections_per_address_max: Annotated[int, Field(ge=1)] = 1024
     trusted_proxies: TrustedProxies = ()
 
@@ -68,12 +69,6 @@ class Listen(BaseModel, frozen=True, extra="forbid"):
 class Metrics(BaseModel, frozen=True, extra="forbid"):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 9402
-
-
-class Postgres(BaseModel, frozen=True, extra="forbid"):
-    dsn: SecretStr | None = None
-    bin_dir: Path | None = None
-    pool_size: Annotated[int, Field(ge=2, le=200)] = 10
 
 
 class Redis(BaseModel, frozen=True, extra="forbid"):

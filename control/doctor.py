@@ -31,8 +31,8 @@ Check: TypeAlias = Callable[[Settings], AsyncIterator[Finding]]
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     checks: tuple[Check, ...] = (
-        interpreter, data_directory, programs, addresses, database, cache, secret_keys, networks,
-        card_payments, certificate, publishers_databases, projects_databases,
+        interpreter, data_directory, files, programs, addresses, database, connections, cache, secret_keys,
+        networks, card_payments, certificate, publishers_databases, projects_databases,
     )  # fmt: skip
     for check in checks:
         async for finding in check(settings):
@@ -281,6 +281,8 @@ card_payments = elsewhere("control.processors.checkup", "processors")
 publishers_databases = elsewhere("control.selling.checkup", "sellers")
 projects_databases = elsewhere("control.postgres.checkup", "databases")
 certificate = elsewhere("control.supervisor.certificates", "certificate")
+files = elsewhere("control.supervisor.checkup", "files")
+connections = elsewhere("control.supervisor.checkup", "connections")
 
 
 def data_of(settings: Settings) -> Path:

@@ -32,14 +32,18 @@ class Advance:
     calls: int = 0
     """Since it was asked for, those included that came before the answer: twice as many are worth taking."""
     size: int = CALLS_MIN
-    """What was asked for last."""
+    """What was worth taking the last time."""
     shared: "Allowance | None" = None
     """What the shared buckets said last."""
     is_asked: bool = False
 
+    def is_low(self, now: float) -> bool:
+        """Whether more is wanted before it is used up, or over."""
+        return not self.is_asked and (2 * self.left <= self.size or self.ends - now < KEPT_SECONDS / 2)
+
     def worth(self) -> int:
-        """How many calls to ask for; 0 for none."""
-        if self.is_asked or self.shared is None or 2 * self.left > self.size:
+        """How many calls should be counted ahead now; 0 for none."""
+        if self.shared is None:
             return 0
         size = min(2 * self.calls, self.shared.remaining // SHARE, CALLS_MAX)
         return size if size >= CALLS_MIN else 0
@@ -65,10 +69,13 @@ class Advances:
         advance = self.by_buckets.get(asked)
         if advance is None:
             advance = self.by_buckets[asked] = Advance(calls=1)
-        size = advance.worth()
-        if size:
-            advance.is_asked, advance.size, advance.calls = True, size, 0
-        return size
+        size = advance.worth() if advance.is_low(time.monotonic()) else 0
+        if not size:
+            return 0
+        is_used_up = 2 * advance.left <= advance.size
+        advance.is_asked, advance.size, advance.calls = True, size, 0
+        # Of what is over before it is used up, enough is left: one at least, with which its time begins anew.
+        return size if is_used_up else max(size - advance.left, 1)
 
     def told(self, asked: Asked, allowance: "Allowance") -> None:
         """What the shared buckets said to one call."""

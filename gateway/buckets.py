@@ -32,6 +32,7 @@ SCRIPT = Path(__file__).with_suffix(".lua").read_text()
 NAMESPACE = "{farebox}:limit:"
 LOCAL_BUCKETS_MAX = 100_000
 RETRY_SECONDS = 1.0
+WRITTEN_MAX = 16
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(list[tuple[int, int, int, int]], strict=False).decode
@@ -45,44 +46,33 @@ class Allowance:
 
     wait_seconds: float
     """0 for a call that may be made."""
-    kind: str
-    burst: int
-    rate: float
-    """Calls a second."""
+    bucket: "Bucket"
     remaining: int
     reset_seconds: float
     """Until all of the burst is there again."""
 
     @property
+    def kind(self) -> str:
+        return self.bucket.kind
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """In the three fields that clients know, and in the two of draft-ietf-httpapi-ratelimit-headers."""
-        reset = math.ceil(self.reset_seconds)
+        reset, bucket = math.ceil(self.reset_seconds), self.bucket
         return {
-            "RateLimit-Limit": str(self.burst),
+            "RateLimit-Limit": str(bucket.burst),
             "RateLimit-Remaining": str(self.remaining),
             "RateLimit-Reset": str(reset),
-            "RateLimit-Policy": policy(self.kind, self.burst, self.rate),
+            "RateLimit-Policy": bucket.policy,
             "RateLimit": f'"{self.kind}";r={self.remaining};t={reset}',
         }
 
     @property
     def lines(self) -> str:
         """The same as they are written."""
-        left, reset = self.remaining, math.ceil(self.reset_seconds)
-        return lines(self.kind, self.burst, self.rate) % (left, reset, left, reset)
-
-
-@lru_cache(maxsize=1024)
-def lines(kind: str, burst: int, rate: float) -> str:
-    return (
-        f"RateLimit-Limit: {burst}\r\nRateLimit-Remaining: %d\r\nRateLimit-Reset: %d\r\n"
-        f'RateLimit-Policy: {policy(kind, burst, rate)}\r\nRateLimit: "{kind}";r=%d;t=%d\r\n'
-    )
-
-
-@lru_cache(maxsize=1024)
-def policy(kind: str, burst: int, rate: float) -> str:
-    return f'"{kind}";q={burst};w={math.ceil(burst / rate)}'
+        left, reset = str(self.remaining), math.ceil(self.reset_seconds)
+        before, between, behind = self.bucket.written.get(reset) or self.bucket.write(reset)
+        return f"{before}{left}{between}{left}{behind}"
 
 
 class TooManyCalls(Refusal):
@@ -107,10 +97,24 @@ class Bucket:
     """Calls a second."""
     burst: int
     name: str = field(init=False)
+    policy: str = field(init=False)
+    written: dict[int, tuple[str, str, str]] = field(init=False, default_factory=dict)
+    """What the fields say, by the seconds until it is full, around the two numbers that each call changes."""
 
     def __post_init__(self) -> None:
         # Not in every call: a bucket is kept for as long as its owner calls.
         self.name = f"{self.kind}:{self.owner}"
+        self.policy = f'"{self.kind}";q={self.burst};w={math.ceil(self.burst / self.rate)}'
+
+    def write(self, reset: int) -> tuple[str, str, str]:
+        if len(self.written) >= WRITTEN_MAX:
+            self.written.clear()
+        around = self.written[reset] = (
+            f"RateLimit-Limit: {self.burst}\r\nRateLimit-Remaining: ",
+            f'\r\nRateLimit-Reset: {reset}\r\nRateLimit-Policy: {self.policy}\r\nRateLimit: "{self.kind}";r=',
+            f";t={reset}\r\n",
+        )
+        return around
 
 
 def by_address(limits: Limits, address: IPv4Address | IPv6Address) -> Bucket:
@@ -147,7 +151,7 @@ class Buckets:
         if self.script is None:
             return await self.group.add(Asking(buckets, 1))
         advance = self.advances.take(buckets)
-        if advance is None or 2 * advance.left <= advance.size:
+        if advance is None or advance.is_low(time.monotonic()):
             self.ask_ahead(buckets)
         if advance is not None and advance.shared is not None:
             return with_more(advance.shared, advance.left)
@@ -157,12 +161,12 @@ class Buckets:
 
     def ahead(self, buckets: tuple[Bucket, ...]) -> Allowance | None:
         """``take`` without waiting, where that can be; None where somebody has to be asked."""
-        advance = self.advances.by_buckets.get(buckets)
-        if advance is None or advance.left <= 0 or advance.shared is None or advance.ends < time.monotonic():
+        advance, now = self.advances.by_buckets.get(buckets), time.monotonic()
+        if advance is None or advance.left <= 0 or advance.shared is None or advance.ends < now:
             return None
         advance.calls += 1
         advance.left -= 1
-        if 2 * advance.left <= advance.size and not advance.is_asked:
+        if advance.is_low(now):
             self.ask_ahead(buckets)
         return with_more(advance.shared, advance.left)
 
@@ -238,8 +242,7 @@ class Buckets:
         for bucket, level in zip(asking.buckets, levels, strict=True):
             self.keep(bucket.name, min(level, float(bucket.burst)), now)
         bucket = asking.buckets[at]
-        reset_seconds = (bucket.burst - levels[at]) / bucket.rate
-        return Allowance(wait, bucket.kind, bucket.burst, bucket.rate, int(levels[at]), reset_seconds)
+        return Allowance(wait, bucket, int(levels[at]), (bucket.burst - levels[at]) / bucket.rate)
 
     def level(self, bucket: Bucket, now: float) -> float:
         tokens, at = self.local.get(bucket.name, (float(bucket.burst), now))
@@ -265,11 +268,9 @@ def said(done: "asyncio.Future[Allowance]") -> Allowance | None:
 
 def with_more(shared: Allowance, left: int) -> Allowance:
     """What a caller has when ``left`` calls of its advance are not made yet."""
-    reset_seconds = shared.reset_seconds - left / shared.rate
-    return Allowance(
-        0, shared.kind, shared.burst, shared.rate, shared.remaining + left,
-        reset_seconds if reset_seconds > 0 else 0.0,
-    )  # fmt: skip
+    bucket = shared.bucket
+    reset_seconds = shared.reset_seconds - left / bucket.rate
+    return Allowance(0, bucket, shared.remaining + left, reset_seconds if reset_seconds > 0 else 0.0)
 
 
 def packed(batch: Sequence[Asking]) -> tuple[list[str], bytes]:
@@ -294,6 +295,5 @@ def packed(batch: Sequence[Asking]) -> tuple[list[str], bytes]:
 def unpacked(batch: Sequence[Asking], answer: bytes) -> list[Allowance]:
     allowances = []
     for asking, (wait, position, remaining, reset) in zip(batch, decode(answer), strict=True):
-        one = asking.buckets[position - 1]
-        allowances.append(Allowance(wait / 1000, one.kind, one.burst, one.rate, remaining, reset / 1000))
+        allowances.append(Allowance(wait / 1000, asking.buckets[position - 1], remaining, reset / 1000))
     return allowances

@@ -1,10 +1,14 @@
 """A paid call on one screen: the stages, in their order.
 
 Types keep the order: each stage takes what the one before returns, and only ``pay`` makes the hold that
-``settle`` closes. A stage that refuses raises a ``Refusal``; the server turns it into the answer. A call that
-was made and charged before leaves the line at ``pay``, with the answer that it had then.
+``settle`` closes; what is open when its call ends is given back. A stage that refuses raises a ``Refusal``;
+the server turns it into the answer. A call that was made and charged before leaves the line at ``pay``, with
+the answer that it had then.
 """
 
+import sys
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -24,15 +28,15 @@ from gateway.limit import asked_of, limit
 from gateway.match import match
 from gateway.metering.report import Reporter, known_of
 from gateway.metering.watch import Known, Watch
-from gateway.pay import Till, pay
+from gateway.pay import Till, give_back, pay
 from gateway.plan import Plan
 from gateway.price import price
 from gateway.protect import protect
 from gateway.relay import relay
-from gateway.settle import settle
+from gateway.settle import Settled, settle, settle_along
 from gateway.snapshot import Snapshot
 from gateway.sockets import Asked, connect
-from gateway.types import Inbound
+from gateway.types import Answer, Caller, Inbound, Receipt
 from gateway.upstreams.load import Loads
 
 
@@ -90,7 +94,7 @@ async def serve(
 ) -> web.StreamResponse | Reply:
     matched, caller, route = plan.match, plan.caller, plan.match.route
     asked = asked_of(gate.limits, plan, inbound.client_address)
-    allowance = watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
+    watch.limited(gate.buckets.ahead(asked) or await limit(gate.buckets, asked))
     if route.ownership is not None:
         await ownership.check(gate.snapshot.pool, inbound, matched, caller)
     if route.oauth_provider_id is not None:
@@ -104,19 +108,43 @@ async def serve(
         if inbound.is_websocket:
             conversation = Asked(request, inbound, caller, matched, quote, watch)
             return await connect(gate.till, gate.upstreams, conversation, turn)
-        async with pay(gate.till, inbound, caller, matched, quote) as hold:
+        hold = await pay(gate.till, inbound, caller, matched, quote)
+        try:
             watch.held(hold)
             with await forward(gate.upstreams, plan, inbound, caller, watch.trace) as answer:
                 turn.answered(answer.head)
                 watch.answered(answer.head)
-                async with settle(hold, answer, watch.charge) as settled:
-                    watch.settled(settled.receipt)
-                    answer, receipt = settled.answer, settled.receipt
-                    if route.passthrough is not None and answer.head.status == 402:
-                        raise await upstream_offers.refusal(gate.till.x402, inbound, matched, settled)
-                    if route.ownership is None:
-                        return await relay(request, inbound, answer, receipt, allowance, watch)
-                    async with ownership.recorded(
-                        gate.snapshot.pool, inbound, matched, caller, answer
-                    ) as known:
-                        return await relay(request, inbound, known, receipt, allowance, watch)
+                along = settle_along(hold, answer, watch.charge)
+                if along is None:
+                    settled = Settled(answer, await settle(hold, answer.head))
+                    return await tell(gate, plan, request, inbound, caller, settled, watch)
+                async with along as settled:
+                    return await tell(gate, plan, request, inbound, caller, settled, watch)
+        finally:
+            if hold.is_open:
+                await give_back(hold, sys.exception())
+
+
+def tell(
+    gate: Gate, plan: Plan, request: Arrived, inbound: Inbound, caller: Caller, settled: Settled, watch: Watch
+) -> Awaitable[Reply]:
+    """To be awaited until the answer is written, or something else to be raised in its stead."""
+    matched, answer, receipt = plan.match, settled.answer, settled.receipt
+    watch.settled(receipt)
+    if matched.route.passthrough is not None and answer.head.status == 402:
+        return upstream_offers.refuse(gate.till.x402, inbound, matched, settled)
+    if matched.route.ownership is not None:
+        owned = ownership.recorded(gate.snapshot.pool, inbound, matched, caller, answer)
+        return tell_owner(request, inbound, owned, receipt, watch)
+    return relay(request, inbound, answer, receipt, watch.allowance, watch)
+
+
+async def tell_owner(
+    request: Arrived,
+    inbound: Inbound,
+    owned: AbstractAsyncContextManager[Answer],
+    receipt: Receipt | None,
+    watch: Watch,
+) -> Reply:
+    async with owned as answer:
+        return await relay(request, inbound, answer, receipt, watch.allowance, watch)

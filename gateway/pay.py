@@ -8,7 +8,6 @@ sweeper voids it.
 """
 
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from gateway.kit import tasks
 from gateway.kit.problem import Refusal, Unauthorized
@@ -43,39 +42,22 @@ class Till:
     """What strangers were told of a method and a URL, as long as the publisher is published so."""
 
 
-class Payment:
-    """The money of a call, for as long as the call runs. It ends by giving back what nobody decided about."""
-
-    __slots__ = ("asked", "hold")
-
-    def __init__(self, till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> None:
-        self.asked = till, inbound, caller, match, quote
-
-    async def __aenter__(self) -> Hold:
-        till, inbound, caller, match, quote = self.asked
-        if inbound.upstream_payment is not None:
-            self.hold: Hold = await hold_both(till, inbound, caller, match, quote)
-        elif quote.prices:
-            self.hold = await hold(till, inbound, caller, match, quote)
-        else:
-            self.hold = for_nothing(till, inbound, caller, match)
-        return self.hold
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Nothing is left to do once settle has decided.
-        if not self.hold.is_open:
-            return
-        refusal = error if isinstance(error, Refusal) else None
-        outcome: Outcome = (refusal.outcome if refusal is not None else None) or "abandoned"
-        unserved = await tasks.finish(self.hold.void(outcome, None))
-        if refusal is not None and unserved is not None:
-            refusal.headers = {**refusal.headers, **unserved.headers}
+async def pay(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Hold:
+    """Whoever gets it leaves by ``give_back``, on every way out, unless it is closed."""
+    if inbound.upstream_payment is not None:
+        return await hold_both(till, inbound, caller, match, quote)
+    if not quote.prices:
+        return for_nothing(till, inbound, caller, match)
+    return await hold(till, inbound, caller, match, quote)
 
 
-def pay(till: Till, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Payment:
-    return Payment(till, inbound, caller, match, quote)
+async def give_back(hold: Hold, error: BaseException | None) -> None:
+    """What nobody decided about, because of that."""
+    refusal = error if isinstance(error, Refusal) else None
+    outcome: Outcome = (refusal.outcome if refusal is not None else None) or "abandoned"
+    unserved = await tasks.finish(hold.void(outcome, None))
+    if refusal is not None and unserved is not None:
+        refusal.headers = {**refusal.headers, **unserved.headers}
 
 
 async def undo(opened: Hold) -> None:
@@ -114,6 +96,8 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         return await rail.hold(inbound, caller, match, quote)
     if caller.organization_id is None:
         raise unpaid(till, inbound, match, quote)
+    if (drawn := till.prepaid.draw(inbound, caller, match, quote)) is not None:
+        return drawn
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:

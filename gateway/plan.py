@@ -24,6 +24,8 @@ class Told(NamedTuple):
     refusal: Refusal
     lines: Lines
     body: bytes
+    end: bytes
+    """The body, and what is said of it at the end of the head."""
 
 
 class Plan:

@@ -17,7 +17,7 @@ from config.settings import Listen
 from gateway.call import Gate, call
 from gateway.front.arrived import Arrived, over
 from gateway.front.problems import ExpectationFailed
-from gateway.front.reply import Reply, refuse, refuse_with, refusing
+from gateway.front.reply import Reply, framed, refuse, refuse_with, refusing
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
 from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
@@ -124,7 +124,8 @@ def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
     shared = refusal.shared
     if not shared:
         lines = refusing(refusal.status, CIMultiDict(refusal.headers))
-        one = Told(refusal, lines, refusal.written())
+        body = refusal.written()
+        one = Told(refusal, lines, body, framed(len(body)) + b"\r\n" + body)
         if shared is not None:
             shared["told"] = one
     else:

@@ -5,18 +5,14 @@ charged before its last byte is passed on. Anything but a 2xx costs nothing, and
 usage row.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, TypeVar
 
 from gateway.kit import tasks
 from gateway.kit.values import dataclass
 from gateway.meter import Meter, Tell, nobody
 from gateway.types import Answer, Head, Hold, Metering, Receipt
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +23,25 @@ class Settled:
     """None for an answer that is not charged, unless its payer has to be told more."""
 
 
-class AtOnce:
-    """A call whose head decides what it costs, and whose answer nobody copies on its way."""
-
-    __slots__ = ("answer", "hold")
-
-    def __init__(self, hold: Hold, answer: Answer) -> None:
-        self.hold, self.answer = hold, answer
-
-    async def __aenter__(self) -> Settled:
-        hold, head = self.hold, self.answer.head
-        closing = hold.post(head) if head.is_success else hold.void("upstream_refused", head.status)
-        return Settled(self.answer, await closed(hold, closing))
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """There is nothing left to be done."""
+async def settle(hold: Hold, head: Head) -> Receipt | None:
+    """For an answer whose head decides what the call costs, and which nobody copies on its way."""
+    closing = hold.post(head) if head.is_success else hold.void("upstream_refused", head.status)
+    # A hold is closed to the end, whatever becomes of its call.
+    return await (closing if hold.is_steady else tasks.finish(closing))
 
 
-def settle(hold: Hold, answer: Answer, tell: Tell = nobody) -> AbstractAsyncContextManager[Settled]:
-    """``tell`` hears what was charged when that is known later than the head."""
+def settle_along(
+    hold: Hold, answer: Answer, tell: Tell = nobody
+) -> AbstractAsyncContextManager[Settled] | None:
+    """To be entered for an answer that is metered or copied until its end; None for any other. ``tell`` hears
+    what was charged when that is known later than the head.
+    """
     if not answer.head.is_success:
-        return AtOnce(hold, answer)
+        return None
     if hold.metering is not None:
         return metered(hold, hold.metering, answer, tell)
     copying = None if hold.keeper is None else hold.keeper(answer)
-    return AtOnce(hold, answer) if copying is None else copied(hold, answer.head, copying)
+    return None if copying is None else copied(hold, answer.head, copying)
 
 
 @asynccontextmanager
@@ -62,7 +50,7 @@ async def copied(
 ) -> AsyncIterator[Settled]:
     # A copy is read while a payment settles, so that it is there when the payment's end is not seen.
     async with copying as passed:
-        yield Settled(passed, await closed(hold, hold.post(head)))
+        yield Settled(passed, await settle(hold, head))
 
 
 @asynccontextmanager
@@ -76,8 +64,3 @@ async def metered(hold: Hold, metering: Metering, answer: Answer, tell: Tell) ->
             yield Settled(passed, metering.receipt)
     finally:
         await tasks.finish(meter.close())
-
-
-def closed(hold: Hold, closing: Coroutine[Any, Any, T]) -> Awaitable[T]:
-    """A hold is closed to the end, whatever becomes of its call."""
-    return closing if hold.is_steady else tasks.finish(closing)

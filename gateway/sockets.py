@@ -5,6 +5,7 @@ codes pass as they come. When the money runs out, the caller's side is closed wi
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from gateway.front.arrived import Arrived
 from gateway.kit import hygiene, ids, tasks
 from gateway.kit.problem import Refusal, invalid
 from gateway.metering.watch import Watch
-from gateway.pay import Till, pay
+from gateway.pay import Till, give_back, pay
 from gateway.protect import Turn
 from gateway.rails.prepaid import Short
 from gateway.types import Caller, Head, Hold, Inbound, Match, Price, Quote, Receipt
@@ -53,11 +54,11 @@ class Ended(Exception):
 
 
 async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) -> web.StreamResponse:
-    inbound, match, watch, request = asked.inbound, asked.match, asked.watch, asked.request.made
+    inbound, watch, request = asked.inbound, asked.watch, asked.request.made
     if request is None or not can_be_accepted(request):
         raise invalid("header/Upgrade", "is not the WebSocket handshake of RFC 6455")
     async with (
-        pay(till, inbound, asked.caller, match, asked.quote) as hold,
+        paying(till, asked) as hold,
         dial(upstreams, asked, hold) as far,
     ):
         head = Head(101, "Switching Protocols", CIMultiDictProxy(CIMultiDict()))
@@ -76,6 +77,16 @@ async def connect(till: Till, upstreams: Upstreams, asked: Asked, turn: Turn) ->
                     near.close(code=ended.near, message=short(ended.reason)),
                 )
             return near
+
+
+@asynccontextmanager
+async def paying(till: Till, asked: Asked) -> AsyncIterator[Hold]:
+    hold = await pay(till, asked.inbound, asked.caller, asked.match, asked.quote)
+    try:
+        yield hold
+    finally:
+        if hold.is_open:
+            await give_back(hold, sys.exception())
 
 
 def can_be_accepted(request: web.BaseRequest) -> bool:

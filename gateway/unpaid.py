@@ -35,7 +35,7 @@ def tell_again(gate: Gate, connection: Connection, wording: Wording) -> bool:
     watch.limited(allowance)
     watch.protected()
     watch.refusal, watch.status = told.refusal, told.refusal.status
-    put_again(connection, told.lines, f"{allowance.lines}{hygiene.CALL_ID}: {call_id}\r\n", told.body)
+    put_again(connection, told.lines, f"{allowance.lines}{hygiene.CALL_ID}: {call_id}\r\n", told.end)
     give_back(gate.buckets, plan.match, told.refusal, is_answered=False)
     gate.reporter.end(watch)
     return True

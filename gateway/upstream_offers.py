@@ -8,7 +8,7 @@ import asyncio
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from aiohttp import ClientError
@@ -40,6 +40,10 @@ class UpstreamPaymentRequired(PaymentRequired):
 class UpstreamOffersUnreadable(Refusal):
     status, slug, title = 502, "upstream-offers-unreadable", "The upstream's offers cannot be passed on"
     outcome = "upstream_refused"
+
+
+async def refuse(x402: X402Rail, inbound: Inbound, match: Match, settled: Settled) -> NoReturn:
+    raise await refusal(x402, inbound, match, settled)
 
 
 async def refusal(x402: X402Rail, inbound: Inbound, match: Match, settled: Settled) -> Refusal:

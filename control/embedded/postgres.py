@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -31,7 +31,6 @@ LOCALE = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
 OPTIONS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "200",
     "shared_buffers": "128MB",
     "fsync": "on",
     "timezone": "UTC",
@@ -44,6 +43,9 @@ OPTIONS = {
     # Without the DETAIL lines: they repeat values, and a value may be personal.
     "log_error_verbosity": "terse",
 }
+
+# A few hundred more cost it some megabytes.
+CONNECTIONS_MIN = 200
 
 # It has eight short lines.
 PID_BYTES_MAX = 4096
@@ -83,6 +85,8 @@ class Cluster:
     data: Path
     sockets: Path
     uid: int | None
+    connections: int = CONNECTIONS_MIN
+    """So many clients at once."""
 
     @property
     def dsn(self) -> str:
@@ -107,11 +111,15 @@ def bin_dir(chosen: Path | None = None) -> Path:
     return chosen
 
 
-async def prepare(data: Path, sockets: Path, chosen: Path | None) -> Cluster:
-    """Find the programs, and make the cluster at the first start."""
+async def prepare(data: Path, sockets: Path, chosen: Path | None, connections: int = 0) -> Cluster:
+    """Find the programs, and make the cluster at the first start.
+
+    ``connections`` is what everybody may open together.
+    """
     uid = directory.dropped(directory.POSTGRES_UID)
     programs, version = await runnable(data, sockets, chosen)
     cluster = Cluster(programs, data / "postgres", directory.private(sockets / "postgres", uid), uid)
+    cluster = replace(cluster, connections=max(cluster.connections, connections))
     if not (cluster.data / "PG_VERSION").exists():
         await create(cluster)
     refuse_other_version(cluster, version)
@@ -175,7 +183,11 @@ async def serving(cluster: Cluster) -> AsyncIterator[Process]:
 
 
 def command_of(cluster: Cluster) -> Command:
-    options = {**OPTIONS, "unix_socket_directories": str(cluster.sockets)}
+    options = {
+        **OPTIONS,
+        "max_connections": str(cluster.connections),
+        "unix_socket_directories": str(cluster.sockets),
+    }
     arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     return Command(
         "postgres",

@@ -22,9 +22,6 @@ from gateway.x402.settlement import Settlements
 # A hold outlives the longest call by this much, so it never expires under one.
 HOLD_MARGIN_SECONDS = 60
 
-# Connections of the ledger, beside each so many others.
-LEDGER_SHARE = 2
-
 
 class Misconfigured(Exception):
     """The settings contradict the database or a chain; the text is a sentence for the operator."""
@@ -71,7 +68,7 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
             await accounts.publish_assets(pool, settings.networks)
         except AssetChanged as error:
             raise Misconfigured(str(error)) from None
-        size = max(1, settings.postgres.pool_size // LEDGER_SHARE)
+        size = settings.postgres.ledger_pool_size
         ledger = await stack.enter_async_context(sql.create_pool(dsn, size_max=size, is_planned_once=True))
         # Whoever pays on chain, on whichever: one by one they pass through the same groups.
         crowd = Crowd()
@@ -85,5 +82,6 @@ async def based(settings: Settings, origin: str) -> AsyncIterator[Base]:
         waits = {network.id: network.settle_timeout_seconds for network in settings.networks}
         settlements = Settlements(ledger, facilitators, waits, crowd)
         stack.push_async_callback(settlements.close)
+        await settlements.bookings.start()
         computes = await stack.enter_async_context(computing(settings.computes))
         yield Base(settings, dsn, pool, ledger, settlements, Offers(settings.networks), origin, computes)

@@ -26,7 +26,7 @@ from control.roles.patient import patiently
 from control.webhooks import store as webhooks
 from gateway.ledger import grants, holds, purses
 from gateway.metering import gauges, metrics
-from gateway.x402 import finality, payments
+from gateway.x402 import bookings, finality, payments
 from gateway.x402 import payouts as sending
 
 SWEEP_SECONDS = 5
@@ -63,6 +63,7 @@ async def work(settings: Settings, *, on_ready: Callable[[], None]) -> None:
 async def sweep(base: Base) -> None:
     voided = await holds.void_expired(base.pool)
     returned = await purses.return_expired(base.pool, slip_age=SLIP_AGE)
+    await bookings.book_left_over(base.ledger, SLIP_AGE)
     abandoned = await payments.abandon(base.pool, base.call_lifetime)
     if voided or returned or abandoned:
         log.info("job.swept", holds=voided, purses=returned, payments=abandoned)

@@ -1,7 +1,6 @@
 """``python -m control.supervisor.child ROLE …``: a process that does the work of those roles."""
 
 import argparse
-import resource
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,7 +17,7 @@ from control.roles.base import Misconfigured
 from control.roles.pgproxy import proxy
 from control.roles.serve import serve
 from control.roles.work import work
-from control.supervisor import ports
+from control.supervisor import capacity, ports
 from control.supervisor.contract import tell_ready, until_told
 from gateway.metering import metrics
 
@@ -29,10 +28,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path)
     asked = parser.parse_args(argv)
     mine = settings.load(asked.config)
-    # The usual 1024 is from the days of select, and less than the connections that the settings allow.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     logging.configure(mine.log_format, mine.log_level)
+    mine = capacity.taken(mine, is_serving="gateway" in asked.roles)
     # Whoever takes no calls decides no limits, and must not seem to decide them alone. A fork forgets what
     # was said before it.
     metrics.LIMITS_SHARED.set(1)

@@ -18,7 +18,7 @@ from config.settings import Settings, data_home
 from control import migrate
 from control.embedded import directory, postgres, processes, valkey
 from control.embedded.processes import Keeper, StartFailed
-from control.supervisor import databases, forks, keys, ports, wires, workers
+from control.supervisor import capacity, databases, forks, keys, ports, wires, workers
 from control.supervisor.forks import Nursery
 from control.supervisor.metrics import Metrics, serving
 from control.supervisor.ports import Door
@@ -203,7 +203,8 @@ async def foundations(
         starts["computes"] = agent
     async with AsyncExitStack() as stack:
         if settings.postgres.dsn is None:
-            cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir)
+            wanted = capacity.database_connections(settings)
+            cluster = await postgres.prepare(data, run_directory, settings.postgres.bin_dir, wanted)
             stack.enter_context(noted(run_directory / "dsn", cluster.dsn))
             starts["postgres"] = partial(postgres.serving, cluster)
             dsn = cluster.dsn

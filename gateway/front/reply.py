@@ -6,7 +6,7 @@ HTTP/1.1, with the connection. One object is one answer, and remembers that it h
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from functools import lru_cache
@@ -32,22 +32,30 @@ REASONS = {status.value: status.phrase for status in HTTPStatus}
 class Lines:
     """The head of an answer as it is written, without what the gateway writes for itself."""
 
-    __slots__ = ("day", "framing", "length", "text")
+    __slots__ = ("begin", "framing", "is_dated", "length")
 
     def __init__(self, status: int, reason: str, headers: CIMultiDict[str]) -> None:
         """``headers`` are its own from here on."""
         length = headers.get("Content-Length")
         self.length = None if length is None else int(length)
-        self.framing = "" if length is None else f"Content-Length: {self.length}\r\n"
+        self.framing = b"" if self.length is None else framed(self.length)
         for name in OWN:
             headers.popall(name, None)
-        self.day: Callable[[int], str] = undated if "Date" in headers else date
+        self.is_dated = "Date" in headers
+        """By an upstream; else the gateway says when it was."""
         fields = [f"HTTP/1.1 {status} {reason}\r\n"]
         fields += [f"{name}: {value}\r\n" for name, value in headers.items()]
-        self.text = "".join(fields)
+        text = "".join(fields)
         # As many line ends as were put there: no value brought one of its own.
-        if self.text.count("\n") != len(fields) or self.text.count("\r") != len(fields):
+        if text.count("\n") != len(fields) or text.count("\r") != len(fields):
             raise ValueError("a header or a reason has a line end in it")
+        # Bytes that are not UTF-8 leave as they came.
+        self.begin = text.encode(errors="surrogateescape")
+
+    def head(self, more: str, end: bytes, body: bytes = b"") -> bytes:
+        """``more`` are fields of this answer, ``end`` is what comes behind them, and ``body`` behind that."""
+        day = b"" if self.is_dated else date(int(time.time()))
+        return b"".join((self.begin, more.encode(), day, end, body))
 
 
 class Pourable(Protocol):
@@ -94,22 +102,22 @@ class Reply:
         else:
             self.keep_alive = False
 
-    def head(self) -> bytes:
+    def framing(self) -> bytes:
+        """What the gateway says of the body and of the connection, and the end of the head."""
         lines = self.lines
         if self.has_body and self.left is not None:
-            framing = lines.framing or f"Content-Length: {self.left}\r\n"
+            framing = lines.framing or framed(self.left)
         elif self.is_chunked:
-            framing = "Transfer-Encoding: chunked\r\n"
+            framing = b"Transfer-Encoding: chunked\r\n"
         else:
             # What a GET would have had.
-            framing = "" if self.has_body or self.status == 204 else lines.framing
+            framing = b"" if self.has_body or self.status == 204 else lines.framing
         version = self.request.version
         if not self.keep_alive:
-            framing += "Connection: close\r\n"
-        elif version is not HttpVersion11 and version < HttpVersion11:
-            framing += "Connection: keep-alive\r\n"
-        day = lines.day(int(time.time()))
-        return f"{lines.text}{self.more}{day}{framing}\r\n".encode(errors="surrogateescape")
+            return framing + b"Connection: close\r\n\r\n"
+        if version is not HttpVersion11 and version < HttpVersion11:
+            return framing + b"Connection: keep-alive\r\n\r\n"
+        return framing + b"\r\n"
 
     def send_whole(self, body: bytes) -> None:
         """All of it at once. What the caller does not take at once waits in the connection."""
@@ -120,16 +128,15 @@ class Reply:
             self.keep_alive = self.request.keep_alive and not self.connection.is_closing
         elif self.left != len(body):
             raise ConnectionAbortedError("the body is not as long as its head says")
-        head = self.head()
-        transport = self.open_transport()
+        transport, end = self.open_transport(), self.framing()
         if len(body) <= JOINED_BYTES_MAX:
-            transport.write(head + body)
+            transport.write(self.lines.head(self.more, end, body))
         else:
-            transport.write(head)
+            transport.write(self.lines.head(self.more, end))
             transport.write(body)
 
     async def begin(self) -> None:
-        self.put(self.head())
+        self.put(self.lines.head(self.more, self.framing()))
         await self.drained()
 
     async def send(self, chunk: bytes) -> None:
@@ -188,13 +195,15 @@ class Reply:
         """The same."""
 
 
-def put_again(connection: "Connection", lines: Lines, more: str, body: bytes) -> None:
+def put_again(connection: "Connection", lines: Lines, more: str, end: bytes) -> None:
     """An answer that was given before, of a connection that is kept, to a request that is no HEAD."""
-    day = lines.day(int(time.time()))
-    head = f"{lines.text}{more}{day}Content-Length: {len(body)}\r\n\r\n"
     transport = connection.transport
     if transport is not None and not transport.is_closing():
-        transport.write(head.encode(errors="surrogateescape") + body)
+        transport.write(lines.head(more, end))
+
+
+def framed(length: int) -> bytes:
+    return b"Content-Length: %d\r\n" % length
 
 
 # What the gateway writes for itself.
@@ -202,13 +211,8 @@ OWN = ("Content-Length", "Transfer-Encoding", "Connection")
 
 
 @lru_cache(maxsize=2)
-def date(second: int) -> str:
-    return f"Date: {formatdate(second, usegmt=True)}\r\n"
-
-
-def undated(second: int) -> str:
-    """An upstream has said it."""
-    return ""
+def date(second: int) -> bytes:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
 
 
 def refuse(request: AnyRequest, problem: Problem, headers: CIMultiDict[str]) -> Reply:

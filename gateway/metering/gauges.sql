@@ -4,7 +4,8 @@ FROM holds
 WHERE state = 'open'
 
 -- name: ahead
-SELECT (SELECT count(*) FROM purses) AS purses, (SELECT count(*) FROM slips) AS slips
+SELECT (SELECT count(*) FROM purses) AS purses,
+    (SELECT count(*) FROM slips) + (SELECT count(*) FROM payment_slips) AS slips
 
 -- name: settlements
 SELECT assets.network, count(*) AS pending,

@@ -106,7 +106,7 @@ PURSES_OPEN = Gauge(
     multiprocess_mode="livemax",
 )  # fmt: skip
 SLIPS_WAITING = Gauge(
-    "farebox_slips_waiting", "Batches of charges from purses that are durable and not booked yet.",
+    "farebox_slips_waiting", "Batches of charges that are durable and not booked yet.",
     multiprocess_mode="livemax",
 )  # fmt: skip
 SETTLEMENTS_PENDING = Gauge(

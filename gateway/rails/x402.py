@@ -62,7 +62,7 @@ class X402Hold:
         return self.keeping.copied(answer) if self.kept is None else None
 
     async def post(self, head: Head, measured: Used = NOTHING_MEASURED) -> Receipt:
-        self.is_open = False
+        self.end()
         event, paid = self.event, self.intake.authorization
         used = {
             "publisher_id": str(event.publisher_id),
@@ -74,7 +74,7 @@ class X402Hold:
         }
         try:
             settlement = await self.rail.settlements.settle(
-                event.call_id, paid, used, self.checked, self.kept
+                event.call_id, paid, used, self.checked, self.kept, is_answered_first=True
             )
         except OUTAGES as error:
             # It may have been sent, and the background jobs find out: the payer must not sign another.
@@ -91,9 +91,13 @@ class X402Hold:
     async def void(self, outcome: Outcome, status: int | None) -> None:
         if not self.is_open:
             return
-        self.is_open = False
+        self.end()
         await payments.void(self.rail.pool, self.event.call_id, outcome)
         self.record(outcome, status)
+
+    def end(self) -> None:
+        self.is_open = False
+        self.rail.claims.crowd.count -= 1
 
     def record(self, outcome: Outcome, status: int | None) -> None:
         self.rail.recorder.add(replace(self.event, outcome=outcome, status=status))
@@ -142,6 +146,8 @@ class X402Rail:
             raise await intake.unclaimed(self.pool, claim)
         if claimed == "promised":
             raise challenge.refuse("insufficient_funds", "the payer has promised what it has to other calls")
+        # It is with its upstream, and mostly back soon.
+        self.claims.crowd.count += 1
         return X402Hold(
             self, taken, challenge, checked, event, self.keeping(inbound.call_id, inbound, caller)
         )

@@ -43,7 +43,8 @@ class Claims:
 
     def __init__(self, pool: Pool, crowd: Crowd | None = None) -> None:
         self.pool = pool
-        self.group = Group(self.claim_batch, crowd=crowd)
+        self.crowd = crowd or Crowd()
+        self.group = Group(self.claim_batch, crowd=self.crowd)
 
     async def close(self) -> None:
         await self.group.close()

@@ -67,6 +67,9 @@ class Settlement:
 class Facilitator(Protocol):
     """One network's way of settling."""
 
+    can_be_asked_again: bool
+    """Whether somebody can tell at any time what became of a payment that was submitted."""
+
     async def start(self) -> None:
         """Compare the settings with the chain; ``ChainMismatch`` when they contradict each other."""
 

@@ -62,6 +62,8 @@ class Sent:
 class LocalFacilitator:
     """One network's, in this process; see ``Facilitator``."""
 
+    can_be_asked_again = True
+
     def __init__(self, pool: Pool, network: Network, crowd: Crowd | None = None) -> None:
         assert network.rpc_url is not None, "the settings give a network a node or a remote facilitator"
         self.pool = pool
@@ -101,7 +103,8 @@ class LocalFacilitator:
         await self.chain.close()
 
     async def check(self, authorization: Authorization) -> int | None:
-        await self.prepare()
+        if not self.is_ready:
+            await self.prepare()
         return await self.checks.check(authorization)
 
     async def check_again(self, authorization: Authorization) -> None:
@@ -111,7 +114,8 @@ class LocalFacilitator:
     async def submit(
         self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
     ) -> None:
-        await self.prepare()
+        if not self.is_ready:
+            await self.prepare()
         sent = await self.store(payment_id, authorization, usage, kept)
         try:
             sent.proofs = await self.sending.send(sent.signed)

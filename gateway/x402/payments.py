@@ -144,8 +144,11 @@ def texts(usage: Mapping[UUID, Mapping[str, Any]]) -> list[str]:
 
 async def settle(db: Db, transactions: Mapping[UUID, str]) -> None:
     """Settle payments and book them, unless somebody has: by one statement, never one without the other."""
-    hashes = [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
-    await db.execute(SETTLE, list(transactions), [ids.new() for _ in transactions], hashes)
+    await db.execute(SETTLE, list(transactions), [ids.new() for _ in transactions], hashes(transactions))
+
+
+def hashes(transactions: Mapping[UUID, str]) -> list[bytes | None]:
+    return [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
 
 
 async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:

@@ -79,6 +79,8 @@ class RemoteFacilitator:
         self.url = network.facilitator_url.rstrip("/")
         self.assets = accounts.of_networks([network])
         self.chain = Chain(network.rpc_url, crowd) if network.rpc_url else None
+        # A facilitator that is asked again may say of what it did itself that the authorization was used.
+        self.can_be_asked_again = self.chain is not None
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if network.facilitator_authorization is not None:
             headers["Authorization"] = network.facilitator_authorization.get_secret_value()

@@ -6,7 +6,7 @@ transaction: same functions, same statements.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -16,11 +16,12 @@ import structlog
 from prometheus_client import Counter
 
 from gateway.answers.store import Kept
-from gateway.kit.groups import Crowd, Group
+from gateway.kit.groups import Crowd
 from gateway.kit.sql import Pool
 from gateway.kit.values import dataclass
 from gateway.metering import metrics
 from gateway.x402 import payments
+from gateway.x402.bookings import Bookings
 from gateway.x402.facilitator import (
     Authorization,
     Facilitator,
@@ -36,6 +37,8 @@ STANDARD = logging.getLogger(__name__)
 
 # A check that is younger is not made again before settling; see the README.
 FRESH_SECONDS = 1.0
+# So many payments being settled at a time are a crowd: their answers do not wait for the ledger.
+CROWD_MIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,9 @@ class Settlements:
         self.facilitators = facilitators
         self.wait_seconds = wait_seconds
         self.crowd = crowd or Crowd()
-        # One lane: every batch locks the same clearing account, so a second one would only wait.
-        self.bookings = Group(self.book_batch, lanes=1, crowd=self.crowd)
+        self.bookings = Bookings(pool, self.crowd)
+        self.under_way = 0
+        """Payments that are being settled."""
 
     async def close(self) -> None:
         await self.bookings.close()
@@ -90,15 +94,42 @@ class Settlements:
         event: dict[str, Any],
         checked: Checked | None = None,
         kept: Kept | None = None,
+        *,
+        is_answered_first: bool = False,
     ) -> Settlement:
         """Settle a claimed payment on chain and book it. ``event`` is what its usage row will say.
 
         ``kept`` is the answer that it buys: stored when nothing but the chain can stop the payment any more.
+        One in a crowd is booked a moment later, if it may be answered first: nobody spends it at once.
 
         What was checked a moment ago is not asked again.
         """
-        network = authorization.asset.network
-        facilitator = self.facilitators[network]
+        self.under_way += 1
+        try:
+            settlement = await self.submitted(payment_id, authorization, event, checked, kept)
+            if settlement is None:
+                network = authorization.asset.network
+                settlement = await self.found(payment_id, network)
+                is_promised = is_answered_first and self.is_crowded
+                await self.finish(payment_id, network, settlement, is_promised=is_promised)
+            return settlement
+        finally:
+            self.under_way -= 1
+
+    @property
+    def is_crowded(self) -> bool:
+        return self.under_way >= CROWD_MIN and not self.bookings.is_behind
+
+    async def submitted(
+        self,
+        payment_id: UUID,
+        authorization: Authorization,
+        event: dict[str, Any],
+        checked: Checked | None,
+        kept: Kept | None,
+    ) -> Settlement | None:
+        """Submit a claimed payment; how it stands, if that is its end."""
+        facilitator = self.facilitators[authorization.asset.network]
         try:
             if checked is None or not checked.is_fresh:
                 await facilitator.check_again(authorization)
@@ -109,18 +140,28 @@ class Settlements:
             is_blamed = isinstance(error, PaymentInvalid)
             await payments.void(self.pool, payment_id, failure, is_blamed=is_blamed)
             return Settlement("failed", "", failure)
-        return await self.outcome(payment_id, network)
+        return None
 
     async def outcome(self, payment_id: UUID, network: str) -> Settlement:
         """Wait for the outcome of a submitted payment, and book it."""
-        settlement = await self.facilitators[network].outcome(payment_id, self.wait_seconds[network])
+        settlement = await self.found(payment_id, network)
         await self.finish(payment_id, network, settlement)
         return settlement
 
-    async def finish(self, payment_id: UUID, network: str, settlement: Settlement) -> None:
+    async def found(self, payment_id: UUID, network: str) -> Settlement:
+        return await self.facilitators[network].outcome(payment_id, self.wait_seconds[network])
+
+    async def finish(
+        self, payment_id: UUID, network: str, settlement: Settlement, *, is_promised: bool = False
+    ) -> None:
         """Write the outcome down; the first to do so books the money, and nobody after."""
-        if settlement.outcome == "settled":
-            await self.bookings.add((payment_id, settlement.transaction))
+        if settlement.outcome == "settled" and is_promised:
+            is_known_elsewhere = self.facilitators[network].can_be_asked_again
+            await self.bookings.promise(
+                payment_id, settlement.transaction, is_known_elsewhere=is_known_elsewhere
+            )
+        elif settlement.outcome == "settled":
+            await self.bookings.book(payment_id, settlement.transaction)
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
         counted(network, settlement.outcome).inc()
@@ -130,11 +171,6 @@ class Settlements:
         # It is in its call's own line and in the ledger: so mostly it is not even asked what to say here.
         elif STANDARD.isEnabledFor(logging.DEBUG):
             log.debug("payment.settled", **said)
-
-    async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
-        # Whoever was first has booked the others.
-        await payments.settle(self.pool, dict(batch))
-        return [None] * len(batch)
 
     async def reconcile(self, age: timedelta) -> int:
         """Finish payments that nobody waits for any more; return how many reached an end."""

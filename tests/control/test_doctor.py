@@ -39,8 +39,8 @@ async def test_a_bare_machine_is_well(fine: Settings) -> None:
     found = [finding async for finding in doctor.examine(fine)]
     assert [finding for finding in found if finding.remedy] == []
     assert {finding.subject for finding in found} == {
-        "python", "compiled modules", "data directory", "embedded postgres", "embedded valkey", "port",
-        "metrics port", "postgres port", "database", "redis",
+        "python", "compiled modules", "data directory", "open files", "embedded postgres", "embedded valkey",
+        "port", "metrics port", "postgres port", "database", "redis",
         "encryption keys", "networks", "stripe", "polar", "postgres certificate", "projects' disk",
         "projects' servers", "projects' databases",
     }  # fmt: skip

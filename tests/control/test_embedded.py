@@ -37,11 +37,13 @@ def closed(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def database(path: Path, programs: Path | None = None) -> AsyncIterator[asyncpg.Connection]:
+async def database(
+    path: Path, programs: Path | None = None, connections: int = 0
+) -> AsyncIterator[asyncpg.Connection]:
     with ExitStack() as stack:
         claimed = stack.enter_context(directory.claimed(path))
         sockets = stack.enter_context(directory.sockets(claimed))
-        cluster = await postgres.prepare(claimed, sockets, programs)
+        cluster = await postgres.prepare(claimed, sockets, programs, connections)
         async with postgres.serving(cluster):
             connection = await asyncpg.connect(cluster.dsn)
             yield connection
@@ -64,6 +66,12 @@ async def test_rows_are_there_after_a_restart_and_the_settings_are_safe(data: Pa
         )
         assert locale is not None
         assert tuple(locale) == (b"b", "C.UTF-8")
+
+
+async def test_a_server_takes_as_many_clients_as_its_processes_are(data: Path) -> None:
+    for wanted, shown in ((230, "230"), (30, "200")):
+        async with database(data, connections=wanted) as connection:
+            assert await connection.fetchval("SHOW max_connections") == shown
 
 
 async def test_a_directory_with_a_long_name_that_others_may_not_enter_will_do(closed: Path) -> None:

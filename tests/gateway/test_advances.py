@@ -98,3 +98,18 @@ async def test_a_crowd_finds_enough_ahead(processes: list[Buckets], monkeypatch:
                 group.create_task(buckets.take(*asked))
             await asyncio.sleep(0.001)
     assert sum(late[50:]) < 80
+
+
+async def test_a_caller_that_slows_down_is_still_counted_ahead(processes: list[Buckets]) -> None:
+    """What was taken for a crowd is over before few calls use it up: it is asked for again before that."""
+    buckets, asked, late = processes[0], (bucket(1_000_000),), 0
+    await asyncio.gather(*(buckets.take(*asked) for _ in range(64)))
+    for at in range(400):
+        if buckets.ahead(asked) is None:
+            late += at > 64
+            await buckets.take(*asked)
+        await asyncio.sleep(0.002 if at > 64 else 0)
+    assert late < 8
+    advance = buckets.advances.by_buckets[asked]
+    # And no more is kept than its calls of a moment.
+    assert advance.left < 500

@@ -1,11 +1,12 @@
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import cast
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.kit import ids
-from gateway.settle import settle
+from gateway.settle import Settled, settle_along
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 from gateway.types import Answer, Head, Hold, Metering, Outcome, Price, Receipt
 from tests.gateway.conftest import USDC
@@ -33,6 +34,12 @@ def kept(tariff: Tariff, seconds_max: float) -> Kept:
     return Kept(Metering(price, tariff, 0, seconds_max, Receipt(ids.new(), "prepaid", None, USDC)))
 
 
+def settle(hold: Kept, answer: Answer) -> AbstractAsyncContextManager[Settled]:
+    along = settle_along(cast(Hold, hold), answer)
+    assert along is not None
+    return along
+
+
 async def endless() -> AsyncIterator[bytes]:
     while True:
         yield b"x" * 10
@@ -41,7 +48,7 @@ async def endless() -> AsyncIterator[bytes]:
 async def test_a_caller_who_stops_reading_is_charged_before_the_hold_expires() -> None:
     hold = kept(Tariff(), seconds_max=0.05)
     answer = Answer(Head(200, "OK", CIMultiDictProxy(CIMultiDict())), endless())
-    async with settle(cast(Hold, hold), answer) as settled:
+    async with settle(hold, answer) as settled:
         chunks = settled.answer.chunks
         assert await anext(chunks) == b"x" * 10
         assert hold.posted == []
@@ -65,7 +72,7 @@ async def test_the_last_byte_waits_for_the_charge() -> None:
 
     hold = kept(Tariff(), seconds_max=60)
     headers = CIMultiDictProxy(CIMultiDict({"Content-Length": "4"}))
-    async with settle(cast(Hold, hold), Answer(Head(200, "OK", headers), parts())) as settled:
+    async with settle(hold, Answer(Head(200, "OK", headers), parts())) as settled:
         seen = [(chunk, len(hold.posted)) async for chunk in settled.answer.chunks]
     assert seen == [(b"ab", 0), (b"cd", 1)]
     assert len(hold.posted) == 1

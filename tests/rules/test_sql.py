@@ -119,6 +119,7 @@ async def test_a_table_is_written_in_one_place(pool: Pool) -> None:
         "payment_events": {"control/processors"},
         "payment_methods": {"control/processors"},
         "payer_failures": {"gateway/x402"},
+        "payment_slips": {"gateway/x402"},
         "payments": {"gateway/x402"},
         "payouts": {"gateway/ledger"},
         "processor_customers": {"control/processors"},
