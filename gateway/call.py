@@ -25,7 +25,7 @@ from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.kit.proxies import Proxies
 from gateway.limit import asked_of, limit
-from gateway.match import match
+from gateway.match import match, refuse_unwritten
 from gateway.metering.report import Reporter, known_of
 from gateway.metering.watch import Known, Watch
 from gateway.pay import Till, give_back, pay
@@ -105,6 +105,7 @@ def with_another_query(wording: Wording) -> Plan | None:
     last: Plan | None = wording.heading.plans.get((wording.method, wording.path))
     if last is None:
         return None
+    refuse_unwritten(wording.query)
     plan = wording.plan = last.asking(asking(last.inbound, wording.query))
     return plan
 

@@ -187,6 +187,7 @@ async def test_ever_new_queries_are_each_asked_as_they_are(farebox: Farebox) -> 
     assert await call(f"?key={account.key}") == 400
     assert await call("?q=3", "fb_live_nobody") == 401
     assert await call("?q=3") == 200
+    assert await call("?q=\xfc") == 400
     writer.close()
 
 
