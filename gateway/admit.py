@@ -79,17 +79,29 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
     """A request with the head of one that was admitted before, or with that and what is another in each."""
     peer, heading = request.protocol.address, request.heading
     address = client_of(peer, request.headers, proxies) if proxies else peer
-    inbound = with_head(first, call_id, address, body_of(request, body_bytes_max))
-    return inbound if heading.base is None else varied(inbound, heading, heading.base)
-
-
-def varied(inbound: Inbound, heading: Heading, base: Heading) -> Inbound:
-    meaning = vary(heading, base)
-    return replace(
-        inbound, headers=meaning.headers, credentials=meaning.credentials, heading=heading,
+    body = body_of(request, body_bytes_max)
+    if heading.base is None:
+        return with_head(first, call_id, address, body)
+    meaning = vary(heading, heading.base)
+    # Of an agent's calls each is such a one, and ``replace`` takes as long as all else here.
+    return Inbound(
+        call_id,
+        first.method,
+        first.slug,
+        first.path,
+        first.query,
+        meaning.headers,
+        meaning.credentials,
+        address,
+        first.url,
+        body,
+        first.is_websocket,
         # As in ``admit``: a conversation cannot be had again.
-        idempotency_key=None if inbound.is_websocket else meaning.idempotency_key,
-    )  # fmt: skip
+        None if first.is_websocket else meaning.idempotency_key,
+        first.max_price,
+        first.upstream_payment,
+        heading,
+    )
 
 
 def bare(first: Inbound) -> Inbound:

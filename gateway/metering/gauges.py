@@ -25,7 +25,7 @@ async def look_forever(pools: Sequence[Pool], http: HttpUpstreams, recorder: Rec
         busy, idle = http.connections()
         metrics.UPSTREAM_CONNECTIONS.labels("busy").set(busy)
         metrics.UPSTREAM_CONNECTIONS.labels("idle").set(idle)
-        metrics.USAGE_WAITING.set(len(recorder.waiting))
+        metrics.USAGE_WAITING.set(recorder.size)
         metrics.UPSTREAMS_RESTING.set(loads.resting())
         await asyncio.sleep(LOOK_SECONDS)
 

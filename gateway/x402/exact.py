@@ -21,6 +21,10 @@ NOT_SIGNED = "the payment is not signed by its payer"
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
+# Of so many payers the key is remembered: to recover it is a fifth of the work of checking a signature.
+KEYS_MAX = 4096
+keys: dict[str, PublicKey] = {}
+
 
 def keccak(data: bytes) -> bytes:
     return bytes(sha3.keccak_256(data).digest())
@@ -48,16 +52,27 @@ def domain_separator(asset: Asset) -> bytes:
 
 def digest(authorization: Authorization) -> bytes:
     """The EIP-712 digest that the payer signed."""
-    message = keccak(
-        TRANSFER_TYPE
-        + PAD + bytes.fromhex(authorization.payer[2:])
-        + PAD + bytes.fromhex(authorization.pay_to[2:])
-        + authorization.amount.to_bytes(32, "big")
-        + authorization.valid_after.to_bytes(32, "big")
-        + authorization.valid_before.to_bytes(32, "big")
-        + authorization.nonce
-    )  # fmt: skip
+    message = keccak(TRANSFER_TYPE + words(authorization))
     return keccak(b"\x19\x01" + domain_separator(authorization.asset) + message)
+
+
+def words(one: Authorization) -> bytes:
+    """What was signed, as EIP-712 and the token's functions have it: a word for each member."""
+    return b"".join(
+        (
+            word(one.payer),
+            word(one.pay_to),
+            one.amount.to_bytes(32, "big"),
+            one.valid_after.to_bytes(32, "big"),
+            one.valid_before.to_bytes(32, "big"),
+            one.nonce,
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def word(address: str) -> bytes:
+    return PAD + bytes.fromhex(address[2:])
 
 
 def check_terms(authorization: Authorization, requirement: Requirement, now: int) -> None:
@@ -80,18 +95,20 @@ def check_terms(authorization: Authorization, requirement: Requirement, now: int
 
 def is_signed_by_key(authorization: Authorization) -> bool:
     """Whether the payer's own key signed, which is what counts for an account without code."""
-    return recover(authorization) == authorization.payer
+    known = keys.get(authorization.payer)
+    if known is None:
+        return recover(authorization) == authorization.payer
+    if recovery_id(authorization.signature) is None:
+        return False
+    # Which of two points is meant, the last byte says and the token looks at: it says nothing of whose it is.
+    return known.verify(encoded(authorization.signature), digest(authorization), hasher=None)
 
 
 def recover(authorization: Authorization) -> str | None:
-    """The address that signed, or None when no key can have."""
+    """The address that signed, or None when no key can have. The payer's own key is remembered."""
     signature = authorization.signature
-    if len(signature) != KEY_SIGNATURE_BYTES:
-        return None
-    v = signature[64] - 27 if signature[64] >= 27 else signature[64]
-    s = int.from_bytes(signature[32:64], "big")
-    # A high s is the same signature in a second spelling, which tokens refuse.
-    if v not in (0, 1) or not 0 < s <= ORDER // 2:
+    v = recovery_id(signature)
+    if v is None:
         return None
     try:
         key = PublicKey.from_signature_and_message(
@@ -99,7 +116,33 @@ def recover(authorization: Authorization) -> str | None:
         )
     except Exception:
         return None
-    return address_of(key)
+    address = address_of(key)
+    if address == authorization.payer:
+        if len(keys) >= KEYS_MAX:
+            keys.clear()
+        keys[address] = key
+    return address
+
+
+def recovery_id(signature: bytes) -> int | None:
+    """Of a key's signature in the one spelling that tokens take: a high s is the same in a second one."""
+    if len(signature) != KEY_SIGNATURE_BYTES:
+        return None
+    v = signature[64] - 27 if signature[64] >= 27 else signature[64]
+    s = int.from_bytes(signature[32:64], "big")
+    return v if v in (0, 1) and 0 < s <= ORDER // 2 else None
+
+
+def encoded(signature: bytes) -> bytes:
+    """In DER, as the library takes it."""
+    r, s = positive(signature[:32]), positive(signature[32:64])
+    return b"\x30%c\x02%c%b\x02%c%b" % (len(r) + len(s) + 4, len(r), r, len(s), s)
+
+
+def positive(octets: bytes) -> bytes:
+    """An integer of DER: as short as can be, without a sign in its first bit."""
+    short = octets.lstrip(b"\0")
+    return short if short[:1] < b"\x80" and short else b"\0" + short
 
 
 def address_of(key: PublicKey) -> str:

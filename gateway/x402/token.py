@@ -1,11 +1,11 @@
 """An EIP-3009 token on the wire: calls to it, and the events that say what it did."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from gateway.x402 import exact
-from gateway.x402.exact import keccak
+from gateway.x402.exact import keccak, words
+from gateway.x402.exact import word as word
 from gateway.x402.facilitator import Authorization
 
 
@@ -36,16 +36,7 @@ MISWRITTEN = KeyError, IndexError, TypeError, AttributeError, ValueError
 
 
 def transfer_with_authorization(one: Authorization) -> bytes:
-    message = b"".join(
-        [
-            word(one.payer),
-            word(one.pay_to),
-            one.amount.to_bytes(32, "big"),
-            one.valid_after.to_bytes(32, "big"),
-            one.valid_before.to_bytes(32, "big"),
-            one.nonce,
-        ]
-    )
+    message = words(one)
     signature = one.signature
     if len(signature) != exact.KEY_SIGNATURE_BYTES:
         # The seventh argument is the first whose place is not fixed: it follows the seven words.
@@ -71,11 +62,6 @@ def authorization_state(payer: str, nonce: bytes) -> bytes:
 
 def balance_of(owner: str) -> bytes:
     return BALANCE_OF + word(owner)
-
-
-@lru_cache(maxsize=4096)
-def word(address: str) -> bytes:
-    return bytes.fromhex(address[2:]).rjust(32, b"\0")
 
 
 def is_proof(

@@ -10,6 +10,7 @@ from gateway.kit.sql import Pool
 from gateway.ledger.holds import Holds
 from gateway.ledger.purses import Purses
 from gateway.metering import gauges
+from tests.gateway.charges import charge_of
 from tests.gateway.conftest import USDC, Ledger, Seller
 
 
@@ -39,7 +40,7 @@ async def test_purses_and_what_they_paid_are_counted(pool: Pool, ledger: Ledger,
     purses = Purses(pool, timedelta(hours=1))
     while (purse := purses.draw(owner, USDC.id, 10)) is None:
         await asyncio.gather(*purses.crew.tasks)
-    assert await purses.charge(purse, seller.earnings_id, seller.posting(ids.new(), 10))
+    assert await purses.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), 10)))
     await gauges.look_at_money(pool, [])
     assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (1, 1)
     await purses.close()

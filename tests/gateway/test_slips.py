@@ -7,11 +7,11 @@ from uuid import UUID
 import pytest
 
 from gateway.kit import ids
-from gateway.kit.sql import Pool
+from gateway.kit.sql import Pool, listed
 from gateway.ledger import accounts, purses, slips
 from gateway.ledger.purses import Purses
-from gateway.ledger.slips import Charge
 from gateway.ledger.spenders import CALLS_MIN, Purse
+from tests.gateway.charges import charge_of
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.waiting import until
 
@@ -53,7 +53,10 @@ async def test_a_charge_is_on_the_ledger_a_moment_after_it_is_durable(
     """The money is held throughout, so nobody else can spend it meanwhile."""
     purse = await drawn(own, owner, 3)
     _, held = await ledger.balance(owner)
-    charges = [own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7)) for _ in range(3)]
+    charges = [
+        own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7)))
+        for _ in range(3)
+    ]
     assert await asyncio.gather(*charges) == [True] * 3
     assert (await count(pool, "slips"), await count(pool, "usage_events")) == (1, 0)
     assert await ledger.balance(owner) == (PLENTY, held)
@@ -71,7 +74,7 @@ async def test_what_a_dead_process_had_charged_is_booked_by_the_next_or_by_the_s
 ) -> None:
     purse = await drawn(own, owner, 2)
     for is_swept in (False, True):
-        assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+        assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
         own.slips.waiting.clear()
         if is_swept:
             await purses.return_expired(pool)
@@ -88,7 +91,7 @@ async def test_a_call_that_was_written_twice_is_charged_once_and_its_neighbour_t
     """By a commit that came through after it was asked about: what it took a second time goes back."""
     purse = await drawn(own, owner, 4)
     first, second, third = (
-        Charge(seller.posting(ids.new(), PRICE, 3), purse.id, seller.earnings_id) for _ in range(3)
+        charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 3)) for _ in range(3)
     )
     for batch in ([first, second], [second, first], [third]):
         assert await own.slips.write(batch) == {purse.id}
@@ -110,7 +113,7 @@ async def test_what_cannot_be_booked_stays_and_is_in_nobodys_way(
     """Of a bug: a payee that is none."""
     purse = await drawn(own, owner, 5)
     batches = [
-        [Charge(seller.posting(ids.new(), PRICE), purse.id, payee)]
+        [charge_of(purse, payee, seller.posting(ids.new(), PRICE))]
         for payee in [seller.earnings_id] * 2 + [ids.new()] + [seller.earnings_id] * 2
     ]
     for batch in batches:
@@ -128,7 +131,7 @@ async def test_whoever_books_them_books_each_once(
 ) -> None:
     purse = await drawn(own, owner, 12)
     for _ in range(12):
-        await own.slips.write([Charge(seller.posting(ids.new(), PRICE, 1), purse.id, seller.earnings_id)])
+        await own.slips.write([charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 1))])
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
             group.create_task(slips.book_left_over(crowd))
@@ -146,7 +149,7 @@ async def test_whoever_books_locks_them_in_one_order(
     # Of one millisecond, they are in any order.
     first, last = sorted(ids.new() for _ in range(2))
     for call_id in (last, first):
-        await own.slips.write([Charge(seller.posting(call_id, PRICE), purse.id, seller.earnings_id)])
+        await own.slips.write([charge_of(purse, seller.earnings_id, seller.posting(call_id, PRICE))])
     lock = "SELECT FROM slips WHERE call_id = $1 FOR UPDATE NOWAIT"
     async with asyncio.TaskGroup() as group, pool.acquire() as connection, connection.transaction():
         await connection.execute(lock, first)
@@ -170,7 +173,7 @@ async def test_an_id_in_another_calls_path_says_nothing_of_its_call(
     names = [ids.new() for _ in range(3)]
     postings = [seller.posting(name, PRICE) for name in names]
     postings[1] = replace(postings[1], path=f"/{names[2]}")
-    first, second, other = (Charge(one, purse.id, seller.earnings_id) for one in postings)
+    first, second, other = (charge_of(purse, seller.earnings_id, one) for one in postings)
     await own.slips.write([first, second])
     assert await own.slips.charged([first, second, other]) == {names[0], names[1]}
 
@@ -186,7 +189,41 @@ async def test_who_is_far_behind_with_booking_pays_by_holds(
 
 
 async def test_a_text_that_would_be_read_as_several_is_not_written(seller: Seller) -> None:
-    for sign in (slips.FIELD, slips.LINE, slips.SLIP):
+    for sign in (slips.CALL, slips.FIELD, slips.LINE, slips.SLIP):
         posting = replace(seller.posting(ids.new(), PRICE), description=f"a{sign}b")
         with pytest.raises(ValueError, match="stand between"):
-            Charge(posting, ids.new(), ids.new())
+            charge_of(Purse(ids.new(), PRICE, 0), ids.new(), posting)
+
+
+async def test_calls_that_are_alike_share_a_line_and_others_have_their_own(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    purse = await drawn(own, owner, 5)
+    postings = [
+        replace(seller.posting(ids.new(), PRICE), path=path, status=status)
+        for path, status in (("/a", 200), ("/b", 200), ("/a", 200), ("/a", 206), ("/b", 200))
+    ]
+    await asyncio.gather(*(own.charge(charge_of(purse, seller.earnings_id, one)) for one in postings))
+    assert (await pool.fetchval("SELECT calls FROM slips")).count(slips.LINE) == 2
+    await own.slips.finish()
+    rows = await pool.fetch("SELECT call_id, path, status FROM usage_events")
+    assert {tuple(row) for row in rows} == {(one.call_id, one.path, one.status) for one in postings}
+    assert await ledger.is_sound()
+
+
+async def test_slips_of_the_release_before_are_booked_and_found(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """While processes are replaced one by one. It wrote a line for each call, and nothing behind its id."""
+    purse = await drawn(own, owner, 2)
+    charges = [charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)) for _ in range(2)]
+    lines = slips.LINE.join(f"{one.call_id}{slips.FIELD}{one.said}" for one in charges)
+    await pool.fetch(
+        slips.SQL.write, listed([purse.id]), listed([charges[0].call_id]), listed([2 * PRICE]), lines
+    )
+    assert await own.slips.charged(charges) == {one.call_id for one in charges}
+    await slips.book_left_over(pool)
+    assert await own.slips.charged(charges) == {one.call_id for one in charges}
+    assert (await count(pool, "usage_events"), await count(pool, "slips")) == (2, 0)
+    purse.running = 0
+    assert await ledger.is_sound()
