@@ -43,9 +43,11 @@ async def test_purses_and_what_they_paid_are_counted(pool: Pool, ledger: Ledger,
     assert await purses.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), 10)))
     await gauges.look_at_money(pool, [])
     assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (1, 1)
+    assert 0 < (value("farebox_slips_waiting_seconds") or 0) < 30
     await purses.close()
     await gauges.look_at_money(pool, [])
     assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (0, 0)
+    assert value("farebox_slips_waiting_seconds") == 0
 
 
 async def test_pending_settlements_are_counted_by_network_with_the_oldest_ones_age(

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 
+import asyncpg
 import pytest
 
 from gateway.kit import pools, sql
@@ -95,3 +97,17 @@ async def test_a_patient_group_waits_for_a_database_that_starts_again(
         found = "away"
     assert found == outcome
     await group.close()
+
+
+@pytest.mark.parametrize(
+    "made", [list, tuple, set, frozenset, deque, lambda some: dict.fromkeys(some).keys()]
+)
+async def test_whatever_holds_values_is_an_array(pool: Pool, made: Callable[[list[str]], object]) -> None:
+    assert sorted(await pool.fetchval("SELECT $1::text[]", made(["one", "two"]))) == ["one", "two"]
+
+
+async def test_a_text_or_an_object_is_not_an_array(pool: Pool) -> None:
+    assert await pool.fetchval("SELECT cardinality($1::text[])", [["one", "two"], ["three", "four"]]) == 4
+    for other in "one", b"one", {"one": 1}:
+        with pytest.raises(asyncpg.DataError):
+            await pool.fetchval("SELECT $1::text[]", other)
