@@ -17,6 +17,8 @@ from gateway.x402.wire import Requirement
 MARGIN_SECONDS = 6
 
 KEY_SIGNATURE_BYTES = 65
+# Some wallets count from 0.
+LAST_BYTES = frozenset((0, 1, 27, 28))
 NOT_SIGNED = "the payment is not signed by its payer"
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -95,20 +97,23 @@ def check_terms(authorization: Authorization, requirement: Requirement, now: int
 
 def is_signed_by_key(authorization: Authorization) -> bool:
     """Whether the payer's own key signed, which is what counts for an account without code."""
-    known = keys.get(authorization.payer)
+    known, signature = keys.get(authorization.payer), authorization.signature
     if known is None:
         return recover(authorization) == authorization.payer
-    if recovery_id(authorization.signature) is None:
-        return False
     # Which of two points is meant, the last byte says and the token looks at: it says nothing of whose it is.
-    return known.verify(encoded(authorization.signature), digest(authorization), hasher=None)
+    # A high s is refused by the library.
+    is_one = len(signature) == KEY_SIGNATURE_BYTES and signature[64] in LAST_BYTES
+    return is_one and known.verify(encoded(signature), digest(authorization), hasher=None)
 
 
 def recover(authorization: Authorization) -> str | None:
     """The address that signed, or None when no key can have. The payer's own key is remembered."""
     signature = authorization.signature
-    v = recovery_id(signature)
-    if v is None:
+    if len(signature) != KEY_SIGNATURE_BYTES or signature[64] not in LAST_BYTES:
+        return None
+    v, s = signature[64] % 27, int.from_bytes(signature[32:64], "big")
+    # A high s is the same signature in a second spelling, which tokens refuse.
+    if not 0 < s <= ORDER // 2:
         return None
     try:
         key = PublicKey.from_signature_and_message(
@@ -122,15 +127,6 @@ def recover(authorization: Authorization) -> str | None:
             keys.clear()
         keys[address] = key
     return address
-
-
-def recovery_id(signature: bytes) -> int | None:
-    """Of a key's signature in the one spelling that tokens take: a high s is the same in a second one."""
-    if len(signature) != KEY_SIGNATURE_BYTES:
-        return None
-    v = signature[64] - 27 if signature[64] >= 27 else signature[64]
-    s = int.from_bytes(signature[32:64], "big")
-    return v if v in (0, 1) and 0 < s <= ORDER // 2 else None
 
 
 def encoded(signature: bytes) -> bytes:

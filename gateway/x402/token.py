@@ -1,6 +1,7 @@
 """An EIP-3009 token on the wire: calls to it, and the events that say what it did."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from gateway.x402 import exact
@@ -64,6 +65,12 @@ def balance_of(owner: str) -> bytes:
     return BALANCE_OF + word(owner)
 
 
+@lru_cache(maxsize=4096)
+def topic(address: str) -> str:
+    """An address as events have it."""
+    return "0x" + word(address).hex()
+
+
 def is_proof(
     receipt: Mapping[str, Any], asset: str, payer: str, pay_to: str, amount: int, nonce: bytes | None = None
 ) -> bool:
@@ -122,8 +129,8 @@ class Proofs:
         A payer may have signed the same for several payments of one transaction: its money moved for each
         authorization that the asset says it used. A transfer that nobody authorized has no ``nonce``.
         """
-        one = self.deeds.get((asset, "0x" + word(payer).hex()))
-        if one is None or not one.is_legible or ("0x" + word(pay_to).hex(), amount) not in one.transfers:
+        one = self.deeds.get((asset, topic(payer)))
+        if one is None or not one.is_legible or (topic(pay_to), amount) not in one.transfers:
             return False
         return (
             nonce is None or not one.used or ("0x" + nonce.hex() in one.used and one.moved >= len(one.used))

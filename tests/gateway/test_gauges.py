@@ -21,8 +21,7 @@ def value(name: str, **labels: str) -> float | None:
 async def test_open_holds_are_counted_and_overdue_ones_apart(
     pool: Pool, ledger: Ledger, seller: Seller
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100)
+    owner = await ledger.funded(100)
     lasting, short = Holds(pool, timedelta(hours=1)), Holds(pool, timedelta(seconds=-1))
     closed = ids.new()
     for holds, call_id in ((lasting, ids.new()), (lasting, closed), (short, ids.new())):
@@ -37,8 +36,7 @@ async def test_open_holds_are_counted_and_overdue_ones_apart(
 
 
 async def test_purses_and_what_they_paid_are_counted(pool: Pool, ledger: Ledger, seller: Seller) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 10**6)
+    owner = await ledger.funded(10**6)
     purses = Purses(pool, timedelta(hours=1))
     while (purse := purses.draw(owner, USDC.id, 10)) is None:
         await asyncio.gather(*purses.crew.tasks)

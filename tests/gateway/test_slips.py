@@ -33,9 +33,7 @@ async def own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Purs
 
 @pytest.fixture
 async def owner(ledger: Ledger) -> UUID:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, PLENTY)
-    return owner
+    return await ledger.funded(PLENTY)
 
 
 async def drawn(own: Purses, owner: UUID, calls: int) -> Purse:
