@@ -83,5 +83,5 @@ WHERE slips.call_id IS NOT NULL OR EXISTS (
 )
 
 -- name: left_over
--- By the time of its first call, which is when that began.
-SELECT call_id FROM slips WHERE call_id > $1 AND call_id < first_id_at(now() - $3::interval) ORDER BY call_id LIMIT $2
+-- Those of who is alive are booked by who wrote them, and told: so not before they are of some age.
+SELECT call_id FROM slips WHERE call_id > $1 AND written_at <= now() - $3::interval ORDER BY call_id LIMIT $2

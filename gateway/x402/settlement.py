@@ -37,8 +37,10 @@ STANDARD = logging.getLogger(__name__)
 
 # A check that is younger is not made again before settling; see the README.
 FRESH_SECONDS = 1.0
-# So many payments being settled at a time are a crowd: their answers do not wait for the ledger.
+# So many payments being settled at a time are a crowd: their answers do not wait for the ledger. It stays
+# one for a while, because who comes together ends together, and the last of them looks alone.
 CROWD_MIN = 4
+CROWD_SECONDS = 0.05
 # Prometheus hears of outcomes a few times a second: telling it of one locks and asks the kernel for our id.
 TELL_SECONDS = 0.25
 
@@ -73,6 +75,7 @@ class Settlements:
         self.bookings = Bookings(pool, self.crowd)
         self.under_way = 0
         """Payments that are being settled."""
+        self.crowded_until = 0.0
         self.ended: Counter[tuple[str, Outcome]] = Counter()
         """How many on which network, and how, since that was told."""
         self.telling = Later(self.tell)
@@ -111,15 +114,17 @@ class Settlements:
             if settlement is None:
                 network = authorization.asset.network
                 settlement = await self.found(payment_id, network)
-                is_promised = is_answered_first and self.is_crowded
+                is_promised = is_answered_first and self.is_in_crowd()
                 await self.finish(payment_id, network, settlement, is_promised=is_promised)
             return settlement
         finally:
             self.under_way -= 1
 
-    @property
-    def is_crowded(self) -> bool:
-        return self.under_way >= CROWD_MIN and not self.bookings.is_behind
+    def is_in_crowd(self) -> bool:
+        now = time.monotonic()
+        if self.under_way >= CROWD_MIN:
+            self.crowded_until = now + CROWD_SECONDS
+        return now < self.crowded_until and not self.bookings.is_behind
 
     async def submitted(
         self,

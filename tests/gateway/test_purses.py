@@ -36,9 +36,7 @@ async def own(pool: Pool) -> AsyncIterator[Purses]:
 
 @pytest.fixture
 async def owner(ledger: Ledger) -> UUID:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, PLENTY)
-    return owner
+    return await ledger.funded(PLENTY)
 
 
 async def drawn(own: Purses, owner: UUID) -> Purse:
@@ -90,8 +88,7 @@ async def test_who_calls_rarely_or_has_little_gets_none(pool: Pool, ledger: Ledg
 
 
 async def test_a_purse_is_a_share_of_what_is_left(pool: Pool, ledger: Ledger, own: Purses) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 10 * PRICE * SHARE)
+    owner = await ledger.funded(10 * PRICE * SHARE)
     for _ in range(100):
         own.draw(owner, USDC.id, PRICE)
     await asyncio.gather(*own.crew.tasks)

@@ -1,4 +1,7 @@
 import asyncio
+import signal
+import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -30,9 +33,7 @@ async def own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Purs
 
 @pytest.fixture
 async def owner(ledger: Ledger) -> UUID:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, PLENTY)
-    return owner
+    return await ledger.funded(PLENTY)
 
 
 async def drawn(own: Purses, owner: UUID, calls: int) -> Purse:
@@ -84,6 +85,42 @@ async def test_what_a_dead_process_had_charged_is_booked_by_the_next_or_by_the_s
             await Purses(pool, timedelta(hours=1)).start()
         assert await count(pool, "slips") == 0
     assert (await ledger.balance(owner))[0] == PLENTY - 2 * PRICE
+    assert await ledger.is_sound()
+
+
+async def test_the_slip_of_a_call_that_took_long_is_left_to_who_tells_of_the_balance(
+    pool: Pool, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """The sweeper takes what was written two seconds ago: the call may have begun an hour before."""
+    purse = await drawn(own, owner, 1)
+    hour_ago = (time.time_ns() // 1_000_000 - 3_600_000).to_bytes(6, "big")
+    call_id = UUID(bytes=hour_ago + ids.new().bytes[6:])
+    posting = replace(seller.posting(call_id, PRICE), alert_below=PLENTY)
+    assert await own.charge(charge_of(purse, seller.earnings_id, posting))
+    await purses.return_expired(pool, slip_age=timedelta(seconds=2))
+    assert await count(pool, "slips") == 1
+    await own.slips.finish()
+    assert await pool.fetchval("SELECT type FROM events") == "wallet.balance_low"
+
+
+async def test_a_process_that_is_killed_between_a_charge_and_its_booking_loses_neither(
+    server: str, database: str, pool: Pool, ledger: Ledger, seller: Seller, owner: UUID
+) -> None:
+    """By SIGKILL, once the charge is durable."""
+    whose = [str(one) for one in (owner, USDC.id, seller.earnings_id, seller.publisher_id)]
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.gateway.killed", server, database, *whose
+    )
+    assert await killed.wait() == -signal.SIGKILL
+    assert (await count(pool, "slips"), await count(pool, "usage_events")) == (1, 0)
+    assert await ledger.is_sound()
+    await purses.return_expired(pool)
+    assert (await count(pool, "slips"), await count(pool, "purses"), await count(pool, "usage_events")) == (
+        0,
+        0,
+        1,
+    )
+    assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
     assert await ledger.is_sound()
 
 
