@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 
 from gateway import max_price, upstream_payment
 from gateway.front.arrived import Arrived, Heading
-from gateway.kit import hygiene
+from gateway.kit import hygiene, queries
 from gateway.kit.body import NO_BODY, body_of
 from gateway.kit.problem import Refusal, Unauthorized, invalid
 from gateway.kit.proxies import Address, Proxies, client_of
@@ -79,17 +79,29 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
     """A request with the head of one that was admitted before, or with that and what is another in each."""
     peer, heading = request.protocol.address, request.heading
     address = client_of(peer, request.headers, proxies) if proxies else peer
-    inbound = with_head(first, call_id, address, body_of(request, body_bytes_max))
-    return inbound if heading.base is None else varied(inbound, heading, heading.base)
-
-
-def varied(inbound: Inbound, heading: Heading, base: Heading) -> Inbound:
-    meaning = vary(heading, base)
-    return replace(
-        inbound, headers=meaning.headers, credentials=meaning.credentials, heading=heading,
+    body = body_of(request, body_bytes_max)
+    if heading.base is None:
+        return with_head(first, call_id, first.query, first.url, address, body)
+    meaning = vary(heading, heading.base)
+    # Of an agent's calls each is such a one, and ``replace`` takes as long as all else here.
+    return Inbound(
+        call_id,
+        first.method,
+        first.slug,
+        first.path,
+        first.query,
+        meaning.headers,
+        meaning.credentials,
+        address,
+        first.url,
+        body,
+        first.is_websocket,
         # As in ``admit``: a conversation cannot be had again.
-        idempotency_key=None if inbound.is_websocket else meaning.idempotency_key,
-    )  # fmt: skip
+        None if first.is_websocket else meaning.idempotency_key,
+        first.max_price,
+        first.upstream_payment,
+        heading,
+    )
 
 
 def bare(first: Inbound) -> Inbound:
@@ -103,20 +115,27 @@ def bare(first: Inbound) -> Inbound:
             first, headers=said.headers, credentials=said.credentials, idempotency_key=said.idempotency_key,
             heading=base,
         )  # fmt: skip
-    return with_head(first, first.call_id, first.client_address, NO_BODY)
+    return with_head(first, first.call_id, first.query, first.url, first.client_address, NO_BODY)
 
 
-def with_head(first: Inbound, call_id: UUID, address: Address, body: Body) -> Inbound:
+def asking(first: Inbound, query: str) -> Inbound:
+    """The same of what is kept of a request, with another query, which is to be as unambiguous."""
+    refuse_ambiguous(first.method, query)
+    url = queries.replaced(first.url, first.query, query)
+    return with_head(first, first.call_id, query, url, first.client_address, NO_BODY)
+
+
+def with_head(first: Inbound, call_id: UUID, query: str, url: str, address: Address, body: Body) -> Inbound:
     return Inbound(
         call_id,
         first.method,
         first.slug,
         first.path,
-        first.query,
+        query,
         first.headers,
         first.credentials,
         address,
-        first.url,
+        url,
         body,
         first.is_websocket,
         first.idempotency_key,

@@ -15,17 +15,17 @@ from aiohttp import web
 
 from config.settings import Limits
 from gateway import ownership, question, upstream_offers
-from gateway.admit import admit, again, bare
+from gateway.admit import admit, again, asking, bare
 from gateway.answers.again import AnsweredBefore
 from gateway.buckets import Buckets
 from gateway.connections import Connections
 from gateway.forward import Upstreams, forward
-from gateway.front.arrived import Arrived
+from gateway.front.arrived import Arrived, Wording
 from gateway.front.reply import Reply
 from gateway.identify import identify
 from gateway.kit.proxies import Proxies
 from gateway.limit import asked_of, limit
-from gateway.match import match
+from gateway.match import match, refuse_unwritten
 from gateway.metering.report import Reporter, known_of
 from gateway.metering.watch import Known, Watch
 from gateway.pay import Till, give_back, pay
@@ -38,6 +38,9 @@ from gateway.snapshot import Snapshot
 from gateway.sockets import Asked, connect
 from gateway.types import Answer, Caller, Inbound, Receipt
 from gateway.upstreams.load import Loads
+
+# What is kept of one caller's calls, or of those of many strangers who say the same.
+PLANS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,11 @@ class Gate:
 
 async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse | Reply:
     """``watch`` is told how far the call comes; nothing here depends on it."""
-    wording = request.wording
-    plan: Plan | None = wording.plan if wording.base is None else wording.base.plan
+    wording = request.wording.base or request.wording
+    plan: Plan | None = wording.plan or with_another_query(wording)
     if plan is not None and plan.holds(gate.snapshot):
         inbound = again(plan.inbound, request, watch.call_id, gate.limits.body_bytes_max, gate.proxies)
-        is_priced = wording.base is None and plan.quote is not None
+        is_priced = request.wording is wording and plan.quote is not None
         watch.recalled(plan.match, plan.caller, plan.known, is_priced=is_priced)
     else:
         inbound, plan = await prepare(gate, request, watch)
@@ -85,8 +88,24 @@ async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, 
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)))
     watch.known = plan.known
-    (request.wording.base or request.wording).plan = plan
+    wording = request.wording.base or request.wording
+    wording.plan = plan
+    if len(wording.heading.plans) >= PLANS_MAX:
+        wording.heading.plans.clear()
+    wording.heading.plans[wording.method, wording.path] = plan
     return inbound, plan
+
+
+def with_another_query(wording: Wording) -> Plan | None:
+    """Agents ask for ever new things of one endpoint: from what it led to before follows what it leads to
+    now.
+    """
+    first: Plan | None = wording.heading.plans.get((wording.method, wording.path))
+    if first is not None:
+        refuse_unwritten(wording.query)
+        wording.plan = first.asking(asking(first.inbound, wording.query))
+    plan: Plan | None = wording.plan
+    return plan
 
 
 async def serve(

@@ -40,8 +40,7 @@ def match(snapshot: Snapshot, inbound: Inbound) -> Match:
     if route is None:
         raise NotFound(f"no publisher {inbound.slug}")
     segments = read(inbound.path)
-    if not QUERY.fullmatch(inbound.query):
-        raise invalid("query", "has characters that must be percent-encoded")
+    refuse_unwritten(inbound.query)
     position = find(route, inbound.method, segments)
     endpoint = None if position is None else route.endpoints[position]
     if endpoint is None and route.undocumented == "default_deny":
@@ -50,6 +49,12 @@ def match(snapshot: Snapshot, inbound: Inbound) -> Match:
         raise EndpointProtected(endpoint.protection_reason or f"{route.slug} does not sell this endpoint")
     url = route.api_url.rstrip("/") + inbound.path if inbound.path else route.api_url
     return Match(route, endpoint, position, f"{url}?{inbound.query}" if inbound.query else url)
+
+
+def refuse_unwritten(query: str) -> None:
+    """What cannot be sent on as it is."""
+    if not QUERY.fullmatch(query):
+        raise invalid("query", "has characters that must be percent-encoded")
 
 
 def read(path: str) -> tuple[str, ...]:

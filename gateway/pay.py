@@ -96,6 +96,8 @@ async def hold(till: Till, inbound: Inbound, caller: Caller, match: Match, quote
         return await rail.hold(inbound, caller, match, quote)
     if caller.organization_id is None:
         raise unpaid(till, inbound, match, quote)
+    if (drawn := till.prepaid.draw(inbound, caller, match, quote)) is not None:
+        return drawn
     try:
         return await till.prepaid.hold(inbound, caller, match, quote)
     except Short as short:

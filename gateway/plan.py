@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gateway.buckets import Bucket
 from gateway.front.reply import Lines
+from gateway.kit import queries
 from gateway.kit.problem import Refusal
 from gateway.metering.watch import Known
 from gateway.snapshot import Snapshot
@@ -74,6 +75,22 @@ class Plan:
             return False
         snapshot.uses.note(caller.key_id)
         return True
+
+    def asking(self, inbound: Inbound) -> "Plan":
+        """For what differs from the call of this one in its query, on which nothing depends but where it goes
+        to: neither who calls, nor which endpoint, nor the price.
+        """
+        before, after, match = self.inbound.query, inbound.query, self.match
+        url = queries.replaced(match.url, before, after)
+        plan = Plan(
+            self.edition, inbound, Match(match.route, match.endpoint, match.position, url), self.caller,
+            self.known,
+        )  # fmt: skip
+        plan.quote = self.quote
+        plan.address, plan.asked, plan.forwarded = self.address, self.asked, self.forwarded
+        if self.request is not None and self.vouched is not None and not self.vouched.query:
+            plan.request, plan.vouched = self.request.asking(before, after), self.vouched
+        return plan
 
     def priced(self, quote: Quote) -> Quote:
         """What is asked of a database is in the body, and so is its price."""

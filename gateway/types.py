@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -213,6 +213,8 @@ class Quote:
     prices: tuple[Price, ...]
     description: str
     """What is sold, in a line: it ends up on the caller's wallet and in the offers."""
+    terms: dict[Mode | None, Any] = field(init=False, default_factory=dict, compare=False)
+    """The prepaid rail's: what it needs to know for each call at this price."""
 
     @property
     def is_free(self) -> bool:

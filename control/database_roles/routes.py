@@ -44,7 +44,7 @@ async def create(
     It may do nothing but connect, until the branch's own role grants it something, of which it is a member
     and which may alter it.
     """
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     secret = await roles.secret_of()
     async with contents.changing(call.pool, call.ports.computes, call.transaction(), branch_id) as (
         db,
@@ -82,7 +82,7 @@ async def delete(call: Call, project_id: RootProjectId, branch_id: UUID, role: I
 
     One that owns something, or was granted something, is not dropped: the answer names what.
     """
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     row = await found(call, branch_id, role)
     if row["is_protected"]:
         raise RoleProtected(f"{row['name']} owns what the branch came with")
@@ -106,7 +106,7 @@ async def reset(
     call: Call, project_id: RootProjectId, branch_id: UUID, role: IdOrName, *, body: NewPassword
 ) -> Data[RolePassword]:
     """Give a Postgres role another password. Whoever is connected stays so. Wakes the branch."""
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     row = await found(call, branch_id, role)
     secret = await roles.secret_of(body.password)
     async with contents.changing(call.pool, call.ports.computes, call.transaction(), branch_id) as (

@@ -64,7 +64,7 @@ async def create(
     call: Call, project_id: RootProjectId, branch_id: UUID, *, body: NewDatabase
 ) -> Created[Data[DatabaseCreated]]:
     """Create a database. Wakes the branch."""
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     async with contents.changing(call.pool, call.ports.computes, call.transaction(), branch_id) as (
         db,
         connection,
@@ -117,7 +117,7 @@ async def delete(
     call: Call, project_id: RootProjectId, branch_id: UUID, database: IdOrName
 ) -> Data[Database]:
     """Drop a database with everything in it, and end the sessions that use it. Answers with what it was."""
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     row = await found(call, branch_id, database)
     async with contents.changing(call.pool, call.ports.computes, call.transaction(), branch_id) as (
         db,
@@ -134,6 +134,7 @@ async def changed(
     await contents.require(call.db, project_id, branch_id)
     row = await found(call, branch_id, named)
     if body.owner_name is not None:
+        await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
         async with contents.changing(call.pool, call.ports.computes, call.transaction(), branch_id) as (
             db,
             connection,

@@ -5,19 +5,21 @@ The server is the truth. Rows are what the proxy and listings read, so that neit
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
 
+from config.plans import Plan
 from control.computes.provider import ComputeProvider, ComputeUnavailable, State
 from control.postgres import connecting, endpoints, inside, inventory, publications, slots
 from control.postgres.inside import RefusedByPostgres
 from control.postgres.inventory import Inventory
 from control.postgres.publications import Published
 from control.postgres.slots import Slot
+from control.quotas import headroom
 from gateway.kit.problem import NotFound, Refusal
 from gateway.kit.sql import OUTAGES, Connection, Db, Pool, Statements
 
@@ -42,6 +44,15 @@ async def require(db: Db, project_id: UUID, branch_id: UUID) -> None:
     """Another project's branch is as absent as one that is not."""
     if not await db.fetchval(SQL.has_branch, project_id, branch_id):
         raise NotFound(f"no branch {branch_id}")
+
+
+async def require_wakeable(db: Db, plans: Sequence[Plan], project_id: UUID, branch_id: UUID) -> None:
+    """The same before its server is woken, which is refused as it is to its own clients."""
+    row = await db.fetchrow(SQL.waking, project_id, branch_id)
+    if row is None:
+        raise NotFound(f"no branch {branch_id}")
+    if not row["is_awake"]:
+        await headroom.require_unspent(db, plans, row["organization_id"], "compute_seconds")
 
 
 @asynccontextmanager

@@ -3,6 +3,15 @@
 -- name: has_branch
 SELECT EXISTS (SELECT FROM branches WHERE id = $2 AND project_id = $1 AND deleted_at IS NULL)
 
+-- name: waking
+-- None is started for it while one runs, whoever started that.
+SELECT projects.organization_id, EXISTS (
+    SELECT FROM endpoints
+    WHERE endpoints.branch_id = branches.id AND endpoints.deleted_at IS NULL AND endpoints.status = 'active'
+) AS is_awake
+FROM branches JOIN projects ON projects.id = branches.project_id
+WHERE branches.id = $2 AND branches.project_id = $1 AND branches.deleted_at IS NULL
+
 -- name: before
 SELECT timeline_id FROM branches WHERE id = $1 AND deleted_at IS NULL
 

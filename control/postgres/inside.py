@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from control.computes.provider import ComputeUnavailable
+from gateway.identify import QuotaExceeded
 from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Connection, Statements
 
@@ -22,7 +23,8 @@ class RefusedByPostgres(Refusal):
     status, slug, title = 409, "refused-by-postgres", "Postgres refused it"
 
 
-REFUSALS = (InUseInside, RefusedByPostgres, ComputeUnavailable)
+REFUSALS = (InUseInside, RefusedByPostgres, ComputeUnavailable, QuotaExceeded)
+"""Of whatever changes something there, for which the server is woken."""
 
 IN_USE = (
     asyncpg.QueryCanceledError,

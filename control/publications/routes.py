@@ -42,7 +42,7 @@ async def create(
     Without `tables` it publishes all of them, which takes a superuser in Postgres. The project must have
     logical replication enabled.
     """
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     await slots.require_enabled(call.db, project_id)
     database = await databases.named(call.db, branch_id, body.database)
     if database is None:
@@ -72,7 +72,7 @@ async def update(
     call: Call, project_id: RootProjectId, branch_id: UUID, publication_id: UUID, *, body: PublicationChange
 ) -> Data[Publication]:
     """Change what a publication tells of. Wakes the branch."""
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     row = await found(call, branch_id, publication_id)
     wanted = replace(published(row), **body.model_dump(exclude_none=True))
     wanted = replace(wanted, tables=tuple(wanted.tables))
@@ -95,7 +95,7 @@ async def update(
 )
 async def delete(call: Call, project_id: RootProjectId, branch_id: UUID, publication_id: UUID) -> None:
     """Drop a publication. Wakes the branch."""
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     row = await found(call, branch_id, publication_id)
     async with contents.changing(
         call.pool, call.ports.computes, call.transaction(), branch_id, row["database"]

@@ -50,7 +50,7 @@ async def create(
     A branch of a branch, a reset and a restore have no slots. The project must have logical replication
     enabled, which restarts the endpoints that run: until then it is refused.
     """
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     await slots.require_enabled(call.db, project_id)
     database = await databases.named(call.db, branch_id, body.database)
     if database is None:
@@ -77,7 +77,7 @@ async def create(
 )
 async def delete(call: Call, project_id: RootProjectId, branch_id: UUID, slot_id: UUID) -> None:
     """Drop a replication slot that nobody reads. Wakes the branch."""
-    await contents.require(call.db, project_id, branch_id)
+    await contents.require_wakeable(call.db, call.ports.settings.plans, project_id, branch_id)
     row = await found(call, branch_id, slot_id)
     async with contents.changing(call.pool, call.ports.computes, call.transaction(), branch_id) as (
         db,

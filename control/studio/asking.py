@@ -9,8 +9,7 @@ from asyncpg.pool import Pool as AnyPool
 
 from control.api.operation import Call
 from control.computes.provider import ComputeUnavailable
-from control.postgres import connecting, founding, inventory
-from control.quotas import headroom
+from control.postgres import connecting, contents, founding, inventory
 from control.studio import session, store
 from control.studio.refusals import SessionRefused
 from control.studio.session import Result, Session
@@ -64,10 +63,7 @@ async def connected(call: Call, project_id: UUID, *, is_raw: bool) -> Session:
     databases = [name for name, _ in await inventory.rows_of_databases(pool, branch_id)]
     if not databases:
         raise SessionRefused("the project has no database: make one")
-    if not await store.is_awake(pool, branch_id):
-        # As its own clients are refused, who would have it woken.
-        plans = call.ports.settings.plans
-        await headroom.require_unspent(pool, plans, call.actor.organization_id, "compute_seconds")
+    await contents.require_wakeable(pool, call.ports.settings.plans, project_id, branch_id)
     database = founding.DATABASE if founding.DATABASE in databases else databases[0]
     computes, keyring = call.ports.computes, call.ports.keyring
     owner = await connecting.owner_of(pool, computes, keyring, branch_id)

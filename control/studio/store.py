@@ -42,11 +42,6 @@ async def default_branch(db: Db, project_id: UUID) -> tuple[UUID | None, bool]:
     return (None, False) if row is None else (row["id"], row["state"] == "ready")
 
 
-async def is_awake(db: Db, branch_id: UUID) -> bool:
-    """As it is written down."""
-    return bool(await db.fetchval(SQL.is_awake, branch_id))
-
-
 async def told(session: Session, statement: str, *given: Any) -> list[Any]:
     result = await session.run(statement, given)
     return [json.loads(row[0]) for row in result.rows if row[0] is not None]

@@ -54,9 +54,6 @@ string_agg(format('%I = $%s', keyed.name, keyed.number + $2), ' AND ')
 -- name: default_branch
 SELECT id, state FROM branches WHERE project_id = $1 AND is_default AND deleted_at IS NULL
 
--- name: is_awake
-SELECT EXISTS (SELECT FROM endpoints WHERE branch_id = $1 AND status = 'active')
-
 -- name: tables
 -- In their estimates partitioned tables are what their partitions are.
 SELECT json_build_object('name', rel.relname,

@@ -57,9 +57,10 @@ class AnswerNotKept(Refusal):
 
 async def fingerprint(inbound: Inbound, match: Match) -> bytes:
     """SHA-256 of what a call is: its method, publisher, upstream URL with the query, and body."""
-    body = await inbound.body.digest()
-    parts = (inbound.method.encode(), match.route.publisher_id.bytes, match.url.encode(), body)
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+    body = inbound.body.here()
+    digest = await inbound.body.digest() if body is None else hashlib.sha256(body).digest()
+    parts = inbound.method.encode(), match.route.publisher_id.bytes, match.url.encode(), digest
+    return hashlib.sha256(b"".join([len(part).to_bytes(8, "big") + part for part in parts])).digest()
 
 
 async def moments() -> AsyncIterator[float]:

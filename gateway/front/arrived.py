@@ -44,7 +44,7 @@ class Heading:
     that has the same ones.
     """
 
-    __slots__ = ("base", "headers", "length", "meaning", "sent")
+    __slots__ = ("base", "headers", "length", "meaning", "plans", "sent")
 
     def __init__(
         self, headers: CIMultiDictProxy[str], length: int = 0, base: "Heading | None" = None
@@ -58,6 +58,8 @@ class Heading:
         """``admit``'s."""
         self.sent: Any = None
         """``forward``'s."""
+        self.plans: dict[tuple[str, str], Any] = {}
+        """``call``'s, by method and path: few of them."""
 
 
 class Wording:

@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Generic, TypeVar
 
@@ -34,10 +33,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(slots=True)
-class Waiting(Generic[Item, Result]):
-    item: Item
-    done: "asyncio.Future[Result]"
+class Waiting(Outcome[Result], Generic[Item, Result]):
+    """What becomes of an item."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, item: Item, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.item = item
 
 
 class Crowd:
@@ -82,6 +85,8 @@ class Group(Generic[Item, Result]):
         self.waiting: deque[Waiting[Item, Result]] = deque()
         self.crew = Crew()
         self.is_scheduled = False
+        # Asking for it is a question to the kernel, whether this is the process that it was.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.alarm = Later(self.go)
         """Runs while those who wait here are too few."""
         # Of the batches before: how many items the last one had, and how long they took.
@@ -93,8 +98,11 @@ class Group(Generic[Item, Result]):
 
         A caller that is cancelled does not take its item back, and may have to undo what was done for it.
         """
-        done: asyncio.Future[Result] = Outcome()
-        self.waiting.append(Waiting(item, done))
+        loop = self.loop
+        if loop is None:
+            loop = self.loop = asyncio.get_running_loop()
+        done: Waiting[Item, Result] = Waiting(item, loop)
+        self.waiting.append(done)
         self.crowd.count += 1
         if self.lanes_free and not self.is_scheduled and (not self.alarm.is_set or self.is_worth_it()):
             if self.is_light and self.crowd.count == 1:
@@ -103,7 +111,7 @@ class Group(Generic[Item, Result]):
             else:
                 # At the end of this tick of the loop, when everybody who is ready now has been added.
                 self.is_scheduled = True
-                asyncio.get_running_loop().call_soon(self.kick)
+                loop.call_soon(self.kick)
         return done
 
     @property
@@ -201,9 +209,12 @@ class Group(Generic[Item, Result]):
             raise
         except Exception as error:
             return error
-        for one, result in zip(batch, results, strict=True):
-            if not one.done.done():
-                one.done.set_result(result)
+        if self.waiting and self.loop is not None:
+            # The next batch is on its way before this one's callers go on, who keep the process busy for as
+            # long as a commit takes.
+            self.loop.call_soon(hand_out, batch, results)
+        else:
+            hand_out(batch, results)
         return None
 
     async def close(self) -> None:
@@ -227,7 +238,13 @@ def in_turns(
     return deque(one for _, one in ranked)
 
 
+def hand_out(batch: Sequence[Waiting[Item, Result]], results: Sequence[Result]) -> None:
+    for one, result in zip(batch, results, strict=True):
+        if not one.done():
+            one.set_result(result)
+
+
 def fail(batch: Sequence[Waiting[Item, Result]], error: BaseException) -> None:
     for one in batch:
-        if not one.done.done():
-            one.done.set_exception(error)
+        if not one.done():
+            one.set_exception(error)

@@ -6,11 +6,13 @@ and for the answer to that.
 """
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
+from asyncpg.protocol import protocol
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -27,6 +29,11 @@ ACQUIRE_SECONDS = 5
 RELEASE_SECONDS = 1
 # For the server to be told of that statement. Longer, so that it is the pool that hears of it.
 CANCEL_SECONDS = 2
+
+# What may be passed as an array. asyncpg asks of each value in one whether it is an array itself, and its own
+# way to ask, by abstract classes, was a tenth of a paid call: this is the same question, put to types.
+ARRAYS: tuple[type, ...] = list, tuple, set, frozenset, deque, range, type({}.keys()), type({}.values())
+protocol.IterableABC = ARRAYS  # type: ignore[attr-defined]
 
 # The server's side of it. Of a gateway that has vanished, it ends what was begun, and with it the locks that
 # everybody else waits for; and a statement that was given up here changes nothing much later.

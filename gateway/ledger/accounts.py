@@ -22,7 +22,7 @@ PLATFORM = UUID("00000000-0000-7000-8000-000000000000")
 
 def asset_id(network: str, address: str) -> UUID:
     """UUIDv5 of the asset's CAIP-19 name, so that every installation gives an asset the same id."""
-    return uuid5(NAMESPACE_URL, f"{network}/erc20:{address.lower()}")
+    return ids.as_in_rows(uuid5(NAMESPACE_URL, f"{network}/erc20:{address.lower()}"))
 
 
 def of_networks(networks: Sequence[Network]) -> Mapping[UUID, Asset]:

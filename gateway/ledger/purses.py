@@ -23,7 +23,7 @@ from gateway.kit.sql import OUTAGES, Pool, Statements
 from gateway.kit.tasks import Crew
 from gateway.kit.values import dataclass
 from gateway.ledger import slips
-from gateway.ledger.batches import PATIENCE_SECONDS, Posting
+from gateway.ledger.batches import PATIENCE_SECONDS
 from gateway.ledger.slips import Charge, Slips
 from gateway.ledger.spenders import KEPT_SECONDS, REST_TICKS, SHARE, TICK_SECONDS, Purse, Spender
 
@@ -66,7 +66,7 @@ class Purses:
             self.charge_batch,
             patience_seconds=PATIENCE_SECONDS,
             crowd=self.crowd,
-            whose=lambda one: one.purse_id,
+            whose=lambda one: one.purse.id,
             is_light=True,
         )
         self.returns = Group(self.return_batch)
@@ -121,21 +121,13 @@ class Purses:
         else:
             spender.give(Purse(taking.purse_id, amount, ends_seconds))
 
-    async def charge(self, purse: Purse, payee_id: UUID, posting: Posting) -> bool:
-        """True when the call is charged: now, or before. False when its purse is gone or has too little."""
-        charge = Charge(posting, purse.id, payee_id)
+    def charge(self, charge: Charge) -> "asyncio.Future[bool]":
+        """True when the call is charged: now, or before. False when its purse is gone or has too little.
+
+        Whoever is cancelled while waiting is so once it is decided. What stays unknown is not drawn again.
+        """
         self.crowd.count -= 1
-        charged = self.charges.add(charge)
-        try:
-            is_charged = await charged
-        finally:
-            # Whoever is cancelled is so once it is decided.
-            if not charged.cancelled() and not isinstance(charged.exception(), OUTAGES):
-                self.done(purse, posting.spent)
-        if not is_charged:
-            # What it pays for from here on would be served and not be paid.
-            purse.ends_seconds = 0
-        return is_charged
+        return self.charges.add(charge)
 
     def put_back(self, purse: Purse, amount: int) -> None:
         """The call cost nothing."""
@@ -205,6 +197,15 @@ class Purses:
         return [taken.get(one.purse_id, 0) for one in batch]
 
     async def charge_batch(self, batch: Sequence[Charge]) -> Sequence[bool]:
+        decided = await self.decide(batch)
+        for one, is_charged in zip(batch, decided, strict=True):
+            if not is_charged:
+                # What it pays for from here on would be served and not be paid.
+                one.purse.ends_seconds = 0
+            self.done(one.purse, one.spent)
+        return decided
+
+    async def decide(self, batch: Sequence[Charge]) -> Sequence[bool]:
         try:
             return await self.write_batch(batch)
         except asyncpg.CheckViolationError:
@@ -218,16 +219,18 @@ class Purses:
         if any(one.is_unsure for one in batch):
             charged = await slips.charged(batch)
         try:
-            purses = await slips.write([one for one in batch if one.call_id not in charged])
+            purses = await slips.write(
+                [one for one in batch if one.call_id not in charged] if charged else batch
+            )
         except asyncpg.UniqueViolationError:
             # By a commit that nobody heard of, which came through only now.
             charged = await slips.charged(batch)
             purses = await slips.write([one for one in batch if one.call_id not in charged])
-        late = [one for one in batch if one.purse_id not in purses and one.call_id not in charged]
+        late = [one for one in batch if one.purse.id not in purses and one.call_id not in charged]
         if late:
             # The purse is gone: it had expired, or such a commit took the last of it.
             charged |= await slips.charged(late)
-        return [one.purse_id in purses or one.call_id in charged for one in batch]
+        return [one.purse.id in purses or one.call_id in charged for one in batch]
 
     async def return_batch(self, batch: Sequence[Return]) -> Sequence[None]:
         kept: dict[UUID, int] = {}

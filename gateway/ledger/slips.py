@@ -21,7 +21,7 @@ from gateway.kit.later import Later
 from gateway.kit.sql import OUTAGES, Pool, Statements, listed
 from gateway.kit.tasks import Crew
 from gateway.ledger import telling
-from gateway.ledger.batches import Posting
+from gateway.ledger.spenders import Purse
 
 SQL = Statements(__file__)
 
@@ -34,9 +34,9 @@ RETRY_SECONDS = 1
 AT_ONCE = 64
 # With so many waiting, calls are paid by holds, which wait for the same database.
 WAITING_MAX = 16 * AT_ONCE
-# Between fields, lines and slips.
-FIELD, LINE, SLIP = "\x1f", "\x1e", "\x1d"
-FIELDS = 9
+# Behind each call, and between fields, lines and slips.
+CALL, FIELD, LINE, SLIP = "\x1c", "\x1f", "\x1e", "\x1d"
+FIELDS = 8
 NOBODY = UUID(int=0)
 # Ids are of a millisecond, by the clocks of several machines.
 JUST_NOW = timedelta(minutes=-1)
@@ -45,19 +45,28 @@ JUST_NOW = timedelta(minutes=-1)
 class Charge:
     """A call that was paid from a purse."""
 
-    __slots__ = ("alert_below", "call_id", "is_unsure", "line", "purse_id", "spent")
+    __slots__ = ("alert_below", "call_id", "is_unsure", "purse", "said", "spent")
 
-    def __init__(self, posting: Posting, purse_id: UUID, payee_id: UUID) -> None:
-        self.call_id, self.purse_id = posting.call_id, purse_id
-        self.spent, self.alert_below = index(posting.spent), posting.alert_below
-        self.line = FIELD.join((
-            str(posting.call_id), str(payee_id), str(self.spent), str(index(posting.fee)),
-            str(posting.publisher_id), str(posting.status), posting.method, posting.path, posting.description,
-        ))  # fmt: skip
-        if self.line.count(FIELD) != FIELDS - 1 or LINE in self.line or SLIP in self.line:
-            raise ValueError("a text has a character in it that is to stand between them")
+    def __init__(self, purse: Purse, call_id: UUID, spent: int, said: str, alert_below: int = 0) -> None:
+        self.purse, self.call_id, self.spent = purse, call_id, index(spent)
+        self.said = said
+        """What its transfer and its usage row say, as ``said`` writes it."""
+        self.alert_below = alert_below
+        """Write an event when the owner's balance falls below it by this."""
         self.is_unsure = False
         """Whether it was written once, and nobody heard what became of that."""
+
+
+def said(
+    payee_id: UUID, spent: int, fee: int, publisher_id: UUID, status: int, method: str, path: str,
+    description: str,
+) -> str:  # fmt: skip
+    """What calls that are alike have in common, which is all but their ids."""
+    fields = payee_id, index(spent), index(fee), publisher_id, status, method, path, description
+    line = FIELD.join([str(one) for one in fields])
+    if line.count(FIELD) != FIELDS - 1 or any(sign in line for sign in (CALL, LINE, SLIP)):
+        raise ValueError("a text has a character in it that is to stand between them")
+    return line
 
 
 class Slips:
@@ -81,7 +90,7 @@ class Slips:
             return set()
         purses: dict[UUID, list[Charge]] = {}
         for one in batch:
-            purses.setdefault(one.purse_id, []).append(one)
+            purses.setdefault(one.purse.id, []).append(one)
         if len(purses) > 1:
             # In the order that whoever gives back several locks them in.
             purses = dict(sorted(purses.items()))
@@ -91,7 +100,7 @@ class Slips:
                 listed(purses),
                 listed([charges[0].call_id for charges in purses.values()]),
                 listed([sum(one.spent for one in charges) for charges in purses.values()]),
-                SLIP.join([LINE.join([one.line for one in charges]) for charges in purses.values()]),
+                SLIP.join([lines_of(charges) for charges in purses.values()]),
             )
         except OUTAGES:
             for one in batch:
@@ -99,9 +108,10 @@ class Slips:
             raise
         for purse_id, payer_id in rows:
             charges = purses[purse_id]
-            self.waiting[charges[0].call_id] = {(payer_id, one.alert_below) for one in charges}
+            thresholds = {one.alert_below for one in charges}
+            self.waiting[charges[0].call_id] = {(payer_id, threshold) for threshold in thresholds}
         self.later.within(BOOK_SECONDS)
-        return {row["purse_id"] for row in rows}
+        return {purse_id for purse_id, _ in rows}
 
     async def charged(self, batch: Sequence[Charge]) -> set[UUID]:
         """Those of the batch that were charged before; what wrote them is booked as if it were known."""
@@ -151,6 +161,14 @@ class Slips:
         while self.waiting and await self.book_some():
             pass
         self.later.cancel()
+
+
+def lines_of(charges: Sequence[Charge]) -> str:
+    """A line for calls that are alike, which is most of those of one owner at one moment."""
+    alike: dict[str, list[str]] = {}
+    for one in charges:
+        alike.setdefault(one.said, []).append(f"{one.call_id}{CALL}")
+    return LINE.join(["".join([*names, FIELD, text]) for text, names in alike.items()])
 
 
 async def book(pool: Pool, slip_ids: Sequence[UUID]) -> Sequence[Record]:

@@ -25,12 +25,16 @@ slip AS (
     ) AS fees_id
     FROM accounts WHERE id IN (SELECT payer_id FROM slip)
 ), asked AS (
-    SELECT payer_id, part[1]::uuid AS call_id, part[2]::uuid AS payee_id, part[3]::numeric AS spent,
-        part[4]::numeric AS fee, part[5]::uuid AS publisher_id, part[6]::integer AS status, part[7] AS method,
-        part[8] AS path, part[9] AS description
+    SELECT payer_id, name::uuid AS call_id, payee_id, spent, fee, publisher_id, status, method, path, description
     FROM slip, LATERAL (
-        SELECT string_to_array(line, chr(31)) AS part FROM string_to_table(calls, chr(30)) AS line OFFSET 0
-    ) AS lines
+        SELECT part[1] AS names, part[2]::uuid AS payee_id, part[3]::numeric AS spent, part[4]::numeric AS fee,
+            part[5]::uuid AS publisher_id, part[6]::integer AS status, part[7] AS method, part[8] AS path,
+            part[9] AS description
+        FROM (
+            SELECT string_to_array(line, chr(31)) AS part FROM string_to_table(calls, chr(30)) AS line OFFSET 0
+        ) AS parts OFFSET 0
+    -- A process of an earlier release writes a line for each call, and nothing behind its id.
+    ) AS lines, LATERAL string_to_table(rtrim(names, chr(28)), chr(28)) AS name
 )
 
 -- part: told_of
@@ -69,13 +73,15 @@ WITH {taken_off}, closed AS (
 -- Which calls were charged, as a commit may have done that nobody heard of, and by which slip if that is still there.
 SELECT asked.call_id, slips.call_id AS slip_id, payer_id
 FROM unnest($1::uuid[]) AS asked (call_id)
-    -- As the first field of a line: anybody may write an id into a path.
-    LEFT JOIN slips ON strpos(chr(30) || calls, chr(30) || asked.call_id || chr(31)) > 0
+    -- With what only ids have behind them: anybody may write an id into a path. An earlier release writes it as the
+    -- first field of a line.
+    LEFT JOIN slips ON strpos(calls, asked.call_id || chr(28)) > 0
+        OR strpos(chr(30) || calls, chr(30) || asked.call_id || chr(31)) > 0
 WHERE slips.call_id IS NOT NULL OR EXISTS (
     SELECT FROM usage_events
     WHERE usage_events.call_id = asked.call_id AND rail = 'prepaid' AND outcome IN ('charged', 'free')
 )
 
 -- name: left_over
--- By the time of its first call, which is when that began.
-SELECT call_id FROM slips WHERE call_id > $1 AND call_id < first_id_at(now() - $3::interval) ORDER BY call_id LIMIT $2
+-- Those of who is alive are booked by who wrote them, and told: so not before they are of some age.
+SELECT call_id FROM slips WHERE call_id > $1 AND written_at <= now() - $3::interval ORDER BY call_id LIMIT $2

@@ -5,6 +5,7 @@ A charge of a prepaid call writes its own; see ``holds.sql``.
 
 from collections.abc import Mapping, Sequence
 from operator import index
+from typing import TypeAlias
 from uuid import UUID
 
 from gateway.kit.sql import Db, Statements, joined, listed
@@ -29,20 +30,41 @@ class Usage:
     cost: int = 0
 
 
+Said: TypeAlias = (
+    "tuple[UUID, UUID | None, str | None, Rail, str, str, Outcome, int | None, UUID | None, int]"
+)
+"""All that the row says, in its order, but whose it is. Most calls of a moment say what others say."""
+
+
+def said_of(event: Usage) -> Said:
+    return (
+        event.publisher_id, event.organization_id, event.payer, event.rail, event.method, event.path,
+        event.outcome, event.status, event.asset_id, event.cost,
+    )  # fmt: skip
+
+
 async def record(db: Db, events: Sequence[Usage]) -> None:
+    await record_alike(db, [(said_of(one), [one.call_id]) for one in events])
+
+
+async def record_alike(db: Db, calls: Sequence[tuple[Said, Sequence[UUID]]]) -> None:
+    said, call_ids = zip(*calls, strict=True)
+    publishers, organizations, payers, rails, methods, paths, outcomes, statuses, assets, costs = zip(
+        *said, strict=True
+    )
     await db.execute(
         SQL.record,
-        listed([one.call_id for one in events]),
-        listed([one.publisher_id for one in events]),
-        listed([one.organization_id for one in events]),
-        joined([one.payer or "" for one in events]),
-        joined([one.rail for one in events]),
-        joined([one.method for one in events]),
-        joined([one.path for one in events]),
-        joined([one.outcome for one in events]),
-        listed([one.status for one in events]),
-        listed([one.asset_id for one in events]),
-        listed([index(one.cost) for one in events]),
+        joined([f"{{{','.join(map(str, some))}}}" for some in call_ids]),
+        listed(publishers),
+        listed(organizations),
+        joined([one or "" for one in payers]),
+        joined(rails),
+        joined(methods),
+        joined(paths),
+        joined(outcomes),
+        listed(statuses),
+        listed(assets),
+        listed(map(index, costs)),
     )
 
 

@@ -2,10 +2,10 @@
 them; and what is another in each, found out for many at once, in columns.
 """
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from operator import sub
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -17,6 +17,7 @@ from gateway.kit.values import dataclass
 from gateway.metering.watch import RECALLED, Known, Stage, Watch
 
 MICROSECONDS = 1_000_000
+NANOSECONDS = 1_000_000_000
 # Where something else is said in each line. JSON has no such character, it would be written otherwise.
 HOLE = "\0"
 NUMBERS_MAX = 20_000
@@ -79,7 +80,7 @@ class Ending:
     def cut(self) -> list[str]:
         assert self.line is not None, "who reads lines has them made"
         line = self.line | self.alike.holes | (PAID if "payer" in self.line else UNPAID)
-        texts = msgspec.json.encode(line).decode().split(HOLE)
+        texts = f"{msgspec.json.encode(line).decode()}\n".split(HOLE)
         self.pieces = [""] * (2 * len(texts) - 1)
         self.pieces[::2] = texts
         return self.pieces
@@ -94,8 +95,10 @@ class Ended:
     call_ids: Sequence[UUID]
     known: Sequence[Known]
     payers: Sequence[str | None]
+    second: int
+    """When the first of them had ended, since the epoch."""
     ended: Sequence[int]
-    """Since the epoch."""
+    """Since that second."""
     lasted: Sequence[int]
     spent: Sequence[Sequence[int]]
     """In each stage."""
@@ -107,9 +110,8 @@ def facts_of(watch: Watch) -> tuple[Any, ...] | None:
     """
     if watch.trace is not None or watch.error is not None or watch.first_call_id is not None:
         return None
-    match, head, hold, receipt, refusal = watch.match, watch.head, watch.hold, watch.receipt, watch.refusal
+    match, head, receipt, refusal = watch.match, watch.head, watch.receipt, watch.refusal
     route = None if match is None else match.route
-    event = None if hold is None else hold.event
     return (
         watch.order is RECALLED,
         len(watch.entered),
@@ -117,7 +119,8 @@ def facts_of(watch: Watch) -> tuple[Any, ...] | None:
         watch.broken,
         None if route is None else (route.slug, route.publisher_id),
         None if head is None else head.status,
-        None if event is None else (event.rail, event.payer is None),
+        watch.rail,
+        watch.payer is None,
         None if receipt is None else (receipt.rail, receipt.cost, receipt.asset and receipt.asset.id),
         None if refusal is None else (type(refusal), getattr(refusal, "error", None)),
     )
@@ -126,17 +129,22 @@ def facts_of(watch: Watch) -> tuple[Any, ...] | None:
 def ended(alike: Alike, rows: Sequence[Row], since: int) -> Ended:
     """``since`` is when the clock of a watch began, since the epoch."""
     endings, call_ids, known, payers, entered = zip(*rows, strict=True)
-    moments = [[moment // 1000 for moment in column] for column in zip(*entered, strict=True)]
-    spent = [list(map(sub, after, before)) for before, after in pairwise(moments)]
-    lasted = list(map(sub, moments[-1], moments[0]))
-    began = since // 1000
-    ended_at = [began + moment for moment in moments[-1]]
-    return Ended(alike.stages, endings, call_ids, known, payers, ended_at, lasted, spent)
+    moments = list(zip(*entered, strict=True))
+    spent = [micro(map(sub, after, before)) for before, after in pairwise(moments)]
+    lasted = micro(map(sub, moments[-1], moments[0]))
+    # Small numbers from here on: large ones take several times as long.
+    second = (since + moments[-1][0]) // NANOSECONDS
+    ended_at = micro(map(sub, moments[-1], repeat(second * NANOSECONDS - since)))
+    return Ended(alike.stages, endings, call_ids, known, payers, second, ended_at, lasted, spent)
+
+
+def micro(nanoseconds: Iterable[int]) -> list[int]:
+    return [one // 1000 for one in nanoseconds]
 
 
 def texts(calls: Ended) -> Iterator[str]:
-    """Their lines, as JSON."""
-    seconds = [second_of(moment // MICROSECONDS) for moment in calls.ended]
+    """Their lines, as JSON, to the last character."""
+    seconds = [second_of(calls.second + moment // MICROSECONDS) for moment in calls.ended]
     fractions = [f"{moment % MICROSECONDS:06d}" for moment in calls.ended]
     payers = ["" if payer is None else quoted(payer) for payer in calls.payers]
     numbers = [map(NUMBERS.__getitem__, column) for column in (calls.lasted, *calls.spent)]
@@ -156,7 +164,7 @@ def lines(calls: Ended) -> Iterator[Line]:
     ):
         assert ending.line is not None, "who reads lines has them made"
         line = dict.fromkeys(FIRST) | known.line | ending.line
-        line["timestamp"] = datetime.fromtimestamp(moment / MICROSECONDS, UTC)
+        line["timestamp"] = datetime.fromtimestamp(calls.second, UTC) + timedelta(microseconds=moment)
         line["call_id"] = call_id
         if payer is not None:
             line["payer"] = payer

@@ -25,7 +25,7 @@ async def look_forever(pools: Sequence[Pool], http: HttpUpstreams, recorder: Rec
         busy, idle = http.connections()
         metrics.UPSTREAM_CONNECTIONS.labels("busy").set(busy)
         metrics.UPSTREAM_CONNECTIONS.labels("idle").set(idle)
-        metrics.USAGE_WAITING.set(len(recorder.waiting))
+        metrics.USAGE_WAITING.set(recorder.size)
         metrics.UPSTREAMS_RESTING.set(loads.resting())
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -47,6 +47,7 @@ async def look_at_money(pool: Pool, networks: Iterable[str]) -> None:
     assert ahead is not None, "a count is always one row"
     metrics.PURSES_OPEN.set(ahead["purses"])
     metrics.SLIPS_WAITING.set(ahead["slips"])
+    metrics.SLIPS_WAITING_SECONDS.set(ahead["slips_oldest_seconds"])
     pending = {row["network"]: row for row in await pool.fetch(SQL.settlements)}
     # A network that was taken out of the settings may still have payments under way.
     for network in {*networks, *pending}:

@@ -4,8 +4,9 @@ FROM holds
 WHERE state = 'open'
 
 -- name: ahead
-SELECT (SELECT count(*) FROM purses) AS purses,
-    (SELECT count(*) FROM slips) + (SELECT count(*) FROM payment_slips) AS slips
+SELECT (SELECT count(*) FROM purses) AS purses, count(*) AS slips,
+    coalesce(extract(epoch FROM now() - min(written_at)), 0)::float8 AS slips_oldest_seconds
+FROM (SELECT written_at FROM slips UNION ALL SELECT written_at FROM payment_slips) AS waiting
 
 -- name: settlements
 SELECT assets.network, count(*) AS pending,

@@ -32,7 +32,7 @@ class Lines:
         self.extend(texts(calls))
 
     def add(self, line: Mapping[str, Any]) -> None:
-        self.extend([msgspec.json.encode(line).decode()])
+        self.extend([f"{msgspec.json.encode(line).decode()}\n"])
 
     def extend(self, lines: Iterable[str]) -> None:
         self.waiting += lines
@@ -44,7 +44,7 @@ class Lines:
     def flush(self) -> None:
         self.flushing.cancel()
         lines, self.waiting = self.waiting, []
-        text = "".join([f"{line}\n" for line in lines]).encode()
+        text = "".join(lines).encode()
         begin, size = 0, len(text)
         while begin < size:
             end = size

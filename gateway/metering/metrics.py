@@ -109,6 +109,9 @@ SLIPS_WAITING = Gauge(
     "farebox_slips_waiting", "Batches of charges that are durable and not booked yet.",
     multiprocess_mode="livemax",
 )  # fmt: skip
+SLIPS_WAITING_SECONDS = Gauge(
+    "farebox_slips_waiting_seconds", "The age of the oldest of them.", multiprocess_mode="livemax"
+)
 SETTLEMENTS_PENDING = Gauge(
     "farebox_settlements_pending", "Payments sent to a chain whose outcome is not known yet.", ["network"],
     multiprocess_mode="livemax",

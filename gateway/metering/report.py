@@ -86,6 +86,7 @@ class Reporter:
         self.endings: dict[tuple[Any, ...] | None, Ending] = {}
         """Found out before."""
         self.tallies = Tallies()
+        self.count = self.tallies.count
         self.waiting: dict[tuple[tuple[Stage, ...], bool, bool], Alike] = {}
         """Calls that have ended and of which nothing was said yet."""
         self.flushing = Later(self.flush)
@@ -96,31 +97,26 @@ class Reporter:
             own_trace = trace.of(headers, call_id, None if self.spans is None else self.spans.sampler)
         tallies = self.tallies
         tallies.under_way += 1
-        if not tallies.flushing.is_set:
+        if tallies.flushing.handle is None:
             tallies.flush_soon()
-        return Watch(call_id, wording.method, wording.path, own_trace, tallies.count)
+        return Watch(call_id, wording.method, wording.path, own_trace, self.count)
 
     def end(self, watch: Watch) -> None:
+        moment = perf_counter_ns()
         self.tallies.under_way -= 1
-        self.note(watch, perf_counter_ns())
-
-    def note(self, watch: Watch, moment: int) -> None:
-        """``moment`` is when the call was over, by the clock of ``watch``."""
         facts = facts_of(watch)
         ending = self.endings.get(facts) or self.find_ending(watch, facts)
-        known = watch.known or Known(known_of(watch))
         entered, alike = watch.entered, ending.alike
         entered.append(moment)
-        row = ending, watch.call_id, known, watch.payer, entered
-        rows = alike.rows
-        rows.append(row)
-        if watch.trace is not None and watch.trace.is_sampled and self.spans is not None:
+        row = ending, watch.call_id, watch.known or Known(known_of(watch)), watch.payer, entered
+        if not alike.rows:
+            self.flushing.within(FLUSH_SECONDS)
+        alike.rows.append(row)
+        if self.spans is not None and watch.trace is not None and watch.trace.is_sampled:
             (line,) = endings.lines(endings.ended(alike, [row], time_ns() - perf_counter_ns()))
             self.spans.export(watch, line["ms"] / 1000, line)
-        if alike.is_failed or len(rows) >= WAITING_MAX:
+        if alike.is_failed or len(alike.rows) >= WAITING_MAX:
             self.flush()
-        elif not self.flushing.is_set:
-            self.flushing.within(FLUSH_SECONDS)
 
     def flush(self) -> None:
         """Say what there is to say of the calls that have ended since the last time."""
@@ -208,10 +204,10 @@ def line_of(watch: Watch) -> Line:
         line["first_call_id"] = watch.first_call_id
     if watch.status is not None:
         line["status"] = watch.status
-    if (hold := watch.hold) is not None:
-        line["rail"] = hold.event.rail
-        if hold.event.payer is not None:
-            line["payer"] = None
+    if watch.rail is not None:
+        line["rail"] = watch.rail
+    if watch.payer is not None:
+        line["payer"] = None
     if (receipt := watch.receipt) is not None and receipt.asset is not None:
         add_money(line, receipt)
     if watch.refusal is not None or watch.error is not None:

@@ -5,6 +5,7 @@ half second of them and nobody's money.
 """
 
 import asyncio
+from collections import defaultdict
 from uuid import UUID
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from gateway.kit.sql import Pool
 from gateway.kit.tasks import Crew
 from gateway.ledger import usage
-from gateway.ledger.usage import Usage
+from gateway.ledger.usage import Said, Usage, said_of
 from gateway.types import Caller, Inbound, Match, Outcome, Rail
 
 FLUSH_SECONDS = 0.5
@@ -37,15 +38,6 @@ def begun(inbound: Inbound, caller: Caller, match: Match, rail: Rail, payer: str
     )
 
 
-def of_free_call(
-    inbound: Inbound, caller: Caller, match: Match, outcome: Outcome, status: int | None
-) -> Usage:
-    return Usage(
-        inbound.call_id, match.route.publisher_id, caller.organization_id, None, "free", inbound.method,
-        inbound.path or "/", outcome, status,
-    )  # fmt: skip
-
-
 def ended(event: Usage, outcome: Outcome, status: int | None) -> Usage:
     """As ``dataclasses.replace`` makes it, which takes longer than all else that is done for a free call."""
     return Usage(
@@ -57,7 +49,10 @@ def ended(event: Usage, outcome: Outcome, status: int | None) -> Usage:
 class Recorder:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.waiting: list[Usage] = []
+        self.waiting: defaultdict[Said, list[UUID]] = defaultdict(list)
+        """Calls whose rows are not written yet, by what is said of them."""
+        self.size = 0
+        """How many they are, and those that are being written."""
         self.offers: dict[UUID, int] = {}
         self.crew = Crew()
 
@@ -65,8 +60,23 @@ class Recorder:
         self.crew.start(self.flush_forever())
 
     def add(self, event: Usage) -> None:
-        if len(self.waiting) < BUFFERED_MAX:
-            self.waiting.append(event)
+        self.keep(event.call_id, said_of(event))
+
+    def add_free(
+        self, inbound: Inbound, caller: Caller, match: Match, outcome: Outcome, status: int | None
+    ) -> None:
+        self.keep(
+            inbound.call_id,
+            (
+                match.route.publisher_id, caller.organization_id, None, "free", inbound.method,
+                inbound.path or "/", outcome, status, None, 0,
+            ),
+        )  # fmt: skip
+
+    def keep(self, call_id: UUID, said: Said) -> None:
+        if self.size < BUFFERED_MAX:
+            self.size += 1
+            self.waiting[said].append(call_id)
 
     def offered(self, publisher_id: UUID, times: int = 1) -> None:
         """A caller was told the price. Only counted: anybody can ask, as often as they like."""
@@ -82,13 +92,17 @@ class Recorder:
             await self.flush_offers()
         if not self.waiting:
             return
-        batch, self.waiting = self.waiting, []
+        batch, self.waiting = self.waiting, defaultdict(list)
+        size = sum(map(len, batch.values()))
         try:
-            await usage.record(self.pool, batch)
+            await usage.record_alike(self.pool, list(batch.items()))
+            self.size -= size
         except Exception:
             # The loop must outlive a database that is away; what could not be written is tried again.
-            log.exception("usage.flush_failed", rows=len(batch))
-            self.waiting = (batch + self.waiting)[:BUFFERED_MAX]
+            log.exception("usage.flush_failed", rows=size)
+            for said, call_ids in self.waiting.items():
+                batch[said] += call_ids
+            self.waiting = batch
 
     async def flush_offers(self) -> None:
         told, self.offers = self.offers, {}

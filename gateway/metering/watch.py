@@ -49,8 +49,8 @@ class Known:
 class Watch:
     __slots__ = (
         "allowance", "broken", "call_id", "caller", "count", "entered", "error", "first_call_id", "head",
-        "hold", "known", "match", "method", "order", "path", "receipt", "refusal", "status",
-        "trace",
+        "hold", "known", "match", "method", "order", "path", "payer", "rail", "receipt", "refusal",
+        "status", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +74,10 @@ class Watch:
         self.caller: Caller | None = None
         self.allowance: Allowance | None = None
         self.hold: Hold | None = None
+        self.rail: Rail | None = None
+        """How it was paid, or was to be paid."""
+        self.payer: str | None = None
+        """The wallet that pays, where one does."""
         self.head: Head | None = None
         self.receipt: Receipt | None = None
         self.status: int | None = None
@@ -122,6 +126,8 @@ class Watch:
 
     def held(self, hold: Hold) -> None:
         self.hold = hold
+        event = hold.event
+        self.rail, self.payer = event.rail, event.payer
         self.entered.append(perf_counter_ns())
 
     def answered(self, head: Head) -> None:
@@ -180,18 +186,9 @@ class Watch:
         return "cancelled" if self.status is None else "answered"
 
     @property
-    def payer(self) -> str | None:
-        return None if self.hold is None else self.hold.event.payer
-
-    @property
     def is_socket(self) -> bool:
         """A conversation has no latency: it lasts as long as its two sides want it to."""
         return self.head is not None and self.head.status == 101
-
-    @property
-    def rail(self) -> Rail | None:
-        """How it was paid, or was to be paid."""
-        return None if self.hold is None else self.hold.event.rail
 
     @property
     def outcome(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.kit.values import dataclass
-from gateway.metering.usage import Recorder, of_free_call
+from gateway.metering.usage import Recorder
 from gateway.tariffs import NOTHING_MEASURED, Used
 from gateway.types import Caller, Head, Inbound, Match, Outcome, Rail, Receipt
 
@@ -37,4 +37,4 @@ class FreeHold:
     def record(self, outcome: Outcome, status: int | None) -> None:
         if self.is_open:
             self.is_open = False
-            self.recorder.add(of_free_call(self.inbound, self.caller, self.match, outcome, status))
+            self.recorder.add_free(self.inbound, self.caller, self.match, outcome, status)

@@ -6,25 +6,23 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 from uuid import UUID
 
-import structlog
-
 from config.settings import Network
 from gateway import cost
 from gateway.answers import again
 from gateway.answers.keep import Keeping
 from gateway.answers.store import Answers
 from gateway.kit.money import to_atomic_down, to_text
-from gateway.kit.problem import Refusal
 from gateway.kit.sql import OUTAGES, Pool
 from gateway.ledger import accounts, call_counts, standing
 from gateway.ledger.batches import SHORT, Opening, Posting, Verdict
 from gateway.ledger.holds import Holds
 from gateway.ledger.purses import Purses
-from gateway.ledger.spenders import Purse
 from gateway.ledger.usage import Usage
 from gateway.metering.usage import Recorder, begun, ended
+from gateway.rails.drawn import Drawn, Terms
 from gateway.rails.repeats import give_again
 from gateway.rails.spend_cap import SpendCapReached
+from gateway.rails.unpaid import HoldExpired, unknown
 from gateway.tariffs import NOTHING_MEASURED, Tariff, Used
 from gateway.types import (
     Asset,
@@ -40,8 +38,6 @@ from gateway.types import (
     Receipt,
 )
 
-log = structlog.get_logger(__name__)
-
 
 class Short(Exception):
     """The balance does not cover the call. ``members`` say by how much, in the words of the 402 body."""
@@ -49,14 +45,6 @@ class Short(Exception):
     def __init__(self, detail: str, members: dict[str, object]) -> None:
         super().__init__(detail)
         self.members = members
-
-
-class HoldExpired(Refusal):
-    status, slug, title = 504, "hold-expired", "The call outlived its reservation"
-
-
-class ChargeUnknown(Refusal):
-    status, slug, title = 503, "charge-unknown", "It is not known whether the call was charged"
 
 
 Members: TypeAlias = dict[str, object]
@@ -92,8 +80,6 @@ class PrepaidHold:
     keeper: Keeper | None = None
     alert_below: int = 0
     is_capped: bool = False
-    purse: Purse | None = None
-    """What the call is paid from, if no hold was opened for it."""
     is_open: bool = True
 
     @property
@@ -113,19 +99,11 @@ class PrepaidHold:
             owner_id=event.organization_id,
         )  # fmt: skip
         try:
-            if self.purse is None:
-                posted = await self.rail.holds.post(posting)
-            else:
-                posted = await self.rail.purses.charge(self.purse, price.payee_id, posting)
+            posted = await self.rail.holds.post(posting)
         except OUTAGES as error:
-            log.warning("charge.unknown", call_id=str(event.call_id), reason=repr(error))
-            raise ChargeUnknown(
-                f"the database went away while call {event.call_id} was charged. GET /wallet/transactions "
-                "has it if it was; if not, it never will be, and its hold ends. With an Idempotency-Key "
-                "it would be safe to ask again"
-            ) from None
+            raise unknown(event.call_id, error) from None
         if not posted:
-            raise HoldExpired(f"call {event.call_id} took too long and was not charged")
+            raise HoldExpired(event.call_id)
         return Receipt(event.call_id, "prepaid", spent, price.asset)
 
     async def actual(self, tariff: Tariff, measured: Used) -> int:
@@ -140,10 +118,7 @@ class PrepaidHold:
         if not self.is_open:
             return
         self.is_open = False
-        if self.purse is None:
-            await self.rail.holds.void(self.event.call_id)
-        else:
-            self.rail.purses.put_back(self.purse, self.price.ceiling)
+        await self.rail.holds.void(self.event.call_id)
         self.rail.recorder.add(ended(self.event, outcome, status))
 
 
@@ -158,26 +133,36 @@ class PrepaidRail:
     answers: Answers
     low_balance: LowBalance
 
-    async def hold(
-        self, inbound: Inbound, caller: Caller, match: Match, quote: Quote, *, is_apart: bool = False
-    ) -> PrepaidHold:
-        """Hold the first price that the balance covers; ``Short`` when it covers none.
-
-        ``is_apart`` is for calls that others look for while they run: those have a hold of their own.
-        """
+    def draw(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> Drawn | None:
+        """Pay the call from a purse, for which nothing is asked. None where it takes a hold."""
+        terms: Terms | None = quote.terms.get(caller.mode)
+        if terms is None:
+            terms = quote.terms[caller.mode] = self.terms(caller, match, quote)
+        price = terms.price
+        if price is None or inbound.idempotency_key is not None or caller.is_capped:
+            return None
         assert caller.organization_id is not None, "pay asks this rail for callers that have a wallet"
-        prices = [one for one in quote.prices if one.is_prepaid_enabled and one.asset.mode == caller.mode]
+        purse = self.purses.draw(caller.organization_id, price.asset.id, price.ceiling)
+        if purse is None:
+            return None
+        return Drawn(self.purses, self.recorder, terms, price, purse, inbound, caller, match)
+
+    def terms(self, caller: Caller, match: Match, quote: Quote) -> Terms:
+        """Only where the cost is known: what is left of a hold has nowhere to go in a purse."""
+        price = next(iter(payable(quote, caller)), None)
+        if price is None or price.tariff is not None or price.minimum_balance:
+            return Terms(None, 0, 0, quote.description)
+        fee = price.ceiling * self.fee_basis_points // 10_000
+        return Terms(price, fee, self.low_balance.of(match, price.asset), quote.description)
+
+    async def hold(self, inbound: Inbound, caller: Caller, match: Match, quote: Quote) -> PrepaidHold:
+        """Hold the first price that the balance covers; ``Short`` when it covers none."""
+        assert caller.organization_id is not None, "as for every call of this rail"
+        prices = payable(quote, caller)
         if not prices:
             raise Short(f"{match.route.slug} takes no prepaid balance in {caller.mode} money", {})
         event = begun(inbound, caller, match, "prepaid")
-        low = self.low_balance
         is_keyed = inbound.idempotency_key is not None
-        if not (is_apart or is_keyed or caller.is_capped):
-            price = prices[0]
-            if (purse := self.draw(caller.organization_id, price)) is not None:
-                return PrepaidHold(
-                    self, price, event, quote.description, alert_below=low.of(match, price.asset), purse=purse
-                )
         if not is_keyed:
             price, verdict = await self.open_any(inbound, caller, event, prices, None)
         else:
@@ -191,14 +176,8 @@ class PrepaidRail:
         return PrepaidHold(
             self, price, event, quote.description, self.metering(price, inbound.call_id),
             Keeping(self.answers, inbound.call_id).copied if is_keyed else None,
-            low.of(match, price.asset), caller.is_capped,
+            self.low_balance.of(match, price.asset), caller.is_capped,
         )  # fmt: skip
-
-    def draw(self, owner_id: UUID, price: Price) -> Purse | None:
-        """Only where the cost is known: what is left of a hold has nowhere to go in a purse."""
-        if price.tariff is not None or price.minimum_balance:
-            return None
-        return self.purses.draw(owner_id, price.asset.id, price.ceiling)
 
     async def open_keyed(
         self, inbound: Inbound, caller: Caller, event: Usage, prices: Sequence[Price], digest: bytes
@@ -294,3 +273,8 @@ class PrepaidRail:
             f"Deposit with POST {where}, or pay this call with x402"
         )
         return detail, members
+
+
+def payable(quote: Quote, caller: Caller) -> Sequence[Price]:
+    """Those of its prices that a balance can pay."""
+    return [one for one in quote.prices if one.is_prepaid_enabled and one.asset.mode == caller.mode]

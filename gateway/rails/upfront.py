@@ -174,7 +174,8 @@ class UpfrontRail:
         own = replace(price, is_prepaid_enabled=True, minimum_balance=0)
         only = replace(quote, prices=(own,))
         try:
-            return await self.prepaid.hold(inbound, owner, match, only, is_apart=True)
+            # Not from a purse: others look for its hold while it runs.
+            return await self.prepaid.hold(inbound, owner, match, only)
         except Short as short:
             # The owner's other calls may spend the same balance between the two commits.
             detail = f"the payment is in the balance, and another call was faster to spend it; {short}"

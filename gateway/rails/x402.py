@@ -125,7 +125,7 @@ class X402Rail:
         challenge = self.challenge(inbound, match, quote)
         taken, digest, checked = await self.take(inbound, caller, match, challenge)
         paid = taken.authorization
-        payee_id = next(one.payee_id for one in quote.prices if one.asset == paid.asset)
+        payee_id = next(one.payee_id for one in quote.prices if one.asset.id == paid.asset.id)
         is_owed = self.offers.is_owed(paid.asset.network)
         fee = paid.amount * self.fee_basis_points // 10_000 if is_owed else 0
         claim = Claim(

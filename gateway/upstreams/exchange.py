@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
+import structlog
+
 from gateway.kit.chunks import Improper
 from gateway.kit.problem import Refusal
 from gateway.kit.tasks import Crew
@@ -14,6 +16,8 @@ from gateway.upstreams.connection import Connection
 from gateway.upstreams.deadlines import Deadlines
 from gateway.upstreams.pool import Lane
 from gateway.upstreams.said import Part, Pass, whole
+
+log = structlog.get_logger(__name__)
 
 # A body of up to this size that is here already is written with the head.
 AT_ONCE_BYTES_MAX = 1 << 16
@@ -101,8 +105,8 @@ class Exchange:
                 return await self.lane.connect()
         except TimeoutError:
             raise late() from None
-        except OSError:
-            raise unreachable() from None
+        except OSError as error:
+            raise self.told(unreachable(), str(error) or type(error).__name__) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -170,8 +174,8 @@ class Exchange:
             body = reading.feed(data)
             if reading.is_surplus and not had_head:
                 raise Improper("there is more than the answer")
-        except Improper:
-            self.fail(improper())
+        except Improper as error:
+            self.fail(self.told(improper(), str(error)))
             return
         if body:
             self.arriving.feed(body)
@@ -188,12 +192,12 @@ class Exchange:
         """The connection's: the upstream says no more."""
         reading = self.reading
         if reading is None or not reading.status:
-            self.fail(unreachable())
+            self.fail(self.told(unreachable(), "it closed the connection without an answer"))
             return
         try:
             reading.feed_eof()
-        except Improper:
-            self.fail(improper())
+        except Improper as error:
+            self.fail(self.told(improper(), str(error)))
         else:
             self.arriving.end()
             self.close()
@@ -202,7 +206,12 @@ class Exchange:
         if error is None:
             self.ended()
         else:
-            self.fail(unreachable())
+            self.fail(self.told(unreachable(), str(error) or type(error).__name__))
+
+    def told(self, refusal: Refusal, reason: str) -> Refusal:
+        """To whoever reads the log: a caller learns nothing about what is behind the gateway."""
+        log.info("upstream.failed", upstream=self.lane.origin.authority, reason=reason)
+        return refusal
 
     def expire(self) -> None:
         if self.connection is None:

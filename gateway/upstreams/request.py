@@ -43,6 +43,13 @@ class Request(NamedTuple):
     begin: bytes
     end: bytes
 
+    def asking(self, before: str, after: str) -> "Request":
+        """The same with another query at the end of its target."""
+        end = self.begin.index(b" HTTP/1.1\r\n")
+        stem = self.begin[: end - len(before) - 1 if before else end]
+        line = b"%b?%b" % (stem, after.encode()) if after else stem
+        return Request(self.method, self.base, line + self.begin[end:], self.end)
+
 
 def fields(headers: Mapping[str, str]) -> Fields:
     """ValueError for what cannot be said in a request without becoming another one."""

@@ -6,26 +6,8 @@ from typing import Any
 from gateway.kit.groups import Crowd
 from gateway.x402.facilitator import FacilitatorUnavailable
 from gateway.x402.questions import Call, Request
+from gateway.x402.replies import NodeRefused as NodeRefused
 from gateway.x402.rpc import Node
-
-# What nodes of different makes call a transfer that the EVM ran and did not like. Every other error is the
-# node's own and says nothing about the payment.
-EXECUTION_FAILURES = ("revert", "invalid opcode", "out of gas")
-
-
-class NodeRefused(Exception):
-    """The node understood the question and answered with an error."""
-
-    def __init__(self, error: Mapping[str, Any]) -> None:
-        super().__init__(str(error.get("message", "")))
-        self.code = error.get("code")
-
-    def says(self, *phrases: str) -> bool:
-        return any(phrase in str(self).lower() for phrase in phrases)
-
-    @property
-    def is_execution(self) -> bool:
-        return self.code == 3 or self.says(*EXECUTION_FAILURES)
 
 
 class Chain:
@@ -54,33 +36,24 @@ class Chain:
 
     async def ask_all(self, *requests: Request | Call) -> list[Any]:
         """Ask all at once; each result is in its request's place, and an error there is a ``NodeRefused``."""
-        return [result(answer) for answer in await self.node.ask(requests)]
+        return sensible(await self.node.ask(requests))
 
     async def ask_at_once(self, *requests: Request) -> list[Any]:
         """The same for those who have waited for each other already."""
-        return [result(answer) for answer in await self.node.ask(requests, is_waited_for=True)]
+        return sensible(await self.node.ask(requests, is_waited_for=True))
 
     async def ask_each(self, *requests: Request) -> list[Any]:
         """The same for questions that have nothing to do with each other: what is nonsense is None."""
-        return [result_or_none(answer) for answer in await self.node.ask(requests, is_waited_for=True)]
+        results = await self.node.ask(requests, is_waited_for=True)
+        return [None if isinstance(one, FacilitatorUnavailable) else one for one in results]
 
 
-def result_or_none(answer: Mapping[str, Any]) -> Any:
-    try:
-        return result(answer)
-    except FacilitatorUnavailable:
-        return None
-
-
-def result(answer: Mapping[str, Any]) -> Any:
-    error = answer.get("error")
-    if error is not None:
-        if not isinstance(error, dict):
-            raise FacilitatorUnavailable(f"the node answered nonsense: {error!r:.200}")
-        return NodeRefused(error)
-    if "result" not in answer:
-        raise FacilitatorUnavailable("the node's answer has neither a result nor an error")
-    return answer["result"]
+def sensible(results: list[Any]) -> list[Any]:
+    for one in results:
+        if isinstance(one, FacilitatorUnavailable):
+            # It is told to others as well, and an exception is raised once.
+            raise FacilitatorUnavailable(*one.args)
+    return results
 
 
 def call(

@@ -17,9 +17,15 @@ from gateway.x402.wire import Requirement
 MARGIN_SECONDS = 6
 
 KEY_SIGNATURE_BYTES = 65
+# Some wallets count from 0.
+LAST_BYTES = frozenset((0, 1, 27, 28))
 NOT_SIGNED = "the payment is not signed by its payer"
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+# Of so many payers the key is remembered: to recover it is a fifth of the work of checking a signature.
+KEYS_MAX = 4096
+keys: dict[str, PublicKey] = {}
 
 
 def keccak(data: bytes) -> bytes:
@@ -48,16 +54,27 @@ def domain_separator(asset: Asset) -> bytes:
 
 def digest(authorization: Authorization) -> bytes:
     """The EIP-712 digest that the payer signed."""
-    message = keccak(
-        TRANSFER_TYPE
-        + PAD + bytes.fromhex(authorization.payer[2:])
-        + PAD + bytes.fromhex(authorization.pay_to[2:])
-        + authorization.amount.to_bytes(32, "big")
-        + authorization.valid_after.to_bytes(32, "big")
-        + authorization.valid_before.to_bytes(32, "big")
-        + authorization.nonce
-    )  # fmt: skip
+    message = keccak(TRANSFER_TYPE + words(authorization))
     return keccak(b"\x19\x01" + domain_separator(authorization.asset) + message)
+
+
+def words(one: Authorization) -> bytes:
+    """What was signed, as EIP-712 and the token's functions have it: a word for each member."""
+    return b"".join(
+        (
+            word(one.payer),
+            word(one.pay_to),
+            one.amount.to_bytes(32, "big"),
+            one.valid_after.to_bytes(32, "big"),
+            one.valid_before.to_bytes(32, "big"),
+            one.nonce,
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def word(address: str) -> bytes:
+    return PAD + bytes.fromhex(address[2:])
 
 
 def check_terms(authorization: Authorization, requirement: Requirement, now: int) -> None:
@@ -80,18 +97,23 @@ def check_terms(authorization: Authorization, requirement: Requirement, now: int
 
 def is_signed_by_key(authorization: Authorization) -> bool:
     """Whether the payer's own key signed, which is what counts for an account without code."""
-    return recover(authorization) == authorization.payer
+    known, signature = keys.get(authorization.payer), authorization.signature
+    if known is None:
+        return recover(authorization) == authorization.payer
+    # Which of two points is meant, the last byte says and the token looks at: it says nothing of whose it is.
+    # A high s is refused by the library.
+    is_one = len(signature) == KEY_SIGNATURE_BYTES and signature[64] in LAST_BYTES
+    return is_one and known.verify(encoded(signature), digest(authorization), hasher=None)
 
 
 def recover(authorization: Authorization) -> str | None:
-    """The address that signed, or None when no key can have."""
+    """The address that signed, or None when no key can have. The payer's own key is remembered."""
     signature = authorization.signature
-    if len(signature) != KEY_SIGNATURE_BYTES:
+    if len(signature) != KEY_SIGNATURE_BYTES or signature[64] not in LAST_BYTES:
         return None
-    v = signature[64] - 27 if signature[64] >= 27 else signature[64]
-    s = int.from_bytes(signature[32:64], "big")
+    v, s = signature[64] % 27, int.from_bytes(signature[32:64], "big")
     # A high s is the same signature in a second spelling, which tokens refuse.
-    if v not in (0, 1) or not 0 < s <= ORDER // 2:
+    if not 0 < s <= ORDER // 2:
         return None
     try:
         key = PublicKey.from_signature_and_message(
@@ -99,7 +121,24 @@ def recover(authorization: Authorization) -> str | None:
         )
     except Exception:
         return None
-    return address_of(key)
+    address = address_of(key)
+    if address == authorization.payer:
+        if len(keys) >= KEYS_MAX:
+            keys.clear()
+        keys[address] = key
+    return address
+
+
+def encoded(signature: bytes) -> bytes:
+    """In DER, as the library takes it."""
+    r, s = positive(signature[:32]), positive(signature[32:64])
+    return b"\x30%c\x02%c%b\x02%c%b" % (len(r) + len(s) + 4, len(r), r, len(s), s)
+
+
+def positive(octets: bytes) -> bytes:
+    """An integer of DER: as short as can be, without a sign in its first bit."""
+    short = octets.lstrip(b"\0")
+    return short if short[:1] < b"\x80" and short else b"\0" + short
 
 
 def address_of(key: PublicKey) -> str:

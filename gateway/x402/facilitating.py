@@ -19,7 +19,7 @@ from gateway.kit.sql import Db, Pool, Statements
 from gateway.ledger import accounts
 from gateway.ledger.accounts import PLATFORM
 from gateway.types import Asset, Mode
-from gateway.x402 import exact, intake, payments, undeployed, wire
+from gateway.x402 import exact, intake, payments, shapes, undeployed, wire
 from gateway.x402.facilitator import Authorization, FacilitatorUnavailable, PaymentInvalid, Settlement
 from gateway.x402.intake import PaymentsUnavailable
 from gateway.x402.payments import Claim, Payment
@@ -130,8 +130,8 @@ class FacilitatorForOthers:
         if asset is None:
             raise PaymentInvalid("invalid_network", "no asset like this is settled here for this key")
         name = self.networks[asset.network].v1_name
-        pay_to = wire.form(wire.ADDRESS, offer.pay_to, "payTo").lower()
-        amount = wire.number(offer.amount, "amount")
+        pay_to = shapes.address(offer.pay_to, "payTo")
+        amount = shapes.number(offer.amount, "amount")
         if amount < self.minimums.get(asset.id, 0):
             raise PaymentInvalid("invalid_payment_requirements", "so small a payment is not settled here")
         return Requirement(asset, amount, pay_to, wire.TIMEOUT_SECONDS, name)
@@ -202,7 +202,8 @@ def network_of(terms: Any) -> str:
 def payer_of(payload: Any) -> str | None:
     """Whoever it says it is of; the answer repeats it, and nothing rests on it."""
     try:
-        payer = payload["payload"]["authorization"]["from"]
-    except (KeyError, TypeError):
+        payer: str = payload["payload"]["authorization"]["from"]
+        shapes.address(payer, "from")
+    except (KeyError, TypeError, PaymentInvalid):
         return None
-    return payer if isinstance(payer, str) and wire.ADDRESS.fullmatch(payer) else None
+    return payer

@@ -103,7 +103,8 @@ class LocalFacilitator:
         await self.chain.close()
 
     async def check(self, authorization: Authorization) -> int | None:
-        await self.prepare()
+        if not self.is_ready:
+            await self.prepare()
         return await self.checks.check(authorization)
 
     async def check_again(self, authorization: Authorization) -> None:
@@ -113,7 +114,8 @@ class LocalFacilitator:
     async def submit(
         self, payment_id: UUID, authorization: Authorization, usage: dict[str, Any], kept: Kept | None = None
     ) -> None:
-        await self.prepare()
+        if not self.is_ready:
+            await self.prepare()
         sent = await self.store(payment_id, authorization, usage, kept)
         try:
             sent.proofs = await self.sending.send(sent.signed)

@@ -19,6 +19,7 @@ GAS_MAX = 10_000_000
 ALLOW_FAILURE = (1).to_bytes(32, "big")
 # Of a call's three members the third is not in its place: it follows them.
 DATA_PLACE = (3 * 32).to_bytes(32, "big")
+SUCCESS = {(one << 256 | 2 * 32).to_bytes(64, "big"): bool(one) for one in (0, 1)}
 
 
 def can_share(authorization: Authorization) -> bool:
@@ -50,9 +51,11 @@ def results(returned: bytes, count: int) -> list[bytes | None]:
 
 
 def result_at(returned: bytes, at: int) -> bytes | None:
-    is_success, data_at, size = (number_at(returned, at + 32 * place) for place in range(3))
+    # Two words, the second of which says that the bytes follow them.
+    is_success = SUCCESS.get(returned[at : at + 64])
+    size = number_at(returned, at + 64)
     data = returned[at + 96 : at + 96 + size]
-    if is_success > 1 or data_at != 64 or len(data) < size:
+    if is_success is None or len(data) < size:
         raise ValueError("this is not what a call came to")
     return data if is_success else None
 

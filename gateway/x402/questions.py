@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gateway.kit import values
-from gateway.x402 import multicall
+from gateway.x402 import multicall, replies
 from gateway.x402.facilitator import FacilitatorUnavailable
 
 Request: TypeAlias = tuple[str, list[Any]]
@@ -43,15 +43,19 @@ class Call:
 class Asker:
     """Somebody's questions: done when each has its answer, or one cannot be had."""
 
-    done: "asyncio.Future[list[dict[str, Any]]]"
-    answers: list[dict[str, Any]]
+    done: "asyncio.Future[list[Any]]"
+    results: list[Any]
+    """See ``replies.result``."""
     missing: int
 
-    def take(self, position: int, answer: dict[str, Any]) -> None:
-        self.answers[position] = answer
+    def take(self, position: int, result: Any) -> None:
+        self.results[position] = result
         self.missing -= 1
         if not self.missing and not self.done.done():
-            self.done.set_result(self.answers)
+            self.done.set_result(self.results)
+
+    def expire(self) -> None:
+        self.fail("the node does not answer: TimeoutError")
 
     def fail(self, reason: str) -> None:
         if not self.done.done():
@@ -73,12 +77,13 @@ class Question:
         return numbered(number, members(request.request) if isinstance(request, Call) else self.name)
 
     def answer(self, answer: object) -> "Sequence[Question]":
-        """What is to be asked again: nothing. What is no answer fails this question only, when somebody looks
-        for the result in it.
-        """
-        for asker, position in self.askers:
-            asker.take(position, answer if isinstance(answer, dict) else {})
+        """What is to be asked again: nothing. What is no answer fails this question only."""
+        self.tell(replies.result(answer))
         return ()
+
+    def tell(self, result: Any) -> None:
+        for asker, position in self.askers:
+            asker.take(position, result)
 
     def fail(self, reason: str) -> None:
         for asker, _ in self.askers:
@@ -118,13 +123,13 @@ class Together:
     def answer(self, answer: object) -> Sequence[Question]:
         """Hand out what succeeded, and return what is to be asked by itself, to hear why it did not."""
         try:
-            returned: Sequence[bytes | None] = multicall.results(result(answer), len(self.calls))
+            returned: Sequence[bytes | None] = multicall.results(returned_by(answer), len(self.calls))
         except ValueError:
             returned = [None] * len(self.calls)
         for (question, _), data in zip(self.calls, returned, strict=True):
             question.is_alone = data is None
             if data is not None:
-                question.answer({"result": "0x" + data.hex()})
+                question.tell("0x" + data.hex())
         return [question for question, _ in self.calls if question.is_alone]
 
     def is_beyond_the_node(self, failed: Sequence[Question]) -> bool:
@@ -132,8 +137,8 @@ class Together:
         return len(failed) == len(self.calls) and any(call.is_reading for _, call in self.calls)
 
 
-def result(answer: object) -> bytes:
-    found = answer.get("result") if isinstance(answer, dict) else None
+def returned_by(answer: object) -> bytes:
+    found = replies.result(answer)
     if not isinstance(found, str) or not found.startswith("0x"):
         raise ValueError("this is not what a call returns")
     return bytes.fromhex(found[2:])

@@ -20,6 +20,7 @@ from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd, Group
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
+from gateway.upstreams.deadlines import Deadlines
 from gateway.x402 import answers, asking, finality, payments, transactions, undeployed
 from gateway.x402.answers import Nonsense, Told
 from gateway.x402.chain import Chain, NodeRefused
@@ -86,6 +87,7 @@ class RemoteFacilitator:
             headers["Authorization"] = network.facilitator_authorization.get_secret_value()
         seconds = max(CHECK_SECONDS, SETTLE_SECONDS_MIN, network.settle_timeout_seconds)
         self.endpoint = Endpoint(self.url, headers, seconds, ANSWER_BYTES_MAX)
+        self.usual = {one: Deadlines(one) for one in (CHECK_SECONDS, network.settle_timeout_seconds)}
         self.crowd = crowd or Crowd()
         self.submitting = Group(self.submit_batch, crowd=self.crowd)
         self.unasked: dict[UUID, Unasked] = {}
@@ -105,6 +107,8 @@ class RemoteFacilitator:
 
     async def close(self) -> None:
         await self.submitting.close()
+        for deadlines in self.usual.values():
+            deadlines.close()
         await self.endpoint.close()
         if self.chain is not None:
             await self.chain.close()
@@ -240,12 +244,16 @@ class RemoteFacilitator:
             log.warning("outcome.unknown", payment_id=str(stored.id), reason=str(error))
             return None
 
+    def within(self, seconds: float) -> Deadlines:
+        """One timer for all who may wait for as long; whoever asks again has less time, and a timer."""
+        return self.usual.get(seconds) or Deadlines(seconds)
+
     async def ask(self, method: str, path: str, question: bytes, seconds: float) -> Any:
         """The JSON of a 200, whatever it says; ``FacilitatorUnavailable`` for anything else."""
         # Whoever has its answer has a statement next.
         self.crowd.count += 1
         try:
-            status, text = await self.endpoint.ask(method, question, path, max(seconds, 1.0))
+            status, text = await self.endpoint.ask(method, question, path, self.within(max(seconds, 1.0)))
         except Unsent as error:
             raise Unreached(f"the facilitator cannot be reached: {error}") from None
         except Unanswered as error:

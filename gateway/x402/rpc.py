@@ -15,6 +15,7 @@ import msgspec
 from gateway.kit.groups import Crowd
 from gateway.kit.later import Later
 from gateway.kit.tasks import Crew
+from gateway.upstreams.deadlines import Deadlines
 from gateway.x402.endpoint import Endpoint, Unanswered
 from gateway.x402.questions import Asker, Call, Question, Request, Together, in_company, name_of
 
@@ -63,25 +64,25 @@ class Node:
         self.multicall: str | None = None
         """Of the contract that runs calls together, where there is one."""
         self.apart_until = 0.0
+        self.deadlines = Deadlines(TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         """Whoever still waits is told that there will be no answer."""
         self.patience.cancel()
+        self.deadlines.close()
         waiting, self.waiting = self.waiting, {}
         for question in waiting.values():
             question.fail("the node is asked no more")
         await self.crew.close()
         await self.endpoint.close()
 
-    async def ask(
-        self, requests: Sequence[Request | Call], *, is_waited_for: bool = False
-    ) -> list[dict[str, Any]]:
-        """Return each request's answer in its place: the JSON object that has its number.
+    async def ask(self, requests: Sequence[Request | Call], *, is_waited_for: bool = False) -> list[Any]:
+        """Return each request's result in its place; see ``replies.result``.
 
         Company is not waited for where so many wait for the answer already (``is_waited_for``).
         """
         loop = asyncio.get_running_loop()
-        asker = Asker(loop.create_future(), [{}] * len(requests), len(requests))
+        asker = Asker(loop.create_future(), [None] * len(requests), len(requests))
         for position, request in enumerate(requests):
             name = name_of(request)
             question = self.waiting.get(name)
@@ -95,12 +96,11 @@ class Node:
             # At the end of this tick of the loop, when everybody who is ready now has asked.
             self.is_scheduled = True
             loop.call_soon(self.kick)
-        # A timer of its own costs a fifth of what a timeout's block does.
-        patience = loop.call_later(TIMEOUT_SECONDS, asker.fail, "the node does not answer: TimeoutError")
+        self.deadlines.start(asker)
         try:
             return await asker.done
         finally:
-            patience.cancel()
+            self.deadlines.stop(asker)
             self.crowd.count -= 1
 
     def kick(self) -> None:

@@ -5,7 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 from gateway.x402 import exact
-from gateway.x402.exact import keccak
+from gateway.x402.exact import keccak, words
+from gateway.x402.exact import word as word
 from gateway.x402.facilitator import Authorization
 
 
@@ -36,16 +37,7 @@ MISWRITTEN = KeyError, IndexError, TypeError, AttributeError, ValueError
 
 
 def transfer_with_authorization(one: Authorization) -> bytes:
-    message = b"".join(
-        [
-            word(one.payer),
-            word(one.pay_to),
-            one.amount.to_bytes(32, "big"),
-            one.valid_after.to_bytes(32, "big"),
-            one.valid_before.to_bytes(32, "big"),
-            one.nonce,
-        ]
-    )
+    message = words(one)
     signature = one.signature
     if len(signature) != exact.KEY_SIGNATURE_BYTES:
         # The seventh argument is the first whose place is not fixed: it follows the seven words.
@@ -74,8 +66,9 @@ def balance_of(owner: str) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def word(address: str) -> bytes:
-    return bytes.fromhex(address[2:]).rjust(32, b"\0")
+def topic(address: str) -> str:
+    """An address as events have it."""
+    return "0x" + word(address).hex()
 
 
 def is_proof(
@@ -136,8 +129,8 @@ class Proofs:
         A payer may have signed the same for several payments of one transaction: its money moved for each
         authorization that the asset says it used. A transfer that nobody authorized has no ``nonce``.
         """
-        one = self.deeds.get((asset, "0x" + word(payer).hex()))
-        if one is None or not one.is_legible or ("0x" + word(pay_to).hex(), amount) not in one.transfers:
+        one = self.deeds.get((asset, topic(payer)))
+        if one is None or not one.is_legible or (topic(pay_to), amount) not in one.transfers:
             return False
         return (
             nonce is None or not one.used or ("0x" + nonce.hex() in one.used and one.moved >= len(one.used))

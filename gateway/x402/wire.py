@@ -5,7 +5,6 @@ values out. Numbers travel as decimal strings and are parsed as strictly as they
 """
 
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
@@ -15,7 +14,17 @@ import msgspec
 from gateway.kit.values import dataclass
 from gateway.types import Asset
 from gateway.x402.facilitator import Authorization, PaymentInvalid
-from gateway.x402.shapes import V1, V2, AcceptedV2, Message
+from gateway.x402.shapes import (
+    NONCE_BYTES,
+    SIGNATURE_BYTES_MAX,
+    V1,
+    V2,
+    AcceptedV2,
+    Message,
+    address,
+    number,
+    octets,
+)
 
 Version: TypeAlias = Literal[1, 2]
 
@@ -28,12 +37,6 @@ HEADER_BYTES_MAX = 32 * 1024
 
 # How long a payer's authorization has to stay valid: an upstream call and a settlement fit in.
 TIMEOUT_SECONDS = 300
-
-NUMBER = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
-NONCE = re.compile(r"0x[0-9a-fA-F]{64}", re.ASCII)
-# A key's has 65 bytes, a contract wallet's as many as it likes, within what a transaction can carry.
-SIGNATURE = re.compile(r"0x(?:[0-9a-fA-F]{2}){1,2048}", re.ASCII)
 
 
 class Malformed(Exception):
@@ -161,8 +164,15 @@ def is_match(presented: Presented, requirement: Requirement) -> bool:
         and accepted.asset.lower() == requirement.asset.address
         and accepted.amount == str(requirement.amount)
         and accepted.pay_to.lower() == requirement.pay_to
-        and requirement.extra.items() <= accepted.extra.items()
+        and is_domain(accepted.extra, requirement)
     )
+
+
+def is_domain(extra: Mapping[str, Any], requirement: Requirement) -> bool:
+    """Whether this says all that the offer's ``extra`` does."""
+    asset = requirement.asset
+    is_named = extra.get("name") == asset.name and extra.get("version") == asset.version
+    return is_named and (not requirement.is_upfront or requirement.extra.items() <= extra.items())
 
 
 def authorization(presented: Presented, asset: Asset) -> Authorization:
@@ -170,27 +180,14 @@ def authorization(presented: Presented, asset: Asset) -> Authorization:
     message = presented.message
     return Authorization(
         asset,
-        payer=form(ADDRESS, message.payer, "from").lower(),
-        pay_to=form(ADDRESS, message.to, "to").lower(),
+        payer=address(message.payer, "from"),
+        pay_to=address(message.to, "to"),
         amount=number(message.value, "value"),
         valid_after=number(message.valid_after, "validAfter"),
         valid_before=number(message.valid_before, "validBefore"),
-        nonce=bytes.fromhex(form(NONCE, message.nonce, "nonce")[2:]),
-        signature=bytes.fromhex(form(SIGNATURE, presented.signature, "signature")[2:]),
+        nonce=octets(message.nonce, "nonce", NONCE_BYTES, NONCE_BYTES),
+        signature=octets(presented.signature, "signature", 1, SIGNATURE_BYTES_MAX),
     )
-
-
-def number(text: str, name: str) -> int:
-    value = int(form(NUMBER, text, name))
-    if value >= 1 << 256:
-        raise PaymentInvalid("invalid_payload", f"{name} does not fit into 256 bits")
-    return value
-
-
-def form(pattern: re.Pattern[str], text: str, name: str) -> str:
-    if not pattern.fullmatch(text):
-        raise PaymentInvalid("invalid_payload", f"{name} is not well formed")
-    return text
 
 
 def challenge_v2(

@@ -10,6 +10,7 @@ from gateway.ledger.purses import Purses
 from gateway.ledger.usage import Usage
 from tests.control.conftest import TEST_USDC, Client, Member, join
 from tests.control.money import Money, data, money
+from tests.gateway.charges import charge_of
 
 __all__ = ["money"]
 
@@ -42,7 +43,7 @@ async def test_a_receipt_of_a_call_that_was_paid_from_a_purse(
     charged, refused = ids.new(), ids.new()
     payee = await accounts.ensure(pool, money.owner, TEST_USDC, "earnings")
     posting = Posting(charged, 40, 0, "GET weather/today", money.publisher_id, "GET", "/today", 200)
-    assert await purses.charge(purse, payee, posting)
+    assert await purses.charge(charge_of(purse, payee, posting))
     await purses.close()
     unserved = Usage(
         refused, money.publisher_id, money.owner, None, "prepaid", "GET", "/", "upstream_refused", 404

@@ -87,6 +87,12 @@ class Ledger:
         )
         return organization_id
 
+    async def funded(self, amount: int) -> UUID:
+        """An organization with so much."""
+        organization_id = await self.organization()
+        await self.deposit(organization_id, amount)
+        return organization_id
+
     async def publisher(self, organization_id: UUID) -> UUID:
         publisher_id = uuid4()
         await self.pool.execute(

@@ -30,9 +30,7 @@ async def key_of(pool: Pool, owner: UUID, limits: Caps) -> UUID:
 
 @pytest.fixture
 async def owner(ledger: Ledger) -> UUID:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100_000)
-    return owner
+    return await ledger.funded(100_000)
 
 
 def capped(seller: Seller, owner: UUID, amount: int, key_id: UUID) -> Opening:
@@ -192,8 +190,7 @@ async def test_coming_near_a_cap_is_told_once(pool: Pool, seller: Seller, owner:
 async def test_a_low_balance_is_told_when_it_is_crossed(
     pool: Pool, seller: Seller, ledger: Ledger, holds: Holds
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100)
+    owner = await ledger.funded(100)
 
     async def charge(amount: int) -> None:
         opening = seller.opening(owner, amount)
@@ -218,8 +215,7 @@ def named(opening: Opening, name: str = "order 1", digest: bytes = bytes(32)) ->
 async def test_one_of_sixty_calls_with_one_key_is_opened(
     crowd: Pool, seller: Seller, ledger: Ledger, money: int, others: set[str]
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, money)
+    owner = await ledger.funded(money)
     processes = [Holds(crowd, HOUR) for _ in range(4)]
     verdicts = await asyncio.gather(
         *(processes[n % 4].open(named(seller.opening(owner, 100))) for n in range(60))

@@ -10,6 +10,7 @@ from gateway.kit.sql import Pool
 from gateway.ledger.holds import Holds
 from gateway.ledger.purses import Purses
 from gateway.metering import gauges
+from tests.gateway.charges import charge_of
 from tests.gateway.conftest import USDC, Ledger, Seller
 
 
@@ -20,8 +21,7 @@ def value(name: str, **labels: str) -> float | None:
 async def test_open_holds_are_counted_and_overdue_ones_apart(
     pool: Pool, ledger: Ledger, seller: Seller
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100)
+    owner = await ledger.funded(100)
     lasting, short = Holds(pool, timedelta(hours=1)), Holds(pool, timedelta(seconds=-1))
     closed = ids.new()
     for holds, call_id in ((lasting, ids.new()), (lasting, closed), (short, ids.new())):
@@ -36,17 +36,18 @@ async def test_open_holds_are_counted_and_overdue_ones_apart(
 
 
 async def test_purses_and_what_they_paid_are_counted(pool: Pool, ledger: Ledger, seller: Seller) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 10**6)
+    owner = await ledger.funded(10**6)
     purses = Purses(pool, timedelta(hours=1))
     while (purse := purses.draw(owner, USDC.id, 10)) is None:
         await asyncio.gather(*purses.crew.tasks)
-    assert await purses.charge(purse, seller.earnings_id, seller.posting(ids.new(), 10))
+    assert await purses.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), 10)))
     await gauges.look_at_money(pool, [])
     assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (1, 1)
+    assert 0 < (value("farebox_slips_waiting_seconds") or 0) < 30
     await purses.close()
     await gauges.look_at_money(pool, [])
     assert (value("farebox_purses_open"), value("farebox_slips_waiting")) == (0, 0)
+    assert value("farebox_slips_waiting_seconds") == 0
 
 
 async def test_pending_settlements_are_counted_by_network_with_the_oldest_ones_age(

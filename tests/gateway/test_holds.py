@@ -18,8 +18,7 @@ from tests.gateway.conftest import EURC, USDC, Ledger, Seller
 
 async def test_sixty_calls_on_a_balance_for_ten_give_ten(crowd: Pool, ledger: Ledger, seller: Seller) -> None:
     """Four processes, each with batches of its own, on one account."""
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     processes = [Holds(crowd, timedelta(hours=1)) for _ in range(4)]
     opened = await asyncio.gather(*(processes[n % 4].open(seller.opening(owner, 100)) for n in range(60)))
     assert sum(one.is_open for one in opened) == 10
@@ -30,8 +29,7 @@ async def test_sixty_calls_on_a_balance_for_ten_give_ten(crowd: Pool, ledger: Le
 async def test_a_call_too_dear_does_not_stand_in_the_way_of_a_cheap_one(
     ledger: Ledger, seller: Seller, holds: Holds
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100)
+    owner = await ledger.funded(100)
     asked = [seller.opening(owner, amount) for amount in (101, 60, 60, 40)]
     assert [one.is_open for one in await holds.open_batch(asked)] == [False, True, False, True]
 
@@ -83,8 +81,7 @@ async def test_a_balance_in_one_asset_buys_nothing_priced_in_another(
 async def test_post_charges_a_part_and_frees_the_rest(
     ledger: Ledger, seller: Seller, holds: Holds, spent: int, fee: int, earned: int
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     opening = seller.opening(owner, 100)
     assert (await holds.open(opening)).is_open
     assert await holds.post(seller.posting(opening.call_id, spent, fee))
@@ -98,8 +95,7 @@ async def test_post_charges_a_part_and_frees_the_rest(
 async def test_post_charges_between_nothing_and_the_hold(
     ledger: Ledger, seller: Seller, holds: Holds, spent: int
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     opening = seller.opening(owner, 100)
     await holds.open(opening)
     with pytest.raises(asyncpg.CheckViolationError):
@@ -108,8 +104,7 @@ async def test_post_charges_between_nothing_and_the_hold(
 
 
 async def test_one_bad_posting_does_not_fail_its_batch(ledger: Ledger, seller: Seller, holds: Holds) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     openings = [seller.opening(owner, 100) for _ in range(3)]
     await asyncio.gather(*(holds.open(one) for one in openings))
     spent = (100, 101, 100)
@@ -127,8 +122,7 @@ async def test_one_bad_posting_does_not_fail_its_batch(ledger: Ledger, seller: S
 
 
 async def test_racing_to_close_a_hold_closes_it_once(crowd: Pool, ledger: Ledger, seller: Seller) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     processes = [Holds(crowd, timedelta(0)) for _ in range(4)]
     opening = seller.opening(owner, 100)
     assert (await processes[0].open(opening)).is_open
@@ -182,8 +176,7 @@ async def test_processes_that_settle_for_each_other_never_deadlock(
 async def test_the_sweeper_voids_what_expired_and_nothing_else(
     pool: Pool, ledger: Ledger, seller: Seller
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     for lifetime in (timedelta(0), timedelta(0), timedelta(hours=1)):
         await Holds(pool, lifetime).open(seller.opening(owner, 100))
     assert await holds.void_expired(pool) == 2
@@ -264,8 +257,7 @@ async def plans(server: str, database: str, statements: Statements, names: Seque
 
 async def test_amounts_are_exact_at_78_digits(ledger: Ledger, seller: Seller, holds: Holds) -> None:
     most = 10**78 - 1
-    owner = await ledger.organization()
-    await ledger.deposit(owner, most)
+    owner = await ledger.funded(most)
     opening = seller.opening(owner, most)
     assert (await holds.open(opening)).is_open
     assert await holds.post(seller.posting(opening.call_id, most - 1))

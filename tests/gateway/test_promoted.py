@@ -33,8 +33,7 @@ async def wallet(ledger: Ledger, owner: UUID) -> tuple[tuple[int, int], tuple[in
 async def test_sixty_calls_on_four_given_and_six_funded_give_ten(
     crowd: Pool, ledger: Ledger, seller: Seller
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 600)
+    owner = await ledger.funded(600)
     await ledger.grant(owner, 400)
     processes = [Holds(crowd, HOUR) for _ in range(4)]
     openings = [seller.opening(owner, 100) for _ in range(60)]
@@ -58,8 +57,7 @@ async def test_sixty_calls_on_four_given_and_six_funded_give_ten(
 async def test_calls_that_race_for_what_does_not_divide_evenly_leave_less_than_one(
     crowd: Pool, ledger: Ledger, seller: Seller
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 333)
+    owner = await ledger.funded(333)
     for amount in (50, 7, 120):
         await ledger.grant(owner, amount)
     processes = [Holds(crowd, HOUR) for _ in range(4)]
@@ -107,8 +105,7 @@ async def test_a_call_is_paid_from_what_was_given_first(
     spent: int,
     after: tuple[int, int],
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, funded)
+    owner = await ledger.funded(funded)
     for one in given:
         await ledger.grant(owner, one)
     opening = seller.opening(owner, amount)
@@ -217,8 +214,7 @@ async def test_caps_and_keys_hold_for_promotional_money_too(
 async def test_whoever_has_nothing_left_takes_the_shorter_way_again(
     ledger: Ledger, seller: Seller, holds: Holds
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 1000)
+    owner = await ledger.funded(1000)
     await ledger.grant(owner, 100)
 
     async def call() -> bool:
@@ -261,8 +257,7 @@ async def test_a_process_that_was_told_nothing_closes_what_another_opened(
 async def test_the_sweeper_voids_holds_on_promotional_money(
     ledger: Ledger, seller: Seller, pool: Pool
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100)
+    owner = await ledger.funded(100)
     await ledger.grant(owner, 150)
     for lifetime in (timedelta(0), HOUR):
         assert (await Holds(pool, lifetime).open(seller.opening(owner, 100))).is_open
@@ -274,8 +269,7 @@ async def test_the_sweeper_voids_holds_on_promotional_money(
 async def test_closing_a_hold_on_promotional_money_happens_once(
     crowd: Pool, ledger: Ledger, seller: Seller
 ) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 50)
+    owner = await ledger.funded(50)
     await ledger.grant(owner, 50)
     processes = [Holds(crowd, timedelta(0)) for _ in range(4)]
     opening = seller.opening(owner, 100)
@@ -297,8 +291,7 @@ async def test_closing_a_hold_on_promotional_money_happens_once(
 
 
 async def test_low_balances_are_told_of_both_together(ledger: Ledger, seller: Seller, holds: Holds) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 100)
+    owner = await ledger.funded(100)
     await ledger.grant(owner, 100)
     for spent in (90, 20):
         opening = seller.opening(owner, 100)

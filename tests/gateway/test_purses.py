@@ -18,6 +18,7 @@ from gateway.ledger.holds import Holds
 from gateway.ledger.purses import SQL, Purses
 from gateway.ledger.spenders import CALLS_MIN, SHARE, Purse
 from tests.control.model.dying import Death, Gone, dying
+from tests.gateway.charges import charge_of
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.gateway.test_holds import plans
 
@@ -35,9 +36,7 @@ async def own(pool: Pool) -> AsyncIterator[Purses]:
 
 @pytest.fixture
 async def owner(ledger: Ledger) -> UUID:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, PLENTY)
-    return owner
+    return await ledger.funded(PLENTY)
 
 
 async def drawn(own: Purses, owner: UUID) -> Purse:
@@ -61,7 +60,7 @@ async def test_who_calls_often_is_charged_with_one_commit_and_nothing_stays_behi
     purse = await drawn(own, owner)
     [size] = await purse_rows(pool)
     assert await ledger.balance(owner) == (PLENTY, size)
-    assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7))
+    assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7)))
     await own.slips.finish()
     assert await ledger.balance(owner) == (PLENTY - PRICE, size - PRICE)
     assert await ledger.balance(seller.organization_id, kind="earnings") == (PRICE - 7, 0)
@@ -89,8 +88,7 @@ async def test_who_calls_rarely_or_has_little_gets_none(pool: Pool, ledger: Ledg
 
 
 async def test_a_purse_is_a_share_of_what_is_left(pool: Pool, ledger: Ledger, own: Purses) -> None:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, 10 * PRICE * SHARE)
+    owner = await ledger.funded(10 * PRICE * SHARE)
     for _ in range(100):
         own.draw(owner, USDC.id, PRICE)
     await asyncio.gather(*own.crew.tasks)
@@ -117,7 +115,7 @@ async def test_what_nobody_uses_is_given_back_while_a_call_runs_on(
     own.tick()
     await asyncio.gather(*own.crew.tasks)
     assert await ledger.balance(owner) == (PLENTY, PRICE)
-    assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     await own.slips.finish()
     await asyncio.gather(*own.crew.tasks)
     assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
@@ -136,7 +134,7 @@ async def test_a_call_too_dear_for_what_is_left_beside_a_purse_gets_it_back(
     assert await own.give_up(owner, USDC.id)
     assert (await holds.open(dear)).is_open
     assert not await own.give_up(owner, USDC.id)
-    assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     await own.slips.finish()
     assert await ledger.is_sound()
     await holds.void(dear.call_id)
@@ -163,9 +161,11 @@ async def test_a_call_is_charged_once_however_often_it_is_asked(
     first, second = (seller.posting(ids.new(), PRICE) for _ in range(2))
     own.crowd.count += 1
     purse.running += PRICE
-    assert await own.charge(purse, seller.earnings_id, first)
+    assert await own.charge(charge_of(purse, seller.earnings_id, first))
     await own.slips.finish()
-    both = await asyncio.gather(*(own.charge(purse, seller.earnings_id, one) for one in (first, second)))
+    both = await asyncio.gather(
+        *(own.charge(charge_of(purse, seller.earnings_id, one)) for one in (first, second))
+    )
     assert both == [True, True]
     await own.slips.finish()
     assert (await ledger.balance(owner))[0] == PLENTY - 2 * PRICE
@@ -196,7 +196,7 @@ async def test_a_charge_whose_commit_went_unheard_is_neither_lost_nor_doubled(
 ) -> None:
     purse = await drawn(own, owner)
     lost = lose_charge(monkeypatch)
-    assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     await own.slips.finish()
     assert len(lost) == 1
     await own.close()
@@ -217,7 +217,7 @@ async def test_of_a_charge_that_is_not_known_the_sweeper_finds_the_rest(
 
     monkeypatch.setattr(own.charges, "run", silent)
     with pytest.raises(TimeoutError):
-        await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+        await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     own.put_back(purse, PRICE)
     await own.close()
     assert await purse_rows(pool) == [PRICE]
@@ -237,7 +237,7 @@ async def test_what_a_dead_process_had_taken_is_given_back_and_pays_for_nothing_
     assert await purses.return_expired(pool) == 1
     assert await ledger.balance(owner) == (PLENTY, 0)
     assert stopped.draw(owner, USDC.id, PRICE) is purse
-    assert not await stopped.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert not await stopped.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     assert stopped.draw(owner, USDC.id, PRICE) is None
     stopped.put_back(purse, PRICE)
     await stopped.close()
@@ -260,7 +260,9 @@ async def test_a_process_that_is_gone_at_any_statement_loses_nobody_anything(
                 await asyncio.gather(*gone.crew.tasks)
         if purse is not None:
             with suppress(Gone):
-                is_told = await gone.charge(purse, seller.earnings_id, seller.posting(call_id, PRICE))
+                is_told = await gone.charge(
+                    charge_of(purse, seller.earnings_id, seller.posting(call_id, PRICE))
+                )
         await gone.close()
     assert await ledger.is_sound()
     await purses.return_expired(pool)
@@ -285,7 +287,7 @@ async def test_the_row_of_a_purse_stops_a_process_that_would_spend_more(
     amounts = (PRICE, size, PRICE)
     purse.running = own.crowd.count = sum(amounts)
     outcomes = await asyncio.gather(
-        *(own.charge(purse, seller.earnings_id, seller.posting(ids.new(), one)) for one in amounts)
+        *(own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), one))) for one in amounts)
     )
     assert outcomes == [True, False, True]
     assert own.draw(owner, USDC.id, PRICE) is not purse
@@ -312,7 +314,7 @@ class Worker:
             self.purses.put_back(purse, PRICE)
             return "void"
         posting = self.seller.posting(ids.new(), PRICE, n % 3)
-        assert await self.purses.charge(purse, self.seller.earnings_id, posting)
+        assert await self.purses.charge(charge_of(purse, self.seller.earnings_id, posting))
         return "charged by purse"
 
     async def by_hold(self, owner: UUID, n: int) -> str:
@@ -369,7 +371,7 @@ async def test_purses_of_many_owners_never_deadlock(crowd: Pool, ledger: Ledger,
     async def call(own: Purses, owner: UUID) -> None:
         nonlocal calls
         if (purse := own.draw(owner, USDC.id, PRICE)) is not None:
-            assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 3))
+            assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 3)))
             calls += 1
 
     rounds = 0
@@ -404,7 +406,7 @@ async def test_a_purse_is_used_up_before_the_next_is_begun(
             draws.append(purse)
     assert [one is first for one in draws] == [True] * size + [False] * 5
     for purse in draws:
-        assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+        assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
         await own.slips.finish()
     await own.close()
     assert await ledger.balance(owner) == (PLENTY - len(draws) * PRICE, 0)
@@ -436,7 +438,7 @@ async def test_low_balances_are_told_of_charges_from_purses(
         assert own.draw(owner, USDC.id, PRICE) is purse
     for _ in range(3):
         posting = replace(seller.posting(ids.new(), PRICE), alert_below=PLENTY - 150)
-        assert await own.charge(purse, seller.earnings_id, posting)
+        assert await own.charge(charge_of(purse, seller.earnings_id, posting))
         await own.slips.finish()
     assert told == [str(PLENTY - 2 * PRICE)]
 
@@ -452,7 +454,7 @@ async def test_a_charge_that_went_unheard_stands_when_its_purse_is_gone(
     """Used up and given back, or expired, before it is asked for again."""
     purse = await drawn(own, owner)
     lose_charge(monkeypatch, lambda: pool.execute(SQL.give_back, [purse.id], [0]))
-    assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+    assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     await own.slips.finish()
     await own.close()
     assert await ledger.balance(owner) == (PLENTY - PRICE, 0)

@@ -1,4 +1,7 @@
 import asyncio
+import signal
+import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -7,11 +10,11 @@ from uuid import UUID
 import pytest
 
 from gateway.kit import ids
-from gateway.kit.sql import Pool
+from gateway.kit.sql import Pool, listed
 from gateway.ledger import accounts, purses, slips
 from gateway.ledger.purses import Purses
-from gateway.ledger.slips import Charge
 from gateway.ledger.spenders import CALLS_MIN, Purse
+from tests.gateway.charges import charge_of
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.waiting import until
 
@@ -30,9 +33,7 @@ async def own(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Purs
 
 @pytest.fixture
 async def owner(ledger: Ledger) -> UUID:
-    owner = await ledger.organization()
-    await ledger.deposit(owner, PLENTY)
-    return owner
+    return await ledger.funded(PLENTY)
 
 
 async def drawn(own: Purses, owner: UUID, calls: int) -> Purse:
@@ -55,7 +56,10 @@ async def test_a_charge_is_on_the_ledger_a_moment_after_it_is_durable(
     """The money is held throughout, so nobody else can spend it meanwhile."""
     purse = await drawn(own, owner, 3)
     _, held = await ledger.balance(owner)
-    charges = [own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7)) for _ in range(3)]
+    charges = [
+        own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 7)))
+        for _ in range(3)
+    ]
     assert await asyncio.gather(*charges) == [True] * 3
     assert (await count(pool, "slips"), await count(pool, "usage_events")) == (1, 0)
     assert await ledger.balance(owner) == (PLENTY, held)
@@ -73,7 +77,7 @@ async def test_what_a_dead_process_had_charged_is_booked_by_the_next_or_by_the_s
 ) -> None:
     purse = await drawn(own, owner, 2)
     for is_swept in (False, True):
-        assert await own.charge(purse, seller.earnings_id, seller.posting(ids.new(), PRICE))
+        assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
         own.slips.waiting.clear()
         if is_swept:
             await purses.return_expired(pool)
@@ -84,13 +88,49 @@ async def test_what_a_dead_process_had_charged_is_booked_by_the_next_or_by_the_s
     assert await ledger.is_sound()
 
 
+async def test_the_slip_of_a_call_that_took_long_is_left_to_who_tells_of_the_balance(
+    pool: Pool, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """The sweeper takes what was written two seconds ago: the call may have begun an hour before."""
+    purse = await drawn(own, owner, 1)
+    hour_ago = (time.time_ns() // 1_000_000 - 3_600_000).to_bytes(6, "big")
+    call_id = UUID(bytes=hour_ago + ids.new().bytes[6:])
+    posting = replace(seller.posting(call_id, PRICE), alert_below=PLENTY)
+    assert await own.charge(charge_of(purse, seller.earnings_id, posting))
+    await purses.return_expired(pool, slip_age=timedelta(seconds=2))
+    assert await count(pool, "slips") == 1
+    await own.slips.finish()
+    assert await pool.fetchval("SELECT type FROM events") == "wallet.balance_low"
+
+
+async def test_a_process_that_is_killed_between_a_charge_and_its_booking_loses_neither(
+    server: str, database: str, pool: Pool, ledger: Ledger, seller: Seller, owner: UUID
+) -> None:
+    """By SIGKILL, once the charge is durable."""
+    whose = [str(one) for one in (owner, USDC.id, seller.earnings_id, seller.publisher_id)]
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.gateway.killed", server, database, *whose
+    )
+    assert await killed.wait() == -signal.SIGKILL
+    assert (await count(pool, "slips"), await count(pool, "usage_events")) == (1, 0)
+    assert await ledger.is_sound()
+    await purses.return_expired(pool)
+    assert (await count(pool, "slips"), await count(pool, "purses"), await count(pool, "usage_events")) == (
+        0,
+        0,
+        1,
+    )
+    assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
+    assert await ledger.is_sound()
+
+
 async def test_a_call_that_was_written_twice_is_charged_once_and_its_neighbour_too(
     pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
 ) -> None:
     """By a commit that came through after it was asked about: what it took a second time goes back."""
     purse = await drawn(own, owner, 4)
     first, second, third = (
-        Charge(seller.posting(ids.new(), PRICE, 3), purse.id, seller.earnings_id) for _ in range(3)
+        charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 3)) for _ in range(3)
     )
     for batch in ([first, second], [second, first], [third]):
         assert await own.slips.write(batch) == {purse.id}
@@ -112,7 +152,7 @@ async def test_what_cannot_be_booked_stays_and_is_in_nobodys_way(
     """Of a bug: a payee that is none."""
     purse = await drawn(own, owner, 5)
     batches = [
-        [Charge(seller.posting(ids.new(), PRICE), purse.id, payee)]
+        [charge_of(purse, payee, seller.posting(ids.new(), PRICE))]
         for payee in [seller.earnings_id] * 2 + [ids.new()] + [seller.earnings_id] * 2
     ]
     for batch in batches:
@@ -130,7 +170,7 @@ async def test_whoever_books_them_books_each_once(
 ) -> None:
     purse = await drawn(own, owner, 12)
     for _ in range(12):
-        await own.slips.write([Charge(seller.posting(ids.new(), PRICE, 1), purse.id, seller.earnings_id)])
+        await own.slips.write([charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 1))])
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
             group.create_task(slips.book_left_over(crowd))
@@ -148,7 +188,7 @@ async def test_whoever_books_locks_them_in_one_order(
     # Of one millisecond, they are in any order.
     first, last = sorted(ids.new() for _ in range(2))
     for call_id in (last, first):
-        await own.slips.write([Charge(seller.posting(call_id, PRICE), purse.id, seller.earnings_id)])
+        await own.slips.write([charge_of(purse, seller.earnings_id, seller.posting(call_id, PRICE))])
     lock = "SELECT FROM slips WHERE call_id = $1 FOR UPDATE NOWAIT"
     async with asyncio.TaskGroup() as group, pool.acquire() as connection, connection.transaction():
         await connection.execute(lock, first)
@@ -172,7 +212,7 @@ async def test_an_id_in_another_calls_path_says_nothing_of_its_call(
     names = [ids.new() for _ in range(3)]
     postings = [seller.posting(name, PRICE) for name in names]
     postings[1] = replace(postings[1], path=f"/{names[2]}")
-    first, second, other = (Charge(one, purse.id, seller.earnings_id) for one in postings)
+    first, second, other = (charge_of(purse, seller.earnings_id, one) for one in postings)
     await own.slips.write([first, second])
     assert await own.slips.charged([first, second, other]) == {names[0], names[1]}
 
@@ -188,7 +228,41 @@ async def test_who_is_far_behind_with_booking_pays_by_holds(
 
 
 async def test_a_text_that_would_be_read_as_several_is_not_written(seller: Seller) -> None:
-    for sign in (slips.FIELD, slips.LINE, slips.SLIP):
+    for sign in (slips.CALL, slips.FIELD, slips.LINE, slips.SLIP):
         posting = replace(seller.posting(ids.new(), PRICE), description=f"a{sign}b")
         with pytest.raises(ValueError, match="stand between"):
-            Charge(posting, ids.new(), ids.new())
+            charge_of(Purse(ids.new(), PRICE, 0), ids.new(), posting)
+
+
+async def test_calls_that_are_alike_share_a_line_and_others_have_their_own(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    purse = await drawn(own, owner, 5)
+    postings = [
+        replace(seller.posting(ids.new(), PRICE), path=path, status=status)
+        for path, status in (("/a", 200), ("/b", 200), ("/a", 200), ("/a", 206), ("/b", 200))
+    ]
+    await asyncio.gather(*(own.charge(charge_of(purse, seller.earnings_id, one)) for one in postings))
+    assert (await pool.fetchval("SELECT calls FROM slips")).count(slips.LINE) == 2
+    await own.slips.finish()
+    rows = await pool.fetch("SELECT call_id, path, status FROM usage_events")
+    assert {tuple(row) for row in rows} == {(one.call_id, one.path, one.status) for one in postings}
+    assert await ledger.is_sound()
+
+
+async def test_slips_of_the_release_before_are_booked_and_found(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """While processes are replaced one by one. It wrote a line for each call, and nothing behind its id."""
+    purse = await drawn(own, owner, 2)
+    charges = [charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)) for _ in range(2)]
+    lines = slips.LINE.join(f"{one.call_id}{slips.FIELD}{one.said}" for one in charges)
+    await pool.fetch(
+        slips.SQL.write, listed([purse.id]), listed([charges[0].call_id]), listed([2 * PRICE]), lines
+    )
+    assert await own.slips.charged(charges) == {one.call_id for one in charges}
+    await slips.book_left_over(pool)
+    assert await own.slips.charged(charges) == {one.call_id for one in charges}
+    assert (await count(pool, "usage_events"), await count(pool, "slips")) == (2, 0)
+    purse.running = 0
+    assert await ledger.is_sound()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.settings import Upstream
 from gateway.bodies import Body
@@ -188,6 +189,26 @@ async def test_nobody_there_and_a_bad_answer_are_told() -> None:
         with pytest.raises(UpstreamUnreachable, match="cannot be reached"):
             await get(upstreams, Far(port=1))
         await settled(upstreams)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"SSH-2.0-x\r\n\r\n", "the head is not one"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", "more than one way"),
+        (None, "Connect"),
+    ],
+)
+async def test_why_an_upstream_failed_is_in_the_log_and_not_told(answer: bytes | None, reason: str) -> None:
+    async with upstream(answer or b"") as far, made() as upstreams:
+        port = far.port if answer is not None else 1
+        with capture_logs() as logs, pytest.raises(UpstreamUnreachable) as refused:
+            await get(upstreams, Far(port=port))
+    [line] = logs
+    assert line["event"] == "upstream.failed"
+    assert line["upstream"] == f"127.0.0.1:{port}"
+    assert reason in line["reason"]
+    assert reason not in str(refused.value)
 
 
 async def test_what_comes_too_late_is_504_before_the_head_and_broken_off_behind_it() -> None:

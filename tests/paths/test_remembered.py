@@ -1,6 +1,7 @@
 """What is remembered of a request holds no longer than what it follows from."""
 
 import asyncio
+import base64
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -159,3 +160,53 @@ def test_a_plan_holds_as_long_as_its_key_and_what_is_published(
     assert plan.holds(snapshot) is holds
     # A key that is used again was used.
     assert uses.seen == ({caller.key_id} if holds else set())
+
+
+async def test_ever_new_queries_are_each_asked_as_they_are(farebox: Farebox) -> None:
+    shop = await farebox.publish(price_per_call="0")
+    account = await farebox.sign_up()
+    url = URL(shop)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+
+    async def call(query: str, key: str = account.key, *, method: str = "GET", path: str = "/find") -> int:
+        fields = f"Host: a\r\nAuthorization: Bearer {key}\r\nAccept: */*\r\n"
+        writer.write(f"{method} {url.path}{path}{query} HTTP/1.1\r\n{fields}\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if method != "HEAD" and (length := re.findall(r"(?i)content-length: (\d+)", head)):
+            await reader.readexactly(int(length[0]))
+        return int(head.split()[1])
+
+    asked = ["?q=1", "?q=2", "", "?q=2", "?q=" + "x" * 50, "?", "?a=/b?c", "?q=1", "?%41=%zz", ""]
+    assert [await call(one) for one in asked] == [200] * len(asked)
+    assert [await call(one, method="HEAD") for one in asked] == [200] * len(asked)
+    assert [await call(one, path="/other") for one in asked[:3]] == [200] * 3
+    told = [one.rel_url.raw_path_qs for one in farebox.upstream.seen]
+    expected = [one.removesuffix("?") if one == "?" else one for one in asked]
+    assert told == [f"/find{one}" for one in expected * 2] + [f"/other{one}" for one in expected[:3]]
+    # What a query must not have, it must not have behind one that was fine either.
+    assert await call(f"?key={account.key}") == 400
+    assert await call("?q=3", "fb_live_nobody") == 401
+    assert await call("?q=3") == 200
+    assert await call("?q=\xfc") == 400
+    writer.close()
+
+
+async def test_a_payment_and_a_key_are_for_one_query(farebox: Farebox) -> None:
+    shop = await farebox.publish()
+    account = await farebox.sign_up()
+    await farebox.fund(account, 2 * DOLLAR)
+    ask = farebox.agent.ask
+    for at in range(TIMES):
+        assert (await ask("GET", f"{shop}/find?q={at}")).status == 402
+        assert (await ask("GET", f"{shop}/find?q={at}", headers=account.headers)).status == 200
+    headers = {**account.headers, "Idempotency-Key": "a-key-of-more-than-sixteen"}
+    told = [(await ask("GET", f"{shop}/find?q={at}", headers=headers)).status for at in (7, 7, 8)]
+    assert told == [200, 200, 409]
+    challenge = await ask("GET", f"{shop}/find?q=9")
+    offered = json.loads(base64.b64decode(challenge.headers["PAYMENT-REQUIRED"]))
+    assert offered["resource"]["url"].endswith("/find?q=9")
+    paid = {"PAYMENT-SIGNATURE": farebox.agent.sign(challenge)}
+    again = [(await ask("GET", f"{shop}/find?q={at}", headers=paid)).status for at in (9, 9, 10)]
+    assert again == [200, 200, 409]
+    assert [one.rel_url.query_string for one in farebox.upstream.seen[TIMES:]] == ["q=7", "q=9"]
+    assert await farebox.is_sound()

@@ -17,7 +17,7 @@ async def test_a_suspended_publisher_is_not_served(farebox: Farebox, pool: Pool)
     async def is_gone() -> bool:
         return (await farebox.agent.ask("GET", f"{shop}/a", headers=caller.headers)).status == 404
 
-    await until(is_gone, seconds=2)
+    await until(is_gone)
     calls = len(farebox.upstream.seen)
     assert (await farebox.agent.ask("GET", f"{shop}/a")).status == 404
     assert len(farebox.upstream.seen) == calls
@@ -37,14 +37,14 @@ async def test_what_a_suspended_organization_sells_is_not_served(farebox: Farebo
 
         return do
 
-    await until(have(200, 404), seconds=2)
+    await until(have(200, 404))
     await pool.execute("UPDATE organizations SET suspended_at = now() WHERE id = $1", seller)
-    await until(have(404, 404), seconds=2)
+    await until(have(404, 404))
     balance = await farebox.balance(caller)
     assert (await farebox.agent.ask("GET", f"{shops[0]}/a")).status == 404
     # What was suspended by itself stays so.
     await pool.execute("UPDATE organizations SET suspended_at = NULL WHERE id = $1", seller)
-    await until(have(200, 404), seconds=2)
+    await until(have(200, 404))
     assert await farebox.balance(caller) < balance
     assert await farebox.is_sound()
 
@@ -65,7 +65,7 @@ async def test_a_suspended_person_spends_nothing(farebox: Farebox, pool: Pool) -
         await pool.execute(
             f"UPDATE users SET suspended_at = {value} WHERE id IN ({own})", caller.organization_id
         )
-        await until(is_answered(status), seconds=2)
+        await until(is_answered(status))
 
 
 async def test_a_key_spends_as_long_as_its_user_may(farebox: Farebox, pool: Pool) -> None:
@@ -85,20 +85,20 @@ async def test_a_key_spends_as_long_as_its_user_may(farebox: Farebox, pool: Pool
     own = caller.organization_id
     assert await is_served()
     await pool.execute("UPDATE organizations SET suspended_at = now() WHERE id = $1", own)
-    await until(is_refused, seconds=2)
+    await until(is_refused)
     await pool.execute("UPDATE organizations SET suspended_at = NULL WHERE id = $1", own)
-    await until(is_served, seconds=2)
+    await until(is_served)
     await pool.execute("UPDATE members SET role = 'viewer' WHERE organization_id = $1", own)
-    await until(is_refused, seconds=2)
+    await until(is_refused)
     await pool.execute(
         "INSERT INTO roles (id, organization_id, name, permissions) "
         "VALUES ($1, $1, 'buyer', '{wallet.spend}')",
         own,
     )
     await pool.execute("UPDATE members SET role = NULL, role_id = $1 WHERE organization_id = $1", own)
-    await until(is_served, seconds=2)
+    await until(is_served)
     await pool.execute("UPDATE roles SET permissions = '{wallet.read}' WHERE id = $1", own)
-    await until(is_refused, seconds=2)
+    await until(is_refused)
 
 
 async def test_a_projects_key_spends_nothing(farebox: Farebox) -> None:

@@ -20,6 +20,7 @@ from tests.control.conftest import TEST_USDC
 from tests.control.model.dying import DEATHS, Death
 from tests.control.model.plain import Grant, Hold
 from tests.control.model.world import AMOUNTS, PERCENT, PICKS, WHO, World, picked, step
+from tests.gateway.charges import charge_of
 
 LIMITS = st.none() | st.none() | AMOUNTS
 # Small ones, so that a call often draws on several grants.
@@ -161,7 +162,7 @@ class Calls(World):
                 for _ in range(CALLS_MIN + 1):
                     if (purse := gateway.draw(self.busy, TEST_USDC, amount)) is None:
                         await asyncio.gather(*gateway.crew.tasks)
-                return purse is not None and await gateway.charge(purse, self.earnings_id, posting)
+                return purse is not None and await gateway.charge(charge_of(purse, self.earnings_id, posting))
             finally:
                 while gateway.crew.tasks:
                     await asyncio.gather(*gateway.crew.tasks)

@@ -191,7 +191,7 @@ async def test_nonsense_is_told_to_all_and_the_next_batch_has_a_chance(
 async def test_a_node_that_is_silent_is_waited_for_once_and_by_everybody_at_a_time(
     node: Node, chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpc, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(chain.node.deadlines, "seconds", 0.3)
     node.is_open.clear()
     loop = asyncio.get_running_loop()
     began = loop.time()
