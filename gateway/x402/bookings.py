@@ -56,14 +56,22 @@ class Bookings:
 
     async def book(self, payment_id: UUID, transaction: str) -> None:
         """Returns when it is in the ledger."""
-        await self.at_once.add((payment_id, transaction))
+        await self.decided(self.at_once, payment_id, transaction)
 
     async def promise(self, payment_id: UUID, transaction: str, *, is_known_elsewhere: bool) -> None:
         """Returns when it cannot be lost any more; it is in the ledger a moment later."""
         if is_known_elsewhere:
             self.expect({payment_id: transaction})
         else:
-            await self.slips.add((payment_id, transaction))
+            await self.decided(self.slips, payment_id, transaction)
+
+    async def decided(self, group: Group[tuple[UUID, str], None], payment_id: UUID, transaction: str) -> None:
+        try:
+            await group.add((payment_id, transaction))
+        except OUTAGES:
+            # Its caller is told that nobody knows yet. It is known here, and perhaps nobody says it again.
+            self.expect({payment_id: transaction})
+            raise
 
     def expect(self, settled: Mapping[UUID, str]) -> None:
         self.waiting |= settled
@@ -107,10 +115,11 @@ class Bookings:
         """Book what waits. What cannot be booked now is the background jobs'."""
         await self.slips.close()
         await self.at_once.close()
+        # What is being booked now, and what came after that had begun.
+        await asyncio.gather(*self.crew.tasks)
         self.later.cancel()
         self.start_booking()
-        while self.crew.tasks:
-            await asyncio.gather(*self.crew.tasks)
+        await asyncio.gather(*self.crew.tasks)
         self.later.cancel()
 
 
