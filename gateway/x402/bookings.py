@@ -58,14 +58,24 @@ class Bookings:
 
     async def book(self, payment_id: UUID, settled: Settled) -> None:
         """Returns when it is in the ledger."""
-        await self.at_once.add((payment_id, settled))
+        await self.decided(self.at_once, payment_id, settled)
 
     async def promise(self, payment_id: UUID, settled: Settled) -> None:
         """Returns when it cannot be lost any more; it is in the ledger a moment later."""
         if settled.is_final:
-            await self.slips.add((payment_id, settled))
+            await self.decided(self.slips, payment_id, settled)
         else:
             self.expect({payment_id: settled})
+
+    async def decided(
+        self, group: Group[tuple[UUID, Settled], None], payment_id: UUID, settled: Settled
+    ) -> None:
+        try:
+            await group.add((payment_id, settled))
+        except OUTAGES:
+            # Its caller is told that nobody knows yet. It is known here, and perhaps nobody says it again.
+            self.expect({payment_id: settled})
+            raise
 
     def expect(self, settled: Mapping[UUID, Settled]) -> None:
         self.waiting |= settled
@@ -109,10 +119,11 @@ class Bookings:
         """Book what waits. What cannot be booked now is the background jobs'."""
         await self.slips.close()
         await self.at_once.close()
+        # What is being booked now, and what came after that had begun.
+        await asyncio.gather(*self.crew.tasks)
         self.later.cancel()
         self.start_booking()
-        while self.crew.tasks:
-            await asyncio.gather(*self.crew.tasks)
+        await asyncio.gather(*self.crew.tasks)
         self.later.cancel()
 
 

@@ -242,3 +242,58 @@ async def test_a_payment_that_cannot_be_booked_is_in_nobodys_way_and_stays_writt
     assert await states(shop, ids) == ["settled"] * len(ids)
     assert await count(shop, "payment_slips") == 0
     assert await earned(shop) == len(ids) * PRICE
+
+
+async def test_what_came_while_others_were_booked_is_booked_before_the_process_ends(
+    shop: Shop, remote: Settlements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, began, may_go_on = payments.settle, asyncio.Event(), asyncio.Event()
+
+    async def settle_slowly(*values: Any) -> None:
+        began.set()
+        await may_go_on.wait()
+        await settle(*values)
+
+    ids = await crowd(shop, remote)
+    monkeypatch.setattr(payments, "settle", settle_slowly)
+    remote.bookings.start_booking()
+    await began.wait()
+    ids += await crowd(shop, remote)
+    asyncio.get_running_loop().call_later(0.1, may_go_on.set)
+    await remote.close()
+    assert await states(shop, ids) == ["settled"] * len(ids)
+    assert await count(shop, "payment_slips") == 0
+    assert await earned(shop) == len(ids) * PRICE
+
+
+@pytest.mark.parametrize("size", [1, 2 * CROWD_MIN])
+async def test_what_was_said_while_the_database_was_away_is_not_forgotten(
+    shop: Shop, remote: Settlements, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The facilitator says it once, and neither a slip nor a booking could be written."""
+    signed = [shop.sign() for _ in range(size)]
+    ids = [await shop.claim(one) for one in signed]
+    publisher_id = await Ledger(shop.pool).publisher(await Ledger(shop.pool).organization())
+    used = {"publisher_id": str(publisher_id), "method": "GET", "path": "/x", "status": 200}
+    settle, execute = payments.settle, shop.pool.execute
+
+    async def refuse(*_: Any) -> None:
+        raise asyncpg.CannotConnectNowError("starting up")
+
+    async def refuse_slips(query: str, *values: Any) -> Any:
+        return await (refuse() if query == bookings.SQL.write else execute(query, *values))
+
+    monkeypatch.setattr(payments, "settle", refuse)
+    monkeypatch.setattr(shop.pool, "execute", refuse_slips)
+    told = await asyncio.gather(
+        *(
+            remote.settle(payment_id, one, dict(used), is_answered_first=True)
+            for payment_id, one in zip(ids, signed, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert all(isinstance(one, asyncpg.CannotConnectNowError) for one in told)
+    monkeypatch.setattr(payments, "settle", settle)
+    await remote.close()
+    assert await states(shop, ids) == ["settled"] * size
+    assert await earned(shop) == size * PRICE
