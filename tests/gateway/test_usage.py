@@ -1,5 +1,6 @@
 """Usage rows of calls that moved no money: gathered by what is said of them, written together."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -76,6 +77,26 @@ async def test_what_could_not_be_written_is_written_later(
     await recorder.flush()
     assert set(await written(pool)) == {one.call_id for one in (first, meanwhile, alone, later)}
     assert recorder.size == 0
+
+
+async def test_what_was_being_written_at_the_end_is_written(
+    pool: Pool, seller: Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "FLUSH_SECONDS", 0)
+    recorder, asked = Recorder(pool), asyncio.Event()
+
+    async def silent(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    event = free(seller)
+    recorder.add(event)
+    with monkeypatch.context() as broken:
+        broken.setattr(rows, "record_alike", silent)
+        recorder.start()
+        await asked.wait()
+    await recorder.close()
+    assert set(await written(pool)) == {event.call_id}
 
 
 async def test_a_database_that_stays_away_does_not_fill_the_memory(
