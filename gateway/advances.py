@@ -65,7 +65,7 @@ class Advances:
         return advance
 
     def begin(self, asked: Asked) -> int:
-        """How many calls to ask for with one that waits, or below zero to give back; who gets a number asks."""
+        """How many calls to ask for with one that waits, below zero to give back; who gets a number asks."""
         advance = self.by_buckets.get(asked)
         if advance is None:
             advance = self.by_buckets[asked] = Advance(calls=1)
@@ -76,8 +76,8 @@ class Advances:
         advance.is_asked, advance.size, advance.calls = True, size, 0
         if is_used_up:
             return size
-        # Over before it is used up, so enough is left: one more, with which its time begins anew. Who has become
-        # slow does not keep what it was granted when it was fast, or it would have that besides a full bucket.
+        # Over before it is used up, so enough is left: one more, with which its time begins anew. Who has
+        # become slow does not keep what it was granted when it was fast, besides a bucket that is full again.
         more = size - advance.left
         advance.left = min(advance.left, size)
         return more or 1
