@@ -65,7 +65,7 @@ class Advances:
         return advance
 
     def begin(self, asked: Asked) -> int:
-        """How many calls to ask for with one that waits; whoever gets a number asks."""
+        """How many calls to ask for with one that waits, below zero to give back; who gets a number asks."""
         advance = self.by_buckets.get(asked)
         if advance is None:
             advance = self.by_buckets[asked] = Advance(calls=1)
@@ -74,8 +74,13 @@ class Advances:
             return 0
         is_used_up = 2 * advance.left <= advance.size
         advance.is_asked, advance.size, advance.calls = True, size, 0
-        # Of what is over before it is used up, enough is left: one at least, with which its time begins anew.
-        return size if is_used_up else max(size - advance.left, 1)
+        if is_used_up:
+            return size
+        # Over before it is used up, so enough is left: one more, with which its time begins anew. Who has
+        # become slow does not keep what it was granted when it was fast, besides a bucket that is full again.
+        more = size - advance.left
+        advance.left = min(advance.left, size)
+        return more or 1
 
     def told(self, asked: Asked, allowance: "Allowance") -> None:
         """What the shared buckets said to one call."""
@@ -83,11 +88,12 @@ class Advances:
             advance.shared = allowance
 
     def granted(self, asked: Asked, size: int, allowance: "Allowance | None") -> None:
-        """What they said to ``size`` calls in advance; None when they could not be asked."""
+        """What they said to as many calls as ``begin`` had; None when they could not be asked."""
         advance = self.by_buckets[asked]
         advance.is_asked = False
         if allowance is not None and not allowance.wait_seconds:
-            advance.left += size
+            # What is given back is gone already.
+            advance.left += max(size, 0)
             advance.ends = time.monotonic() + KEPT_SECONDS
             advance.shared = allowance
 

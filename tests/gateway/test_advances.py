@@ -113,3 +113,21 @@ async def test_a_caller_that_slows_down_is_still_counted_ahead(processes: list[B
     advance = buckets.advances.by_buckets[asked]
     # And no more is kept than its calls of a moment.
     assert advance.left < 500
+
+
+async def test_who_becomes_slow_does_not_keep_what_it_was_granted_when_it_was_fast(
+    processes: list[Buckets],
+) -> None:
+    """Or it would have that besides a bucket that is full again."""
+    one, buckets = bucket(), processes[0]
+    assert await granted(buckets, one, 800) == 800
+    (advance,) = buckets.advances.by_buckets.values()
+    assert advance.left > 100
+    for _ in range(14):
+        for _ in range(3):
+            assert not (buckets.ahead((one,)) or await buckets.take(one)).wait_seconds
+        await asyncio.sleep(KEPT_SECONDS / 5)
+    assert 0 < advance.left < 50
+    # And nothing is lost by that.
+    await asyncio.sleep(3 * KEPT_SECONDS)
+    assert (await processes[1].take(one)).remaining == BURST - 800 - 14 * 3 - 1
