@@ -16,7 +16,7 @@ class Head:
     reason: str
     headers: CIMultiDictProxy[str]
     is_success: bool = field(init=False)
-    written: dict[bool, Any] = field(init=False, default_factory=dict, compare=False)
+    written: dict[tuple[bool, tuple[str, ...]], Any] = field(init=False, default_factory=dict, compare=False)
     """``relay``'s: how it was passed on before, because upstreams say the same again and again."""
 
     def __post_init__(self) -> None:

@@ -29,12 +29,8 @@ async def relay(
     watch: Watch,
 ) -> Reply:
     head = answer.head
-    if receipt is None or not receipt.headers:
-        is_free = receipt is None or receipt.rail == "free"
-        lines = head.written.get(is_free) or lines_of(head, is_free=is_free)
-        reply = Reply(request, head.status, head.reason, lines, own_lines(inbound, receipt, allowance))
-    else:
-        reply = Reply(request, head.status, head.reason, headers_of(inbound, answer, receipt, allowance))
+    lines = lines_of(head, receipt)
+    reply = Reply(request, head.status, head.reason, lines, own_lines(inbound, receipt, allowance))
     is_whole = False
     try:
         chunks = answer.chunks
@@ -88,23 +84,32 @@ def cut(request: Arrived) -> None:
         request.transport.abort()
 
 
-def lines_of(head: Head, *, is_free: bool) -> Lines:
-    """What of an upstream's head is the same in each answer to a call, where its receipt says no more."""
-    headers = kept_of(head, is_free=is_free)
-    for name in WRITTEN:
-        headers.popall(name, None)
-    lines = head.written[is_free] = Lines(head.status, head.reason, headers)
+def lines_of(head: Head, receipt: Receipt | None) -> Lines:
+    """What of an upstream's head is the same in each answer to a call with such a receipt."""
+    # A free call that its upstream was paid for is its payer's too.
+    names = () if receipt is None else tuple(receipt.headers)
+    is_free = not names and (receipt is None or receipt.rail == "free")
+    lines = head.written.get((is_free, names))
+    if lines is None:
+        headers = kept_of(head, is_free=is_free)
+        # In place of the upstream's own, which are about the publisher's key and not about the caller's.
+        for name in (*WRITTEN, *names):
+            headers.popall(name, None)
+        lines = head.written[is_free, names] = Lines(head.status, head.reason, headers)
     return lines
 
 
 def own_lines(inbound: Inbound, receipt: Receipt | None, allowance: Allowance | None) -> str:
-    """What is different in each: the limits, the call's id, and what it cost."""
+    """What is different in each: the limits, the call's id, what it cost, and how its payment stands."""
     limits = "" if allowance is None else allowance.lines
-    charged = ""
-    if receipt is not None and receipt.asset is not None and receipt.cost is not None:
-        cost = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
-        charged = f"{hygiene.CHARGED}: {cost}\r\n"
-    return f"{limits}{hygiene.CALL_ID}: {inbound.call_id}\r\n{charged}"
+    charged = told = ""
+    if receipt is not None:
+        if receipt.asset is not None and receipt.cost is not None:
+            cost = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
+            charged = f"{hygiene.CHARGED}: {cost}\r\n"
+        if receipt.headers:
+            told = "".join([f"{name}: {value}\r\n" for name, value in receipt.headers.items()])
+    return f"{limits}{hygiene.CALL_ID}: {inbound.call_id}\r\n{charged}{told}"
 
 
 def kept_of(head: Head, *, is_free: bool) -> CIMultiDict[str]:
@@ -113,21 +118,6 @@ def kept_of(head: Head, *, is_free: bool) -> CIMultiDict[str]:
     if not is_free:
         directives = headers.getall("Cache-Control", ())
         headers["Cache-Control"] = private(directives) if directives else "private"
-    return headers
-
-
-def headers_of(
-    inbound: Inbound, answer: Answer, receipt: Receipt, allowance: Allowance | None
-) -> CIMultiDict[str]:
-    # A free call that its upstream was paid for is its payer's too.
-    headers = kept_of(answer.head, is_free=False)
-    # In place of the upstream's own, which are about the publisher's key and not about the caller's.
-    if allowance is not None:
-        headers.update(allowance.headers)
-    headers[hygiene.CALL_ID] = str(inbound.call_id)
-    if receipt.asset is not None and receipt.cost is not None:
-        headers[hygiene.CHARGED] = with_symbol(receipt.cost, receipt.asset.decimals, receipt.asset.symbol)
-    headers.update(receipt.headers)
     return headers
 
 
