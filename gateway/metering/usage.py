@@ -97,12 +97,16 @@ class Recorder:
         try:
             await usage.record_alike(self.pool, list(batch.items()))
             self.size -= size
-        except Exception:
-            # The loop must outlive a database that is away; what could not be written is tried again.
-            log.exception("usage.flush_failed", rows=size)
+        except BaseException as error:
+            # A row that is there already is not written twice.
             for said, call_ids in self.waiting.items():
                 batch[said] += call_ids
             self.waiting = batch
+            if not isinstance(error, Exception):
+                # Who closes writes down what this had in hand.
+                raise
+            # The loop must outlive a database that is away; what could not be written is tried again.
+            log.exception("usage.flush_failed", rows=size)
 
     async def flush_offers(self) -> None:
         told, self.offers = self.offers, {}
