@@ -5,7 +5,6 @@ the connection or for the gateway.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from uuid import UUID
 
 from multidict import CIMultiDictProxy
@@ -79,29 +78,9 @@ def again(first: Inbound, request: Arrived, call_id: UUID, body_bytes_max: int, 
     """A request with the head of one that was admitted before, or with that and what is another in each."""
     peer, heading = request.protocol.address, request.heading
     address = client_of(peer, request.headers, proxies) if proxies else peer
-    body = body_of(request, body_bytes_max)
-    if heading.base is None:
-        return with_head(first, call_id, first.query, first.url, address, body)
-    meaning = vary(heading, heading.base)
-    # Of an agent's calls each is such a one, and ``replace`` takes as long as all else here.
-    return Inbound(
-        call_id,
-        first.method,
-        first.slug,
-        first.path,
-        first.query,
-        meaning.headers,
-        meaning.credentials,
-        address,
-        first.url,
-        body,
-        first.is_websocket,
-        # As in ``admit``: a conversation cannot be had again.
-        None if first.is_websocket else meaning.idempotency_key,
-        first.max_price,
-        first.upstream_payment,
-        heading,
-    )
+    said = first if heading.base is None else vary(heading, heading.base)
+    kept = first.heading if heading.base is None else heading
+    return like(first, said, kept, call_id, first.query, first.url, address, body_of(request, body_bytes_max))
 
 
 def bare(first: Inbound) -> Inbound:
@@ -109,39 +88,47 @@ def bare(first: Inbound) -> Inbound:
     what is another in the next one.
     """
     base = None if first.heading is None else first.heading.base
-    if base is not None:
-        said: Meaning = base.meaning
-        first = replace(
-            first, headers=said.headers, credentials=said.credentials, idempotency_key=said.idempotency_key,
-            heading=base,
-        )  # fmt: skip
-    return with_head(first, first.call_id, first.query, first.url, first.client_address, NO_BODY)
+    said: Meaning | Inbound = first if base is None else base.meaning
+    return like(
+        first, said, base or first.heading, first.call_id, first.query, first.url, first.client_address,
+        NO_BODY,
+    )  # fmt: skip
 
 
 def asking(first: Inbound, query: str) -> Inbound:
     """The same of what is kept of a request, with another query, which is to be as unambiguous."""
     refuse_ambiguous(first.method, query)
     url = queries.replaced(first.url, first.query, query)
-    return with_head(first, first.call_id, query, url, first.client_address, NO_BODY)
+    return like(first, first, first.heading, first.call_id, query, url, first.client_address, NO_BODY)
 
 
-def with_head(first: Inbound, call_id: UUID, query: str, url: str, address: Address, body: Body) -> Inbound:
+def like(
+    first: Inbound,
+    said: Meaning | Inbound,
+    heading: Heading | None,
+    call_id: UUID,
+    query: str,
+    url: str,
+    address: Address,
+    body: Body,
+) -> Inbound:
     return Inbound(
         call_id,
         first.method,
         first.slug,
         first.path,
         query,
-        first.headers,
-        first.credentials,
+        said.headers,
+        said.credentials,
         address,
         url,
         body,
         first.is_websocket,
-        first.idempotency_key,
+        # As in ``admit``: a conversation cannot be had again.
+        None if first.is_websocket else said.idempotency_key,
         first.max_price,
         first.upstream_payment,
-        first.heading,
+        heading,
     )
 
 

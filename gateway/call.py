@@ -39,8 +39,8 @@ from gateway.sockets import Asked, connect
 from gateway.types import Answer, Caller, Inbound, Receipt
 from gateway.upstreams.load import Loads
 
-# What is kept of one caller's calls, or of those of many strangers who say the same.
-PLANS_MAX = 4
+# What is kept of one caller's paths, or of those of strangers who all say the same.
+PLANS_MAX, PLAN_CHARACTERS_MAX = 4, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +88,25 @@ async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, 
     caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
     plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)))
     watch.known = plan.known
-    wording = request.wording.base or request.wording
-    wording.plan = plan
-    if len(wording.heading.plans) >= PLANS_MAX:
-        wording.heading.plans.clear()
-    wording.heading.plans[wording.method, wording.path] = plan
+    keep(plan, request.wording.base or request.wording)
     return inbound, plan
 
 
+def keep(plan: Plan, wording: Wording) -> None:
+    plans, wording.plan = wording.heading.plans, plan
+    if len(plan.match.url) <= PLAN_CHARACTERS_MAX:
+        if len(plans) >= PLANS_MAX:
+            plans.clear()
+        plans[wording.method, wording.path] = plan
+
+
 def with_another_query(wording: Wording) -> Plan | None:
-    """Agents ask for ever new things of one endpoint: from what it led to before follows what it leads to
-    now.
-    """
-    first: Plan | None = wording.heading.plans.get((wording.method, wording.path))
-    if first is not None:
-        refuse_unwritten(wording.query)
-        wording.plan = first.asking(asking(first.inbound, wording.query))
-    plan: Plan | None = wording.plan
+    """Agents ask for ever new things of one endpoint: what this leads to follows from the last one."""
+    last: Plan | None = wording.heading.plans.get((wording.method, wording.path))
+    if last is None:
+        return None
+    refuse_unwritten(wording.query)
+    plan = wording.plan = last.asking(asking(last.inbound, wording.query))
     return plan
 
 

@@ -74,6 +74,22 @@ class Holds:
             return await self.promoted_postings.add(posting)
         return await (self.partial_postings if posting.is_partial else self.postings).add(posting)
 
+    async def charge_late(self, opening: Opening, posting: Posting) -> bool:
+        """Charge a call that was served, and was not charged to its purse. False when there is no money."""
+        try:
+            verdict = await self.open(opening)
+        except BaseException:
+            self.give_up(opening.call_id)
+            raise
+        if not verdict.is_open:
+            return False
+        try:
+            return await self.post(posting)
+        except asyncpg.UniqueViolationError:
+            # Its purse paid after all, by a commit that came through only now, and that is booked.
+            await self.void(opening.call_id)
+            return True
+
     async def void(self, call_id: UUID) -> bool:
         """True for the one who closed the hold."""
         return await self.voidings.add(call_id)

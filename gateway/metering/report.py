@@ -34,7 +34,7 @@ NAMES_MAX = 10_000
 FLUSH_SECONDS = 0.05
 WAITING_MAX = 1000
 # Who buys by use ends up with another charge each time.
-ENDINGS_MAX = 4096
+ENDINGS_MAX = 1024
 ANSWERED = "call.answered"
 CLASSES: dict[int | None, str] = {status: f"{status // 100}xx" for status in range(100, 1000)}
 

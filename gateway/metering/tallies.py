@@ -35,7 +35,8 @@ class Tallies:
 
     def count(self, counter: Counter, amount: int = 1) -> None:
         self.counted[counter] = self.counted.get(counter, 0) + amount
-        self.flush_soon()
+        if self.flushing.handle is None:
+            self.flush_soon()
 
     def add(self, counters: Iterable[Counter], times: int) -> None:
         """``count`` each of them so often, without seeing to it that it is told."""

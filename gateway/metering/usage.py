@@ -93,20 +93,24 @@ class Recorder:
         if not self.waiting:
             return
         batch, self.waiting = self.waiting, defaultdict(list)
-        size = sum(map(len, batch.values()))
+        size, is_written = sum(map(len, batch.values())), False
         try:
             await usage.record_alike(self.pool, list(batch.items()))
-            self.size -= size
-        except BaseException as error:
-            # A row that is there already is not written twice.
-            for said, call_ids in self.waiting.items():
-                batch[said] += call_ids
-            self.waiting = batch
-            if not isinstance(error, Exception):
-                # Who closes writes down what this had in hand.
-                raise
+            is_written = True
+        except Exception:
             # The loop must outlive a database that is away; what could not be written is tried again.
             log.exception("usage.flush_failed", rows=size)
+        finally:
+            if is_written:
+                self.size -= size
+            else:
+                # Also when the loop is ended meanwhile: ``close`` flushes once more. No row is written twice.
+                self.put_back(batch)
+
+    def put_back(self, batch: defaultdict[Said, list[UUID]]) -> None:
+        for said, call_ids in self.waiting.items():
+            batch[said] += call_ids
+        self.waiting = batch
 
     async def flush_offers(self) -> None:
         told, self.offers = self.offers, {}

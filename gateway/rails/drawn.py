@@ -1,10 +1,13 @@
 """Rail ``prepaid`` for who calls often: a call that is paid from a purse, and what those like it share."""
 
-from uuid import UUID
+from typing import Protocol
 
+from gateway.kit import tasks
 from gateway.kit.sql import OUTAGES
 from gateway.kit.values import dataclass
 from gateway.ledger import slips
+from gateway.ledger.batches import Opening, Posting
+from gateway.ledger.holds import Holds
 from gateway.ledger.purses import Purses
 from gateway.ledger.slips import Charge
 from gateway.ledger.spenders import Purse
@@ -25,6 +28,17 @@ class Paying:
 FROM_BALANCE = Paying("prepaid", None)
 
 
+class Books(Protocol):
+    """What such calls are paid from, and where they are written down."""
+
+    @property
+    def purses(self) -> Purses: ...
+    @property
+    def holds(self) -> Holds: ...
+    @property
+    def recorder(self) -> Recorder: ...
+
+
 class Terms:
     """What calls with one head, of callers in live or in test money, are paid on."""
 
@@ -40,7 +54,7 @@ class Terms:
 class Drawn:
     """Its price is out of the balance already, so that nothing is opened and its charge is a line."""
 
-    __slots__ = ("about", "is_open", "price", "purse", "purses", "recorder", "terms")
+    __slots__ = ("about", "books", "is_open", "price", "purse", "terms")
 
     event = FROM_BALANCE
     is_steady = True
@@ -48,10 +62,10 @@ class Drawn:
     metering: Metering | None = None
 
     def __init__(
-        self, purses: Purses, recorder: Recorder, terms: Terms, price: Price, purse: Purse, inbound: Inbound,
-        caller: Caller, match: Match,
+        self, books: Books, terms: Terms, price: Price, purse: Purse, inbound: Inbound, caller: Caller,
+        match: Match,
     ) -> None:  # fmt: skip
-        self.purses, self.recorder, self.terms, self.price, self.purse = purses, recorder, terms, price, purse
+        self.books, self.terms, self.price, self.purse = books, terms, price, purse
         self.about = inbound, caller, match
         self.is_open = True
 
@@ -61,26 +75,43 @@ class Drawn:
         said = terms.said.get(head.status) or self.say(head.status)
         self.is_open = False
         try:
-            is_charged = await self.purses.charge(Charge(self.purse, call_id, spent, said, terms.alert_below))
+            charge = Charge(self.purse, call_id, spent, said, terms.alert_below)
+            if not await self.books.purses.charge(charge):
+                await self.charge_late(head.status)
         except OUTAGES as error:
             raise unknown(call_id, error) from None
-        if not is_charged:
-            raise HoldExpired(call_id)
         return Receipt(call_id, "prepaid", spent, price.asset)
 
     def say(self, status: int) -> str:
-        price, terms = self.price, self.terms
-        inbound, _, match = self.about
-        publisher_id: UUID = match.route.publisher_id
-        said = terms.said[status] = slips.said(
-            price.payee_id, price.ceiling, terms.fee, publisher_id, status, inbound.method,
-            inbound.path or "/", terms.description,
+        one = self.posting(status)
+        said = self.terms.said[status] = slips.said(
+            self.price.payee_id, one.spent, one.fee, one.publisher_id, status, one.method, one.path,
+            one.description,
         )  # fmt: skip
         return said
+
+    def posting(self, status: int) -> Posting:
+        inbound, caller, match = self.about
+        return Posting(
+            inbound.call_id, self.price.ceiling, self.terms.fee, self.terms.description,
+            match.route.publisher_id, inbound.method, inbound.path or "/", status,
+            alert_below=self.terms.alert_below, owner_id=caller.organization_id,
+        )  # fmt: skip
+
+    async def charge_late(self, status: int) -> None:
+        """The purse is gone, or a commit that nobody heard of has left it short. The call was served."""
+        inbound, caller, _ = self.about
+        assert caller.organization_id is not None, "only an organization has a balance"
+        price = self.price
+        opening = Opening(
+            inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling
+        )
+        if not await tasks.finish(self.books.holds.charge_late(opening, self.posting(status))):
+            raise HoldExpired(inbound.call_id)
 
     async def void(self, outcome: Outcome, status: int | None) -> None:
         if not self.is_open:
             return
         self.is_open = False
-        self.purses.put_back(self.purse, self.price.ceiling)
-        self.recorder.add(ended(begun(*self.about, "prepaid"), outcome, status))
+        self.books.purses.put_back(self.purse, self.price.ceiling)
+        self.books.recorder.add(ended(begun(*self.about, "prepaid"), outcome, status))

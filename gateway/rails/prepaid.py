@@ -145,7 +145,7 @@ class PrepaidRail:
         purse = self.purses.draw(caller.organization_id, price.asset.id, price.ceiling)
         if purse is None:
             return None
-        return Drawn(self.purses, self.recorder, terms, price, purse, inbound, caller, match)
+        return Drawn(self, terms, price, purse, inbound, caller, match)
 
     def terms(self, caller: Caller, match: Match, quote: Quote) -> Terms:
         """Only where the cost is known: what is left of a hold has nowhere to go in a purse."""

@@ -21,7 +21,8 @@ class Connection(asyncio.Protocol):
         self.is_open = self.is_taken = False
         self.is_writable = True
         self.transport: asyncio.Transport | None = None
-        self.idle_since = 0.0
+        self.idle_since = 0
+        """By the sweeps of its pool."""
         self.writer: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

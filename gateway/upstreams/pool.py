@@ -96,8 +96,10 @@ class Lane:
         self.taken -= 1
         if connection is not None:
             connection.is_taken = False
+            connection.idle_since = self.pool.sweeps
             self.idle.append(connection)
-            self.pool.keep(connection)
+            if self.pool.is_closed:
+                connection.close()
 
 
 class Pool:
@@ -106,6 +108,7 @@ class Pool:
         self.per_origin = per_origin
         self.lanes: dict[str, Lane] = {}
         self.sweeper: asyncio.TimerHandle | None = None
+        self.sweeps = 0
         self.is_closed = False
         self.loop = asyncio.get_running_loop()
 
@@ -118,18 +121,15 @@ class Pool:
             self.sweep_later()
         return lane
 
-    def keep(self, connection: Connection) -> None:
-        connection.idle_since = self.loop.time()
-        if self.is_closed:
-            connection.close()
-
     def sweep_later(self) -> None:
         if self.sweeper is None and not self.is_closed:
             self.sweeper = self.loop.call_later(SWEEP_SECONDS, self.sweep)
 
     def sweep(self) -> None:
         """Close what nobody has used for long, and forget origins that nobody calls."""
-        oldest = self.loop.time() - IDLE_SECONDS_MAX
+        self.sweeps += 1
+        # Nobody looks at a clock for each connection that is given back.
+        oldest = self.sweeps - IDLE_SECONDS_MAX / SWEEP_SECONDS
         for base, lane in list(self.lanes.items()):
             for connection in [one for one in lane.idle if one.idle_since < oldest]:
                 lane.idle.remove(connection)

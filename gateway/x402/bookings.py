@@ -9,6 +9,7 @@ written down before the answer goes out, in a row for many. The README says more
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +20,7 @@ from gateway.kit.later import Later
 from gateway.kit.sql import OUTAGES, Pool, Statements
 from gateway.kit.tasks import Crew
 from gateway.x402 import payments
+from gateway.x402.payments import Settled
 
 SQL = Statements(__file__)
 
@@ -39,8 +41,8 @@ class Bookings:
         # One lane: every batch locks the same clearing account, so a second one would only wait.
         self.at_once = Group(self.book_batch, lanes=1, crowd=crowd)
         self.slips = Group(self.write_batch, crowd=crowd)
-        self.waiting: dict[UUID, str] = {}
-        """Payments whose callers wait no more, and what settled each."""
+        self.waiting: dict[UUID, Settled] = {}
+        """Payments whose callers wait no more."""
         self.written: list[UUID] = []
         """Slips whose payments are among those, or booked."""
         self.later = Later(self.start_booking)
@@ -54,35 +56,37 @@ class Bookings:
     def is_behind(self) -> bool:
         return len(self.waiting) > WAITING_MAX
 
-    async def book(self, payment_id: UUID, transaction: str) -> None:
+    async def book(self, payment_id: UUID, settled: Settled) -> None:
         """Returns when it is in the ledger."""
-        await self.decided(self.at_once, payment_id, transaction)
+        await self.decided(self.at_once, payment_id, settled)
 
-    async def promise(self, payment_id: UUID, transaction: str, *, is_known_elsewhere: bool) -> None:
+    async def promise(self, payment_id: UUID, settled: Settled) -> None:
         """Returns when it cannot be lost any more; it is in the ledger a moment later."""
-        if is_known_elsewhere:
-            self.expect({payment_id: transaction})
+        if settled.is_final:
+            await self.decided(self.slips, payment_id, settled)
         else:
-            await self.decided(self.slips, payment_id, transaction)
+            self.expect({payment_id: settled})
 
-    async def decided(self, group: Group[tuple[UUID, str], None], payment_id: UUID, transaction: str) -> None:
+    async def decided(
+        self, group: Group[tuple[UUID, Settled], None], payment_id: UUID, settled: Settled
+    ) -> None:
         try:
-            await group.add((payment_id, transaction))
+            await group.add((payment_id, settled))
         except OUTAGES:
             # Its caller is told that nobody knows yet. It is known here, and perhaps nobody says it again.
-            self.expect({payment_id: transaction})
+            self.expect({payment_id: settled})
             raise
 
-    def expect(self, settled: Mapping[UUID, str]) -> None:
+    def expect(self, settled: Mapping[UUID, Settled]) -> None:
         self.waiting |= settled
         self.later.within(BOOK_SECONDS)
 
-    async def book_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
+    async def book_batch(self, batch: Sequence[tuple[UUID, Settled]]) -> Sequence[None]:
         # Whoever was first has booked the others.
         await payments.settle(self.pool, dict(batch))
         return [None] * len(batch)
 
-    async def write_batch(self, batch: Sequence[tuple[UUID, str]]) -> Sequence[None]:
+    async def write_batch(self, batch: Sequence[tuple[UUID, Settled]]) -> Sequence[None]:
         settled = dict(batch)
         slip_id = batch[0][0]
         await self.pool.execute(SQL.write, slip_id, list(settled), payments.hashes(settled))
@@ -123,15 +127,15 @@ class Bookings:
         self.later.cancel()
 
 
-async def book(pool: Pool, settled: Mapping[UUID, str], slips: Sequence[UUID]) -> None:
+async def book(pool: Pool, settled: Mapping[UUID, Settled], slips: Sequence[UUID]) -> None:
     """Book these payments, and remove the slips that said so; they stay where one could not be booked."""
     # In the order that whoever else books some of them has them in.
-    is_whole = await book_by_halves(pool, sorted(settled.items()))
+    is_whole = await book_by_halves(pool, sorted(settled.items(), key=itemgetter(0)))
     if is_whole and slips:
         await pool.execute(SQL.remove, slips)
 
 
-async def book_by_halves(pool: Pool, settled: Sequence[tuple[UUID, str]]) -> bool:
+async def book_by_halves(pool: Pool, settled: Sequence[tuple[UUID, Settled]]) -> bool:
     """False when one could not be booked: it is told, is looked at again, and is in nobody's way."""
     if not settled:
         return True
@@ -154,6 +158,6 @@ async def book_left_over(pool: Pool, age: timedelta) -> None:
     last = UUID(int=0)
     while found := await pool.fetch(SQL.left_over, last, age):
         for row in found:
-            settled = zip(row["payment_ids"], ("0x" + one.hex() for one in row["hashes"]), strict=True)
-            await book(pool, dict(settled), [row["id"]])
+            told = [Settled("0x" + one.hex(), is_final=True) for one in row["hashes"]]
+            await book(pool, dict(zip(row["payment_ids"], told, strict=True)), [row["id"]])
             last = row["id"]

@@ -75,6 +75,15 @@ class Payment:
     identifier: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What settled a payment."""
+
+    transaction: str
+    is_final: bool
+    """Whether nobody can be asked for it again: neither whether it settled, nor whether it was taken back."""
+
+
 async def claim(db: Db, new: Claim) -> bool:
     """False when this authorization, or its payer's name for it, was claimed before by whatever request."""
     return new.id in await claim_all(db, [new])
@@ -142,13 +151,14 @@ def texts(usage: Mapping[UUID, Mapping[str, Any]]) -> list[str]:
     return [msgspec.json.encode(one).decode() for one in usage.values()]
 
 
-async def settle(db: Db, transactions: Mapping[UUID, str]) -> None:
+async def settle(db: Db, settled: Mapping[UUID, Settled]) -> None:
     """Settle payments and book them, unless somebody has: by one statement, never one without the other."""
-    await db.execute(SETTLE, list(transactions), [ids.new() for _ in transactions], hashes(transactions))
+    is_final = [one.is_final for one in settled.values()]
+    await db.execute(SETTLE, list(settled), [ids.new() for _ in settled], hashes(settled), is_final)
 
 
-def hashes(transactions: Mapping[UUID, str]) -> list[bytes | None]:
-    return [bytes.fromhex(one.removeprefix("0x")) or None for one in transactions.values()]
+def hashes(settled: Mapping[UUID, Settled]) -> list[bytes | None]:
+    return [bytes.fromhex(one.transaction.removeprefix("0x")) or None for one in settled.values()]
 
 
 async def name_transaction(db: Db, payment_id: UUID, transaction: str) -> None:

@@ -92,8 +92,9 @@ RETURNING payments.id
 
 -- name: settle
 -- Each is settled once, and what it earned is paid out already where the payer paid the publisher's own wallet.
-UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash)
-FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) AS asked (id, payout_id, hash)
+UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash),
+    final_at = CASE WHEN asked.is_final THEN now() END
+FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::boolean[]) AS asked (id, payout_id, hash, is_final)
 WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state NOT IN ('claimed', 'void', 'settled', 'failed')
 RETURNING payments.id, CASE WHEN purpose = 'call' AND NOT is_owed THEN asked.payout_id END AS payout_id
 

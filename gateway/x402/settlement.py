@@ -31,6 +31,7 @@ from gateway.x402.facilitator import (
     PaymentNotClaimed,
     Settlement,
 )
+from gateway.x402.payments import Settled
 
 log = structlog.get_logger(__name__)
 STANDARD = logging.getLogger(__name__)
@@ -160,13 +161,11 @@ class Settlements:
         self, payment_id: UUID, network: str, settlement: Settlement, *, is_promised: bool = False
     ) -> None:
         """Write the outcome down; the first to do so books the money, and nobody after."""
-        if settlement.outcome == "settled" and is_promised:
-            is_known_elsewhere = self.facilitators[network].can_be_asked_again
-            await self.bookings.promise(
-                payment_id, settlement.transaction, is_known_elsewhere=is_known_elsewhere
-            )
-        elif settlement.outcome == "settled":
-            await self.bookings.book(payment_id, settlement.transaction)
+        if settlement.outcome == "settled":
+            is_final = not self.facilitators[network].can_be_asked_again
+            settled = Settled(settlement.transaction, is_final)
+            write_down = self.bookings.promise if is_promised else self.bookings.book
+            await write_down(payment_id, settled)
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
         counted(network, settlement.outcome).inc()

@@ -245,6 +245,52 @@ async def test_what_a_dead_process_had_taken_is_given_back_and_pays_for_nothing_
     assert await ledger.is_sound()
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_call_whose_purse_is_gone_is_charged_to_the_balance_and_once(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses, *, is_late: bool
+) -> None:
+    """Also when its purse paid after all, by a commit that came through when that was asked about."""
+    purse, holds = await drawn(own, owner), Holds(pool, HOUR)
+    call_id = ids.new()
+    posting = seller.posting(call_id, PRICE, 3)
+    if is_late:
+        assert await own.slips.write([charge_of(purse, seller.earnings_id, posting)]) == {purse.id}
+    assert await holds.charge_late(seller.opening(owner, PRICE, call_id), posting)
+    await own.slips.finish()
+    own.put_back(purse, 0 if is_late else PRICE)
+    purse.running = 0
+    await own.close()
+    await holds.close()
+    assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
+    assert await pool.fetchval("SELECT count(*) FROM usage_events") == 1
+    assert await ledger.is_sound()
+
+
+async def test_a_late_charge_that_was_booked_meanwhile_is_not_made_again(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    purse, holds = await drawn(own, owner), Holds(pool, HOUR)
+    call_id = ids.new()
+    posting = seller.posting(call_id, PRICE, 3)
+    assert await own.charge(charge_of(purse, seller.earnings_id, posting))
+    await own.slips.finish()
+    assert await holds.charge_late(seller.opening(owner, PRICE, call_id), posting)
+    await own.close()
+    await holds.close()
+    assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
+    assert await ledger.is_sound()
+
+
+async def test_a_late_charge_finds_no_more_than_the_balance_has(
+    ledger: Ledger, pool: Pool, seller: Seller, owner: UUID
+) -> None:
+    holds, call_id = Holds(pool, HOUR), ids.new()
+    dear = seller.opening(owner, PLENTY + 1, call_id)
+    assert not await holds.charge_late(dear, seller.posting(call_id, PLENTY + 1))
+    await holds.close()
+    assert await ledger.balance(owner) == (PLENTY, 0)
+
+
 @pytest.mark.parametrize("is_after", [False, True])
 @pytest.mark.parametrize("at", [1, 2, 3])
 async def test_a_process_that_is_gone_at_any_statement_loses_nobody_anything(

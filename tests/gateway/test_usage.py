@@ -79,6 +79,26 @@ async def test_what_could_not_be_written_is_written_later(
     assert recorder.size == 0
 
 
+async def test_what_was_being_written_at_the_end_is_written(
+    pool: Pool, seller: Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "FLUSH_SECONDS", 0)
+    recorder, asked = Recorder(pool), asyncio.Event()
+
+    async def silent(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    event = free(seller)
+    recorder.add(event)
+    with monkeypatch.context() as broken:
+        broken.setattr(rows, "record_alike", silent)
+        recorder.start()
+        await asked.wait()
+    await recorder.close()
+    assert set(await written(pool)) == {event.call_id}
+
+
 async def test_a_database_that_stays_away_does_not_fill_the_memory(
     pool: Pool, seller: Seller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,26 +112,3 @@ async def test_a_database_that_stays_away_does_not_fill_the_memory(
     recorder.add(events[4])
     await recorder.flush()
     assert len(await written(pool)) == 4
-
-
-async def test_what_is_being_written_when_a_process_ends_is_not_lost(
-    pool: Pool, seller: Seller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(usage, "FLUSH_SECONDS", 0)
-    recorder, begun, record = Recorder(pool), asyncio.Event(), rows.record_alike
-
-    async def slowly(*values: Any) -> None:
-        if not begun.is_set():
-            begun.set()
-            await asyncio.sleep(60)
-        await record(*values)
-
-    monkeypatch.setattr(rows, "record_alike", slowly)
-    first, second = free(seller), free(seller, path="/y")
-    recorder.add(first)
-    recorder.start()
-    await begun.wait()
-    recorder.add(second)
-    await recorder.close()
-    assert set(await written(pool)) == {first.call_id, second.call_id}
-    assert recorder.size == 0

@@ -44,7 +44,8 @@ async def test_a_publisher_whose_name_does_not_resolve_delays_no_other(
         started = time.monotonic()
         assert (await farebox.agent.ask("GET", f"{good}/x")).status == 200
         seconds = time.monotonic() - started
-    assert seconds < 1
+    # The slow ones take three.
+    assert seconds < 2.5
 
 
 async def test_a_wallet_without_money_makes_nobody_keep_its_upload(farebox: Farebox) -> None:

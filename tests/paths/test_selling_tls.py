@@ -176,7 +176,7 @@ async def test_a_statement_is_stopped_over_tls_too(queries: Queries, seller: Sel
             running = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop_reader'"
             return bool(await seller.admin.fetchval(running) == 0)
 
-        await until(is_stopped, 2)
+        await until(is_stopped)
 
 
 async def test_a_query_is_sold_over_tls(farebox: Farebox, seller: Seller) -> None:

@@ -95,6 +95,11 @@ async def states(shop: Shop, ids: list[UUID]) -> list[str]:
     return sorted(known.values())
 
 
+async def looked_at(shop: Shop) -> int:
+    """How many settled payments are looked at again, should the chain take them back."""
+    return int(await shop.pool.fetchval("SELECT count(*) FROM payments WHERE final_at IS NULL"))
+
+
 async def earned(shop: Shop) -> int:
     posted, _ = await Ledger(shop.pool).balance(accounts.PLATFORM, shop.asset, "earnings")
     return posted
@@ -112,6 +117,8 @@ async def test_a_crowd_is_answered_once_what_was_said_is_durable_and_booked_a_mo
     await remote.bookings.close()
     assert await states(shop, ids) == ["settled"] * len(ids)
     assert (await count(shop, "payment_slips"), await count(shop, "usage_events")) == (0, len(ids))
+    # There is nobody to ask.
+    assert await looked_at(shop) == 0
     assert await earned(shop) == len(ids) * PRICE
     assert await Ledger(shop.pool).is_sound()
 
@@ -162,6 +169,7 @@ async def test_what_is_on_the_chain_is_written_nowhere_else_and_found_there(
     assert await another.reconcile(NOW) > 0
     assert await states(shop, ids) == ["settled"] * len(ids)
     assert await earned(shop) == await shop.paid() == len(ids) * PRICE
+    assert await looked_at(shop) == len(ids)
     assert await Ledger(shop.pool).is_sound()
 
 
