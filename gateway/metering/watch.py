@@ -49,7 +49,7 @@ class Known:
 class Watch:
     __slots__ = (
         "allowance", "broken", "call_id", "caller", "count", "entered", "error", "first_call_id", "head",
-        "hold", "known", "match", "method", "order", "path", "payer", "rail", "receipt", "refusal",
+        "known", "match", "method", "order", "path", "payer", "rail", "receipt", "refusal",
         "status", "trace",
     )  # fmt: skip
 
@@ -73,7 +73,6 @@ class Watch:
         """What the stages are that were entered, and those that would follow."""
         self.caller: Caller | None = None
         self.allowance: Allowance | None = None
-        self.hold: Hold | None = None
         self.rail: Rail | None = None
         """How it was paid, or was to be paid."""
         self.payer: str | None = None
@@ -125,7 +124,6 @@ class Watch:
         self.entered.append(perf_counter_ns())
 
     def held(self, hold: Hold) -> None:
-        self.hold = hold
         event = hold.event
         self.rail, self.payer = event.rail, event.payer
         self.entered.append(perf_counter_ns())

@@ -6,17 +6,17 @@ transaction: same functions, same statements.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
 
 from gateway.answers.store import Kept
 from gateway.kit.groups import Crowd
+from gateway.kit.later import Later
 from gateway.kit.sql import Pool
 from gateway.kit.values import dataclass
 from gateway.metering import metrics
@@ -42,6 +42,8 @@ FRESH_SECONDS = 1.0
 # one for a while, because who comes together ends together, and the last of them looks alone.
 CROWD_MIN = 4
 CROWD_SECONDS = 0.05
+# Prometheus hears of outcomes a few times a second: telling it of one locks and asks the kernel for our id.
+TELL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,6 @@ class Checked:
     @property
     def is_fresh(self) -> bool:
         return time.monotonic() < self.known_at + FRESH_SECONDS
-
-
-@cache
-def counted(network: str, outcome: Outcome) -> Counter:
-    """Looking its labels up would cost as much as counting."""
-    return metrics.SETTLEMENTS.labels(network, outcome)
 
 
 class Settlements:
@@ -81,9 +77,14 @@ class Settlements:
         self.under_way = 0
         """Payments that are being settled."""
         self.crowded_until = 0.0
+        self.ended: Counter[tuple[str, Outcome]] = Counter()
+        """How many on which network, and how, since that was told."""
+        self.telling = Later(self.tell)
 
     async def close(self) -> None:
         await self.bookings.close()
+        self.telling.cancel()
+        self.tell()
 
     async def check(self, authorization: Authorization) -> Checked:
         """What the chain says of a payment before anything is done for it; see ``Facilitator.check``."""
@@ -168,13 +169,19 @@ class Settlements:
             await write_down(payment_id, settled)
         elif settlement.outcome == "failed":
             await payments.fail(self.pool, payment_id, settlement.failure or "invalid_transaction_state")
-        counted(network, settlement.outcome).inc()
-        said = {"payment_id": str(payment_id), "transaction": settlement.transaction}
-        if settlement.outcome != "settled":
-            log.info("payment." + settlement.outcome, **said)
-        # It is in its call's own line and in the ledger: so mostly it is not even asked what to say here.
-        elif STANDARD.isEnabledFor(logging.DEBUG):
-            log.debug("payment.settled", **said)
+        self.ended[network, settlement.outcome] += 1
+        self.telling.within(TELL_SECONDS)
+        is_settled = settlement.outcome == "settled"
+        # That is in its call's own line and in the ledger: so mostly it is not even asked what to say here.
+        if not is_settled or STANDARD.isEnabledFor(logging.DEBUG):
+            say = log.debug if is_settled else log.info
+            transaction = settlement.transaction
+            say("payment." + settlement.outcome, payment_id=str(payment_id), transaction=transaction)
+
+    def tell(self) -> None:
+        ended, self.ended = self.ended, Counter()
+        for (network, outcome), times in ended.items():
+            metrics.SETTLEMENTS.labels(network, outcome).inc(times)
 
     async def reconcile(self, age: timedelta) -> int:
         """Finish payments that nobody waits for any more; return how many reached an end."""
