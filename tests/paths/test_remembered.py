@@ -210,3 +210,47 @@ async def test_a_payment_and_a_key_are_for_one_query(farebox: Farebox) -> None:
     assert again == [200, 200, 409]
     assert [one.rel_url.query_string for one in farebox.upstream.seen[TIMES:]] == ["q=7", "q=9"]
     assert await farebox.is_sound()
+
+
+QUERIES = (
+    b"", b"?", b"?a=1", b"?&&", b"?%", b"?%zz%00", b"?a=b=c?d", b"?/../x", b"?a=//h/x", b"?HTTP/1.1",
+    b"?{}|^`\\\"'", b"?key=mine&a", b"?k%65y=mine", b"?a b", b"?a\tb", b"?\x7f", b"?\xc3\xa4", b"?\xff",
+    b"?#a", b"?a#", b"?a\rb", b"?" + b"z" * 1500, b"?" + b"z" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"api_key_header": "X-Key"},
+        {"api_key_query_param": "key"},
+        {"api_url": "/base?x=1"},
+        {"api_url": "?x=1"},
+    ],
+    ids=str,
+)
+async def test_a_query_behind_another_is_answered_as_it_is_by_itself(
+    farebox: Farebox, published: dict[str, str]
+) -> None:
+    own = {"api_url": farebox.upstream.url + published.get("api_url", "/base/")}
+    secret = {"upstream_api_key": "s3cret&c"} if "api_url" not in published else {}
+    url = URL(await farebox.publish(price_per_call="0.01", **{**published, **own, **secret}))
+    account = await farebox.sign_up()
+    await farebox.fund(account, DOLLAR)
+
+    async def call(method: str, query: bytes, more: str) -> tuple[object, ...]:
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        fields = f"Host: a\r\nAuthorization: Bearer {account.key}\r\n{more}\r\n"
+        writer.write(f"{method} {url.path}/x".encode() + query + f" HTTP/1.1\r\n{fields}".encode())
+        seen = len(farebox.upstream.seen)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        writer.close()
+        sent = [(one.raw_path, one.headers.get("X-Key")) for one in farebox.upstream.seen[seen:]]
+        return head.split()[1], re.findall(r"X-Farebox-Charged: (.*)\r", head), sent
+
+    for method in ("GET", "HEAD"):
+        for _ in range(TIMES):
+            assert (await call(method, b"?q=1", ""))[0] == "200"
+        for number, query in enumerate(QUERIES):
+            # With fields that nobody sent before, nothing is remembered of it.
+            assert await call(method, query, "") == await call(method, query, f"X-New: {number}\r\n"), query
