@@ -12,7 +12,7 @@ import pytest
 
 from gateway.kit.sql import Pool
 from gateway.ledger import accounts
-from gateway.x402 import bookings, payments
+from gateway.x402 import bookings, payments, settlement
 from gateway.x402.bookings import Bookings
 from gateway.x402.facilitator import Authorization, Settlement
 from gateway.x402.local import LocalFacilitator
@@ -49,6 +49,8 @@ class Forgetful:
 @pytest.fixture(autouse=True)
 def booked_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bookings, "BOOK_SECONDS", 3600)
+    # However slow the machine is, the last of a crowd are of it.
+    monkeypatch.setattr(settlement, "CROWD_SECONDS", 3600)
 
 
 def settlements(shop: Shop, facilitator: Any) -> Settlements:
