@@ -33,7 +33,9 @@ GROUPS: dict[int, Sequence[str]] = {
         PLAIN, "Farebox, prepaid", *(f"{peer}, paid" for peer in PEERS),
         "Farebox, x402 by remote facilitator", "nginx, 1 MiB", f"{PLAIN}, 1 MiB", "Farebox, free, 1 MiB",
     ),
-    256: ("nginx", PLAIN, "Farebox, prepaid"),
+    256: (
+        "nginx", PLAIN, "Farebox, prepaid", "x402 FastAPI, paid", "Farebox, x402 by remote facilitator",
+    ),
     1: (
         "nginx", PLAIN, "Farebox, free", "Farebox, unpaid 402", "Farebox, prepaid",
         "Farebox, x402 on stub chain",

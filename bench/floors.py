@@ -42,6 +42,7 @@ FLOORS = (
     Floor(PREPAID, "nginx", 256, 0.25, 0.4),
     Floor(REMOTE, "@x402/hono, paid", 16, 15, 40),
     Floor(REMOTE, "x402 FastAPI, paid", 16, 45, 100),
+    Floor(REMOTE, "x402 FastAPI, paid", 256, 25, 45),
     Floor(ON_ANVIL, f"{ON_ANVIL}, each alone", 64, 3, 10),
     Floor(PREPAID, PLAIN, 64, 0.6, 0.3, of=p99),
     Floor("Farebox, free, 1 MiB", "nginx, 1 MiB", 16, 0.7, 0.9),
