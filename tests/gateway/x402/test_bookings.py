@@ -1,6 +1,8 @@
 """Payments whose calls are answered before they are booked."""
 
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -64,13 +66,18 @@ async def remote(shop: Shop) -> AsyncIterator[Settlements]:
     await one.close()
 
 
+async def use(shop: Shop) -> dict[str, Any]:
+    """What the usage row of a call says."""
+    ledger = Ledger(shop.pool)
+    publisher_id = await ledger.publisher(await ledger.organization())
+    return {"publisher_id": str(publisher_id), "method": "GET", "path": "/x", "status": 200}
+
+
 async def crowd(shop: Shop, own: Settlements, size: int = 2 * CROWD_MIN) -> list[UUID]:
     """Payments that are settled together and answered first."""
     signed = [shop.sign() for _ in range(size)]
     claimed = [await shop.claim(one) for one in signed]
-    ledger = Ledger(shop.pool)
-    publisher_id = await ledger.publisher(await ledger.organization())
-    used = {"publisher_id": str(publisher_id), "method": "GET", "path": "/x", "status": 200}
+    used = await use(shop)
     made = await asyncio.gather(
         *(
             own.settle(payment_id, one, dict(used), is_answered_first=True)
@@ -141,6 +148,26 @@ async def test_what_a_dead_process_heard_from_a_facilitator_is_booked_by_the_nex
     await asyncio.gather(another.start(), third.start())
     assert await states(shop, ids) == ["settled"] * len(ids)
     assert await count(shop, "payment_slips") == 0
+    assert await earned(shop) == len(ids) * PRICE
+    assert await Ledger(shop.pool).is_sound()
+
+
+async def test_a_process_that_is_killed_between_its_answers_and_their_booking_loses_nothing(
+    server: str, database: str, shop: Shop
+) -> None:
+    """By SIGKILL, once what was answered is durable."""
+    ids = [await shop.claim(shop.sign()) for _ in range(CROWD_MIN)]
+    assert await payments.submit(shop.pool, dict.fromkeys(ids, await use(shop)))
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.gateway.x402.promising", server, database, HASH, *map(str, ids)
+    )
+    assert await killed.wait() == -signal.SIGKILL
+    assert await states(shop, ids) == ["submitted"] * len(ids)
+    assert await count(shop, "payment_slips") > 0
+    assert await earned(shop) == 0
+    await bookings.book_left_over(shop.pool, NOW)
+    assert await states(shop, ids) == ["settled"] * len(ids)
+    assert (await count(shop, "payment_slips"), await count(shop, "usage_events")) == (0, len(ids))
     assert await earned(shop) == len(ids) * PRICE
     assert await Ledger(shop.pool).is_sound()
 
