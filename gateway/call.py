@@ -74,7 +74,7 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
     except AnsweredBefore as before:
         watch.repeat(before.answer, before.receipt)
         first = replace(inbound, call_id=before.receipt.call_id)
-        return await relay(request, first, before.answer, before.receipt, watch.allowance, watch)
+        return await relay(request, first, before.answer, before.receipt, watch)
     finally:
         inbound.body.close()
 
@@ -157,7 +157,7 @@ def tell(
     if matched.route.ownership is not None:
         owned = ownership.recorded(gate.snapshot.pool, inbound, matched, caller, answer)
         return tell_owner(request, inbound, owned, receipt, watch)
-    return relay(request, inbound, answer, receipt, watch.allowance, watch)
+    return relay(request, inbound, answer, receipt, watch)
 
 
 async def tell_owner(
@@ -168,4 +168,4 @@ async def tell_owner(
     watch: Watch,
 ) -> Reply:
     async with owned as answer:
-        return await relay(request, inbound, answer, receipt, watch.allowance, watch)
+        return await relay(request, inbound, answer, receipt, watch)

@@ -25,12 +25,11 @@ async def relay(
     inbound: Inbound,
     answer: Answer,
     receipt: Receipt | None,
-    allowance: Allowance | None,
     watch: Watch,
 ) -> Reply:
     head = answer.head
     lines = lines_of(head, receipt)
-    reply = Reply(request, head.status, head.reason, lines, own_lines(inbound, receipt, allowance))
+    reply = Reply(request, head.status, head.reason, lines, own_lines(inbound, receipt, watch.allowance))
     is_whole = False
     try:
         chunks = answer.chunks
