@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import UserList, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
@@ -111,3 +111,9 @@ async def test_a_text_or_an_object_is_not_an_array(pool: Pool) -> None:
     for other in "one", b"one", {"one": 1}:
         with pytest.raises(asyncpg.DataError):
             await pool.fetchval("SELECT $1::text[]", other)
+
+
+async def test_the_question_is_put_to_types(pool: Pool) -> None:
+    """asyncpg's own, to abstract classes, would take this one: it is asked no more, by whatever release."""
+    with pytest.raises(asyncpg.DataError):
+        await pool.fetchval("SELECT $1::text[]", UserList(["one"]))
