@@ -38,11 +38,14 @@ slip AS (
 )
 
 -- part: told_of
-charges AS (
+together AS (
     -- What a payer is charged by one publisher is one transfer for all these calls, as old as the last of them.
-    SELECT max(name COLLATE "C")::uuid AS id, payer_id, payee_id, fees_id, publisher_id, count(*) AS calls,
-        max(description) AS description, sum(spent) AS spent, sum(fee) AS fee
-    FROM closed WHERE spent > 0 GROUP BY payer_id, payee_id, fees_id, publisher_id
+    SELECT closed.*, max(name COLLATE "C") OVER alike AS charge, count(*) OVER alike AS calls
+    FROM closed WINDOW alike AS (PARTITION BY payer_id, payee_id, publisher_id, spent > 0)
+), charges AS (
+    SELECT charge::uuid AS id, payer_id, payee_id, fees_id, calls, max(description) AS description,
+        sum(spent) AS spent, sum(fee) AS fee
+    FROM together WHERE spent > 0 GROUP BY charge, payer_id, payee_id, fees_id, calls
 ), legs AS (
     SELECT id AS call_id, payer_id AS account_id, -spent AS amount, 0 AS released FROM charges
     UNION ALL
@@ -60,9 +63,9 @@ charges AS (
     INSERT INTO usage_events (call_id, publisher_id, organization_id, rail, method, path, outcome, status, asset_id,
         cost, charged_as)
     SELECT call_id, publisher_id, owner_id, 'prepaid', method, path,
-        CASE WHEN closed.spent > 0 THEN 'charged' ELSE 'free' END, status, asset_id, closed.spent,
-        CASE WHEN closed.spent > 0 AND calls > 1 THEN charges.id END
-    FROM closed LEFT JOIN charges USING (payer_id, payee_id, publisher_id)
+        CASE WHEN spent > 0 THEN 'charged' ELSE 'free' END, status, asset_id, spent,
+        CASE WHEN spent > 0 AND calls > 1 THEN charge::uuid END
+    FROM together
 )
 SELECT payer.id AS payer_id, balance, balance - change AS balance_before
 FROM payer JOIN changed ON changed.id = payer.id
