@@ -15,7 +15,7 @@ from config.settings import environment
 from control import migrate
 from control.cli.app import app
 from control.demo import story
-from control.demo.cast import Stage
+from control.demo.cast import Stage, out
 from control.supervisor import ports
 from control.supervisor.ports import PortTaken
 from gateway.kit import crypto
@@ -161,7 +161,7 @@ def test_the_demo_says_what_to_type_as_it_was_typed_itself(monkeypatch: pytest.M
     stage = SimpleNamespace(
         origin="http://a", shop="http://a/publishers/b", agent=SimpleNamespace(private_key=b"\x01" * 32)
     )
-    with story.out.capture() as said:
+    with out.capture() as said:
         story.show_around(cast(Stage, stage), "fb_test_key")
     text = " ".join(said.get().split())
     assert "FAREBOX_API_KEY=fb_test_key .venv/bin/farebox pay http://a/publishers/b/weather/oslo" in text
