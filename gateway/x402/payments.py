@@ -95,8 +95,8 @@ async def claim_all(db: Db, batch: Sequence[Claim]) -> set[UUID]:
 
 
 async def claim_and_sum(db: Db, batch: Sequence[Claim]) -> dict[UUID, int]:
-    """Those that were claimed, each with what its payer had signed away before, in the same asset, to requests
-    that are running.
+    """Those that were claimed, each with what its payer had signed away before, in the same asset, to
+    requests that are running.
     """
     return {row["id"]: row["promised"] for row in await db.fetch(SQL.claim_and_sum, *columns(batch))}
 

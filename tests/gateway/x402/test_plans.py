@@ -8,8 +8,9 @@ from gateway.kit.sql import create_pool
 from gateway.x402 import payments, transactions
 
 STATEMENTS = {
-    "claim": payments.SQL.claim, "claim and sum": payments.SQL.claim_and_sum, "promised": payments.SQL.promised,
-    "submit": transactions.SUBMIT, "submit one by one": payments.SUBMIT, "share": transactions.SQL.share,
+    "claim": payments.SQL.claim, "claim and sum": payments.SQL.claim_and_sum,
+    "promised": payments.SQL.promised, "submit": transactions.SUBMIT,
+    "submit one by one": payments.SUBMIT, "share": transactions.SQL.share,
     "settle and book": payments.SETTLE, "void": payments.SQL.void, "fail": payments.SQL.fail,
     "find": payments.SQL.find, "get": payments.SQL.get, "of_payments": transactions.SQL.of_payments,
 }  # fmt: skip
