@@ -107,6 +107,8 @@ async def test_who_takes_http_2_for_granted_is_told_what_is_spoken(parts: tuple[
         answer = await served.answers(*parts, pause=0.01)
     head, _, body = answer.rpartition(b"\r\n\r\n")
     assert b" 400 " in head
+    assert b"Server: farebox" in head
+    assert b"aiohttp" not in answer
     assert json.loads(body)["code"] == "malformed-request"
     assert b"HTTP/1.1 is spoken here" in body
 
