@@ -1,7 +1,18 @@
+-- part: calls_together
+-- Calls that were charged together, one by one.
+SELECT -cost AS amount, asset_id, call_id, 'charge', 1, left(concat(method, ' ', slug, path), 200),
+    usage_events.created_at, publisher_id, true
+FROM usage_events
+JOIN assets ON assets.id = usage_events.asset_id AND assets.mode = $2
+JOIN publishers ON publishers.id = usage_events.publisher_id
+WHERE $3::boolean AND usage_events.organization_id = $1 AND charged_as IS NOT NULL
+  AND ($4::timestamptz IS NULL OR usage_events.created_at >= $4)
+  AND ($5::timestamptz IS NULL OR usage_events.created_at < $5)
+
 -- part: lines_of
 -- A line is a transfer, or with usage put together the calls to one publisher on one day. A charge without a call has a
 -- description of its own, for its payer to read.
-WITH entry AS (
+entry AS (
     SELECT entries.amount, accounts.asset_id, transfers.id, transfers.kind, transfers.calls, transfers.description,
         transfers.created_at, coalesce(usage_events.publisher_id, charges.publisher_id) AS publisher_id,
         transfers.kind = 'charge' AND usage_events.method IS DISTINCT FROM 'CHARGE' AS is_call
@@ -16,15 +27,7 @@ WITH entry AS (
       AND ($4::timestamptz IS NULL OR transfers.created_at >= $4)
       AND ($5::timestamptz IS NULL OR transfers.created_at < $5)
     UNION ALL
-    -- Calls that were charged together, one by one.
-    SELECT -cost, asset_id, call_id, 'charge', 1, left(concat(method, ' ', slug, path), 200),
-        usage_events.created_at, publisher_id, true
-    FROM usage_events
-    JOIN assets ON assets.id = usage_events.asset_id AND assets.mode = $2
-    JOIN publishers ON publishers.id = usage_events.publisher_id
-    WHERE $3::boolean AND usage_events.organization_id = $1 AND charged_as IS NOT NULL
-      AND ($4::timestamptz IS NULL OR usage_events.created_at >= $4)
-      AND ($5::timestamptz IS NULL OR usage_events.created_at < $5)
+    SELECT * FROM called
 ), line AS (
     SELECT CASE WHEN is_call AND NOT $3::boolean
             THEN md5(concat_ws(' ', $1::uuid, asset_id, publisher_id, (created_at AT TIME ZONE 'UTC')::date))::uuid
@@ -40,27 +43,36 @@ WITH entry AS (
 )
 
 -- name: lines
-{lines_of}
-SELECT line.*, publishers.name AS publisher_name, assets.symbol, assets.decimals, (
+WITH called AS (
+    {calls_together}
+      AND ($6::timestamptz IS NULL OR (usage_events.created_at, call_id) < ($6, $7::uuid))
+    -- Each is a line already, and they are looked up in the order of the lines: a page reads as many and not all.
+    ORDER BY usage_events.created_at DESC, call_id DESC
+    LIMIT $8::bigint + $9::bigint
+), {lines_of}, page AS (
+    SELECT * FROM line WHERE $6::timestamptz IS NULL OR (created_at, id) < ($6, $7::uuid)
+    ORDER BY created_at DESC, id DESC LIMIT $8 OFFSET $9
+)
+SELECT page.*, publishers.name AS publisher_name, assets.symbol, assets.decimals, (
     -- The clearing account at the other end says how it came in.
     SELECT accounts.kind FROM entries JOIN accounts ON accounts.id = entries.account_id
-    WHERE line.kind = 'deposit' AND entries.transfer_id = line.id
+    WHERE page.kind = 'deposit' AND entries.transfer_id = page.id
         AND accounts.kind IN ('chain', 'stripe', 'polar', 'bank')
     LIMIT 1
 ) AS came_by, given.*
-FROM line JOIN assets ON assets.id = line.asset_id
-    LEFT JOIN publishers ON publishers.id = line.publisher_id
+FROM page JOIN assets ON assets.id = page.asset_id
+    LEFT JOIN publishers ON publishers.id = page.publisher_id
     LEFT JOIN LATERAL (
         SELECT reason, grants.amount - spent - expired AS remaining, expires_at
         FROM transfers JOIN grants ON grants.cause_id = transfers.cause_id
-        WHERE line.kind = 'grant' AND transfers.id = line.id
+        WHERE page.kind = 'grant' AND transfers.id = page.id
     ) AS given ON true
-WHERE $6::timestamptz IS NULL OR (line.created_at, line.id) < ($6, $7::uuid)
-ORDER BY line.created_at DESC, line.id DESC
-LIMIT $8 OFFSET $9
+ORDER BY page.created_at DESC, page.id DESC
 
 -- name: count_lines
-{lines_of}
+WITH called AS (
+    {calls_together}
+), {lines_of}
 SELECT count(*) FROM line
 
 -- name: sums

@@ -198,6 +198,25 @@ async def test_pages_have_every_line_once(client: Client, money: Money, by: str)
     assert seen == [7, 6, 5, 4, 3, 2, 1]
 
 
+@pytest.mark.parametrize("by", ["offset", "cursor"])
+async def test_pages_have_calls_of_either_kind_once(client: Client, money: Money, by: str) -> None:
+    """Those that were charged together are looked up for the page, the others are transfers."""
+    await money.deposit(1_000_000)
+    for cost in (100, 200):
+        await money.calls(cost + 1, cost + 2, cost + 3)
+        await money.call(cost)
+        await money.deposit(cost)
+    whole = (await data(client, "/wallet/transactions?include_usage=true"))["transactions"]
+    assert len({one["id"] for one in whole}) == len(whole) == 11
+    for limit in (1, 2, 4):
+        seen, query = [], ""
+        while len(seen) < len(whole):
+            history = await data(client, f"/wallet/transactions?include_usage=true&limit={limit}{query}")
+            seen += history["transactions"]
+            query = f"&offset={len(seen)}" if by == "offset" else f"&cursor={history['next_cursor']}"
+        assert seen == whole
+
+
 async def test_a_new_line_does_not_shift_a_cursor(client: Client, money: Money) -> None:
     for amount in (1, 2, 3):
         await money.deposit(amount)
