@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -51,6 +52,12 @@ class Lines:
             raise ValueError("a header or a reason has a line end in it")
         # Bytes that are not UTF-8 leave as they came.
         self.begin = text.encode(errors="surrogateescape")
+
+    def with_another(self, value: str, other: str) -> "Lines":
+        """The same, with another value in place of one that is nowhere else in it, both without line ends."""
+        lines = copy(self)
+        lines.begin = self.begin.replace(value.encode(), other.encode())
+        return lines
 
     def head(self, more: str, end: bytes, body: bytes = b"") -> bytes:
         """``more`` are fields of this answer, ``end`` is what comes behind them, and ``body`` behind that."""
@@ -120,7 +127,9 @@ class Reply:
         return framing + b"\r\n"
 
     def send_whole(self, body: bytes) -> None:
-        """All of it at once. What the caller does not take at once waits in the connection."""
+        """All of it at once, and in a crowd with other calls' answers. What the caller does not take at once
+        waits in the connection.
+        """
         if not self.has_body:
             body = b""
         elif self.left is None:
@@ -130,7 +139,8 @@ class Reply:
             raise ConnectionAbortedError("the body is not as long as its head says")
         transport, end = self.open_transport(), self.framing()
         if len(body) <= JOINED_BYTES_MAX:
-            transport.write(self.lines.head(self.more, end, body))
+            front = self.connection.front
+            front.outbox.put(transport, self.lines.head(self.more, end, body), front.calls)
         else:
             transport.write(self.lines.head(self.more, end))
             transport.write(body)
@@ -199,11 +209,16 @@ def put_again(connection: "Connection", lines: Lines, more: str, end: bytes) -> 
     """An answer that was given before, of a connection that is kept, to a request that is no HEAD."""
     transport = connection.transport
     if transport is not None and not transport.is_closing():
-        transport.write(lines.head(more, end))
+        connection.front.outbox.put(transport, lines.head(more, end), connection.front.taken)
 
 
 def framed(length: int) -> bytes:
     return b"Content-Length: %d\r\n" % length
+
+
+def ended(body: bytes) -> bytes:
+    """The end of a head, of an answer with this body on a connection that is kept, and the body."""
+    return framed(len(body)) + b"\r\n" + body
 
 
 # What the gateway writes for itself.

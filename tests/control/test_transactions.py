@@ -209,7 +209,8 @@ async def test_pages_have_calls_of_either_kind_once(client: Client, money: Money
     whole = (await data(client, "/wallet/transactions?include_usage=true"))["transactions"]
     assert len({one["id"] for one in whole}) == len(whole) == 11
     for limit in (1, 2, 4):
-        seen, query = [], ""
+        seen: list[object] = []
+        query = ""
         while len(seen) < len(whole):
             history = await data(client, f"/wallet/transactions?include_usage=true&limit={limit}{query}")
             seen += history["transactions"]
