@@ -153,6 +153,7 @@ class Connection(Serving):
         self.head_timer = None
         if self.is_waiting and self.transport is not None:
             metrics.REFUSALS.labels("request-too-slow").inc()
+            self.front.outbox.send()
             self.transport.write(LATE)
             self.force_close()
         else:

@@ -127,7 +127,9 @@ class Reply:
         return framing + b"\r\n"
 
     def send_whole(self, body: bytes) -> None:
-        """All of it at once. What the caller does not take at once waits in the connection."""
+        """All of it at once, and in a crowd with other calls' answers. What the caller does not take at once
+        waits in the connection.
+        """
         if not self.has_body:
             body = b""
         elif self.left is None:
@@ -137,7 +139,8 @@ class Reply:
             raise ConnectionAbortedError("the body is not as long as its head says")
         transport, end = self.open_transport(), self.framing()
         if len(body) <= JOINED_BYTES_MAX:
-            transport.write(self.lines.head(self.more, end, body))
+            front = self.connection.front
+            front.outbox.put(transport, self.lines.head(self.more, end, body), front.calls)
         else:
             transport.write(self.lines.head(self.more, end))
             transport.write(body)
@@ -206,7 +209,7 @@ def put_again(connection: "Connection", lines: Lines, more: str, end: bytes) -> 
     """An answer that was given before, of a connection that is kept, to a request that is no HEAD."""
     transport = connection.transport
     if transport is not None and not transport.is_closing():
-        transport.write(lines.head(more, end))
+        connection.front.outbox.put(transport, lines.head(more, end), connection.front.taken)
 
 
 def framed(length: int) -> bytes:

@@ -17,6 +17,7 @@ from gateway.front.framing import flaw
 from gateway.front.problems import Malformed
 from gateway.front.reply import Reply
 from gateway.kit.addresses import address_of, unit
+from gateway.kit.outbox import Outbox
 from gateway.kit.problem import respond
 from gateway.kit.proxies import is_trusted
 from gateway.metering import metrics
@@ -71,6 +72,9 @@ class Front(web.Server):
         self.tell_at_once = tell_at_once or nothing_at_once
         self.headings = Headings(self.is_call)
         self.listen = listen
+        self.outbox = Outbox(self._loop)
+        self.calls = 0
+        """Under way."""
         self.places: dict[str, int] = {}
         self.taken = 0
         self.is_draining = False

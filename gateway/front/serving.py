@@ -95,6 +95,7 @@ class Serving(Incoming):
     async def answer(self, arrived: Arrived) -> None:
         """Serve a call, whose answer is written when it returns."""
         front = self.front
+        front.calls += 1
         is_kept = self.has_answered = False
         # aiohttp ends these when the connection is lost, or the process is to end.
         self._current_request, self._request_in_progress = arrived, True  # type: ignore[assignment]
@@ -114,6 +115,7 @@ class Serving(Incoming):
             log.exception("connection.failed")
             is_kept = False
         finally:
+            front.calls -= 1
             self._current_request, self._request_in_progress, self._task_handler = None, False, None
             if self._handler_waiter is not None:
                 self._handler_waiter.set_result(None)
@@ -170,6 +172,8 @@ class Serving(Incoming):
             return
         if not is_kept or self._close:
             if self.transport is not None:
+                # With the answer, if that is not written yet.
+                self.front.outbox.send()
                 self.transport.close()
             return
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -196,6 +200,10 @@ class Serving(Incoming):
             self.is_stopped = False
             self.resume_reading()
             self.go_on()
+
+    def force_close(self) -> None:
+        self.front.outbox.send()
+        super().force_close()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse | Reply, start_time: float | None

@@ -88,7 +88,8 @@ class Exchange:
             if self.answered.cancelled():
                 raise late()
             if (body := self.body.here()) is not None and connection.transport is not None:
-                connection.transport.write(self.head + body)
+                lane = self.lane
+                lane.pool.outbox.put(connection.transport, self.head + body, lane.taken)
                 self.is_sent = True
             else:
                 await self.send(connection)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
+from gateway.kit.outbox import Outbox
 from gateway.upstreams.connection import Connection
 from gateway.upstreams.dial import Dialler
 
@@ -111,6 +112,7 @@ class Pool:
         self.sweeps = 0
         self.is_closed = False
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
 
     def lane(self, base: str) -> Lane:
         """``base`` is a URL's scheme and authority."""

@@ -25,6 +25,8 @@ class Seen:
     port: int = 0
     calls: list[tuple[str, str, str, bytes]] = field(default_factory=list)
     saw: Callable[[Arrived], None] = lambda request: None
+    is_slow: bool = False
+    """Whether a call takes more than one turn of the loop, so that there are several at a time."""
 
     async def send(self, *parts: bytes, pause: float = 0.03) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -40,6 +42,8 @@ class Seen:
 async def serving() -> AsyncIterator[Seen]:
     async def call(request: Arrived) -> Reply:
         body = request.body or await request.content.read()
+        if seen.is_slow:
+            await asyncio.sleep(0)
         seen.calls.append((request.method, f"{request.path}?{request.query}", request.headers["X-Who"], body))
         seen.saw(request)
         reply = Reply(request, 200, "OK", CIMultiDict())
@@ -294,3 +298,40 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
         await seen.send(*(WHOLE.replace(b"/p/1", b"/p/%d" % number) for number in range(20)), pause=0.02)
         assert len(seen.calls) == 41
         assert 0 < len(headings.wordings) <= 4
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+async def test_a_crowd_is_answered_whole_also_where_its_connections_end(more: bytes) -> None:
+    one = WHOLE.replace(b"X-Who", more + b"X-Who")
+    async with serving() as seen:
+        seen.is_slow = True
+        connections = [await asyncio.open_connection("127.0.0.1", seen.port) for _ in range(32)]
+        for _ in range(1 if more else 3):
+            for _, writer in connections:
+                writer.write(one)
+            async with asyncio.timeout(5):
+                for reader, _ in connections:
+                    assert (await reader.readuntil(END)).startswith(b"HTTP/1.1 200 OK")
+                    assert await reader.readexactly(2) == b"ok"
+        for reader, writer in connections:
+            assert not more or await reader.read() == b""
+            writer.close()
+
+
+async def test_what_is_answered_is_written_before_its_connection_is_closed_by_somebody_else() -> None:
+    def look(request: Arrived) -> None:
+        # In the turn that has answered the others.
+        for one in seen.front.open() if len(seen.calls) == 16 else ():
+            if one.is_waiting:
+                one.force_close()
+
+    async with serving() as seen:
+        seen.is_slow, seen.saw = True, look
+        connections = [await asyncio.open_connection("127.0.0.1", seen.port) for _ in range(8)]
+        for _ in range(2):
+            for _, writer in connections:
+                writer.write(WHOLE)
+            for reader, _ in connections:
+                await asyncio.wait_for(reader.readuntil(b"ok"), 5)
+        for _, writer in connections:
+            writer.close()
