@@ -17,7 +17,7 @@ from config.settings import Listen
 from gateway.call import Gate, call
 from gateway.front.arrived import Arrived, over
 from gateway.front.problems import ExpectationFailed
-from gateway.front.reply import Reply, framed, refuse, refuse_with, refusing
+from gateway.front.reply import Reply, ended, refuse, refuse_with, refusing
 from gateway.front.server import Front
 from gateway.kit import hygiene, ids
 from gateway.kit.problem import NotFound, Refusal, Unavailable, problem, respond
@@ -125,7 +125,7 @@ def told(request: Arrived, watch: Watch, refusal: Refusal) -> Reply:
     if not shared:
         lines = refusing(refusal.status, CIMultiDict(refusal.headers))
         body = refusal.written()
-        one = Told(refusal, lines, body, framed(len(body)) + b"\r\n" + body)
+        one = Told(refusal, lines, body, ended(body))
         if shared is not None:
             shared["told"] = one
     else:

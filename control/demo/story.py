@@ -5,6 +5,7 @@ Each step checks what it shows. The first that does not hold ends the story, and
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 
 from config.settings import Listen
@@ -55,11 +56,13 @@ def show_around(stage: Stage, key: str) -> None:
     """What to type next."""
     call = f"{stage.shop}/weather/oslo"
     wallet = f"0x{stage.agent.private_key.hex()}"
+    # As this one was typed: without its environment, nobody's shell knows it by its name.
+    farebox = sys.argv[0]
     out.print(f"\nServing at {stage.origin} until Ctrl-C. In another terminal:")
     for purpose, command in (
         ("what a call costs, and how to pay", f"curl -i {call}"),
-        ("from the agent's balance", f"FAREBOX_API_KEY={key} farebox pay {call}"),
-        ("from its wallet, on chain", f"FAREBOX_PAY_KEY={wallet} farebox pay {call} --max-price 0.5"),
+        ("from the agent's balance", f"FAREBOX_API_KEY={key} {farebox} pay {call}"),
+        ("from its wallet, on chain", f"FAREBOX_PAY_KEY={wallet} {farebox} pay {call} --max-price 0.5"),
         ("its wallet", f'curl {stage.origin}/wallet/balance -H "Authorization: Bearer {key}"'),
         (
             "a key of your own",

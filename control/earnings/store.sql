@@ -22,7 +22,8 @@ WITH earnings AS (
         SELECT asset_id, earned, direct, calls FROM earned_totals WHERE publisher_id = $2
         UNION ALL
         SELECT earnings.asset_id, coalesce(sum(amount) FILTER (WHERE kind = 'charge'), 0),
-            coalesce(-sum(amount) FILTER (WHERE kind = 'payout'), 0), count(*) FILTER (WHERE kind = 'charge')
+            coalesce(-sum(amount) FILTER (WHERE kind = 'payout'), 0),
+            coalesce(sum(transfers.calls) FILTER (WHERE kind = 'charge'), 0)
         FROM usage_events
             JOIN transfers ON transfers.cause_id = call_id AND kind IN ('charge', 'payout')
             JOIN entries ON entries.transfer_id = transfers.id

@@ -90,7 +90,7 @@ DELETE FROM earned_totals
 -- name: add_earnings
 -- Usage and what it moved are one commit, so that both are there.
 INSERT INTO earned_totals (publisher_id, asset_id, calls, earned, direct)
-SELECT publisher_id, accounts.asset_id, count(*) FILTER (WHERE transfers.kind = 'charge'),
+SELECT publisher_id, accounts.asset_id, coalesce(sum(transfers.calls) FILTER (WHERE transfers.kind = 'charge'), 0),
     coalesce(sum(amount) FILTER (WHERE transfers.kind = 'charge'), 0),
     coalesce(-sum(amount) FILTER (WHERE transfers.kind = 'payout'), 0)
 FROM usage_events

@@ -31,15 +31,21 @@ FROM accounts JOIN assets ON assets.id = asset_id
 GROUP BY assets.id HAVING sum(posted) <> 0 LIMIT $1
 
 -- name: usage
--- A call that cost something has its charge, to the atomic unit, and a charge has its call.
+-- A call that cost something has its charge, to the atomic unit, by itself or with as many others as that says; and a
+-- charge has its calls.
 WITH charged AS (
-    SELECT cause_id, sum(amount) AS amount FROM transfers JOIN entries ON transfer_id = transfers.id
-    WHERE kind = 'charge' AND amount > 0 GROUP BY cause_id
+    SELECT cause_id, calls, sum(amount) AS amount FROM transfers JOIN entries ON transfer_id = transfers.id
+    WHERE kind = 'charge' AND amount > 0 GROUP BY cause_id, calls
+), used AS (
+    SELECT coalesce(charged_as, call_id) AS call_id, count(*) AS calls, sum(cost) AS cost
+    FROM usage_events WHERE cost > 0 GROUP BY coalesce(charged_as, call_id)
+), told AS (
+    SELECT coalesce(call_id, cause_id) AS id,
+        concat(coalesce(charged.amount, 0), ' for ', coalesce(charged.calls, 0)) AS expected,
+        concat(coalesce(cost, 0), ' for ', coalesce(used.calls, 0)) AS found
+    FROM used FULL JOIN charged ON cause_id = call_id
 )
-SELECT concat('call ', coalesce(call_id, cause_id)) AS subject, coalesce(charged.amount, 0)::text AS expected,
-    coalesce(cost, 0)::text AS found
-FROM (SELECT call_id, cost FROM usage_events WHERE cost > 0) AS used FULL JOIN charged ON cause_id = call_id
-WHERE coalesce(cost, 0) <> coalesce(charged.amount, 0) LIMIT $1
+SELECT concat('call ', id) AS subject, expected, found FROM told WHERE expected <> found LIMIT $1
 
 -- name: holds
 -- What a hold spent is what was charged for its call.
@@ -71,7 +77,8 @@ LIMIT $1
 
 -- name: earned
 WITH booked AS (
-    SELECT publisher_id, accounts.asset_id, count(*) FILTER (WHERE transfers.kind = 'charge') AS calls,
+    SELECT publisher_id, accounts.asset_id,
+        coalesce(sum(transfers.calls) FILTER (WHERE transfers.kind = 'charge'), 0) AS calls,
         coalesce(sum(amount) FILTER (WHERE transfers.kind = 'charge'), 0) AS earned,
         coalesce(-sum(amount) FILTER (WHERE transfers.kind = 'payout'), 0) AS direct
     FROM usage_events JOIN transfers ON cause_id = call_id AND transfers.kind IN ('charge', 'payout')

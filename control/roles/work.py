@@ -1,6 +1,7 @@
 """Do what nobody waits for."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -34,8 +35,8 @@ SWEEP_SECONDS = 5
 SLIP_AGE = timedelta(seconds=2)
 RECONCILE_AGE = timedelta(seconds=10)
 RECHECK_AGE = timedelta(seconds=60)
-# One after the other, before the other jobs have their turn again.
-RECHECK_BATCHES = 20
+# For so long a crowd of them is looked at, before the other jobs have their turn again.
+RECHECK_SECONDS = 5
 
 log = structlog.get_logger(__name__)
 
@@ -82,8 +83,9 @@ async def reconcile(base: Base) -> None:
 
 
 async def recheck(base: Base) -> None:
-    for _ in range(RECHECK_BATCHES):
-        if await finality.recheck(base.settlements, RECHECK_AGE) < finality.BATCH:
+    ends_seconds = time.monotonic() + RECHECK_SECONDS
+    while await finality.recheck(base.settlements, RECHECK_AGE) == finality.BATCH:
+        if time.monotonic() > ends_seconds:
             return
 
 

@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from aiohttp import web
 from aiohttp.client_exceptions import ClientConnectionResetError
-from aiohttp.http_exceptions import LineTooLong
 
 from gateway.front.arrived import AnyRequest, Arrived
 from gateway.front.incoming import Length
-from gateway.front.problems import (
-    FULL,
-    LATE,
-    BodyTooSlow,
-    HeadTooLarge,
-    Malformed,
-    printable,
-)
+from gateway.front.problems import FULL, LATE, BodyTooSlow, unread
 from gateway.front.reply import Pourable
 from gateway.front.serving import Serving
 from gateway.kit.addresses import address_of
@@ -231,8 +223,7 @@ class Connection(Serving):
         if self.has_answered or request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, so there cannot be another")
         if status == 400:
-            detail = printable((message or "").partition("\n")[0].rstrip(": "))
-            refusal = HeadTooLarge(detail) if isinstance(exc, LineTooLong) else Malformed(detail)
+            refusal = unread(exc, message or "")
             metrics.REFUSALS.labels(refusal.slug).inc()
             answer = respond(refusal.problem(), {})
         else:

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 
+from aiohttp.http_exceptions import LineTooLong
+
 from gateway.kit.problem import Refusal
+
+# What a client begins with that takes HTTP/2 for granted (RFC 9113 section 3.4), in the words of llhttp.
+HTTP_2_PREFACE = "Pause on PRI/Upgrade"
 
 
 class Malformed(Refusal):
@@ -24,6 +29,14 @@ class ExpectationFailed(Refusal):
 class ConnectionsTaken(Refusal):
     status, slug, title = 503, "too-many-connections", "Too many connections"
     headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
+def unread(exc: BaseException | None, message: str) -> Refusal:
+    """What the parser found, whose first line says it and whose others point at it."""
+    detail = printable(message.partition("\n")[0].rstrip(": "))
+    if detail == HTTP_2_PREFACE:
+        detail = "HTTP/1.1 is spoken here, and not HTTP/2: send the request in that"
+    return HeadTooLarge(detail) if isinstance(exc, LineTooLong) else Malformed(detail)
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
@@ -51,6 +52,12 @@ class Lines:
             raise ValueError("a header or a reason has a line end in it")
         # Bytes that are not UTF-8 leave as they came.
         self.begin = text.encode(errors="surrogateescape")
+
+    def with_another(self, value: str, other: str) -> "Lines":
+        """The same, with another value in place of one that is nowhere else in it, both without line ends."""
+        lines = copy(self)
+        lines.begin = self.begin.replace(value.encode(), other.encode())
+        return lines
 
     def head(self, more: str, end: bytes, body: bytes = b"") -> bytes:
         """``more`` are fields of this answer, ``end`` is what comes behind them, and ``body`` behind that."""
@@ -207,6 +214,11 @@ def put_again(connection: "Connection", lines: Lines, more: str, end: bytes) -> 
 
 def framed(length: int) -> bytes:
     return b"Content-Length: %d\r\n" % length
+
+
+def ended(body: bytes) -> bytes:
+    """The end of a head, of an answer with this body on a connection that is kept, and the body."""
+    return framed(len(body)) + b"\r\n" + body
 
 
 # What the gateway writes for itself.

@@ -212,6 +212,8 @@ class Serving(Incoming):
         self.decline_upgrade()
         if isinstance(resp, Reply):
             return cast(web.StreamResponse, resp), False
+        # In place of the versions of what it is made with.
+        resp.headers.setdefault("Server", "farebox")
         return await super().finish_response(request, resp, start_time)
 
     @property

@@ -4,10 +4,11 @@ A batch starts as soon as a lane is free and takes whatever has queued up meanwh
 waits for company and a crowd shares one transaction. One lane is the rule: what a second one would carry at
 the same time would wait for the first one's locks; here it waits for the next commit and shares it.
 
-A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until half of
-it is there, for no longer than its commits take: while one half is committed, the other is served. Groups
-that the same calls pass through, one after the other, share their ``Crowd``. Where a batch is light it is
-mostly this process that a small one costs, so it goes as soon as there is nothing else to do here.
+A batch costs both sides as much as twenty of its items. So a group that knows of a crowd waits until its
+share of it is there, for no longer than its commits take: while one share is committed, the others are
+served. Groups that the same calls pass through, one after the other, share their ``Crowd``. Where a batch is
+light it is mostly this process that a small one costs, so it goes as soon as there is nothing else to do
+here.
 """
 
 import asyncio
@@ -44,16 +45,20 @@ class Waiting(Outcome[Result], Generic[Item, Result]):
 
 
 class Crowd:
-    """How many are in a family of groups now, waiting for their batch or in one, or are known to come."""
+    """How many are in a family of groups now, waiting for their batch or in one, or are known to come.
 
-    __slots__ = ("count",)
+    It is shared out in so many parts as can be on their way at a time, each in another group.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("count", "parts")
+
+    def __init__(self, parts: int = 2) -> None:
         self.count = 0
+        self.parts = parts
 
-    def half(self) -> int:
+    def share(self) -> int:
         """Of one who is alone, that is all."""
-        return (self.count + 1) // 2
+        return -(-self.count // self.parts)
 
 
 class Group(Generic[Item, Result]):
@@ -139,7 +144,7 @@ class Group(Generic[Item, Result]):
 
     def is_worth_it(self) -> bool:
         """Whoever came alone the last time goes at once: waiting brought nobody, or nobody was there."""
-        return self.size_before <= 1 or len(self.waiting) >= min(self.crowd.half(), self.size_max)
+        return self.size_before <= 1 or len(self.waiting) >= min(self.crowd.share(), self.size_max)
 
     def go(self) -> None:
         self.alarm.cancel()

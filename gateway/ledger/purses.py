@@ -91,7 +91,7 @@ class Purses:
             self.retire(spender.turn())
             purse = after
         if (wanted := spender.wants()) is not None:
-            spender.is_asking = True
+            spender.is_asking = spender.is_ahead = True
             self.crew.start(self.take(spender, Taking(ids.new(), whose, *wanted)))
         if purse is None or self.slips.is_behind or not purse.has(amount, now_seconds):
             return None
@@ -149,7 +149,7 @@ class Purses:
     def tick(self) -> None:
         now_seconds = time.monotonic()
         for whose, spender in list(self.spenders.items()):
-            if spender.calls == 0 and not spender.is_asking:
+            if spender.calls == 0 and not spender.is_asking and spender.purse is None:
                 del self.spenders[whose]
             for purse in spender.end_tick(now_seconds):
                 self.retire(purse)
@@ -158,19 +158,24 @@ class Purses:
             asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
 
     async def give_up(self, owner_id: UUID, asset_id: UUID) -> bool:
-        """Give back what can be: its owner lacks it. False when there is nothing."""
+        """Give back what can be: its owner lacks it. False when there is nothing, nor on its way."""
         spender = self.spenders.get((owner_id, asset_id))
-        if spender is not None and spender.is_asking and self.crew.tasks:
-            # The database may have given one by now.
-            await asyncio.wait(list(self.crew.tasks))
-        if spender is None or spender.purse is None:
+        if spender is None or not spender.is_ahead:
             return False
-        purses = [one for one in (spender.turn(), spender.turn()) if one is not None]
         spender.rest = REST_TICKS
-        for one in purses:
-            one.is_retired = True
-        await asyncio.gather(*(self.returns.add(Return(one.id, one.running)) for one in purses))
+        # The database may have given one by now.
+        await self.moved()
+        self.retire(spender.turn())
+        self.retire(spender.turn())
+        # Also what somebody else gave up a moment ago, who waits for it as well.
+        await self.moved()
+        spender.is_ahead = spender.is_asking or spender.purse is not None
         return True
+
+    async def moved(self) -> None:
+        """Once what is being taken and given back now is, or is not to be had for as long as groups wait."""
+        if self.crew.tasks:
+            await asyncio.wait(self.crew.tasks)
 
     def give_back(self, purse_id: UUID, kept: int) -> None:
         self.crew.start(self.try_give_back(Return(purse_id, kept)))

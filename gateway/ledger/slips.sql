@@ -25,7 +25,7 @@ slip AS (
     ) AS fees_id
     FROM accounts WHERE id IN (SELECT payer_id FROM slip)
 ), asked AS (
-    SELECT payer_id, name::uuid AS call_id, payee_id, spent, fee, publisher_id, status, method, path, description
+    SELECT payer_id, name, name::uuid AS call_id, payee_id, spent, fee, publisher_id, status, method, path, description
     FROM slip, LATERAL (
         SELECT part[1] AS names, part[2]::uuid AS payee_id, part[3]::numeric AS spent, part[4]::numeric AS fee,
             part[5]::uuid AS publisher_id, part[6]::integer AS status, part[7] AS method, part[8] AS path,
@@ -38,20 +38,34 @@ slip AS (
 )
 
 -- part: told_of
-legs AS (
-    SELECT call_id, payer_id AS account_id, -spent AS amount, 0 AS released FROM closed
+together AS (
+    -- What a payer is charged by one publisher is one transfer for all these calls, as old as the last of them.
+    SELECT closed.*, max(name COLLATE "C") OVER alike AS charge, count(*) OVER alike AS calls
+    FROM closed WINDOW alike AS (PARTITION BY payer_id, payee_id, publisher_id, spent > 0)
+), charges AS (
+    SELECT charge::uuid AS id, payer_id, payee_id, fees_id, calls, max(description) AS description,
+        sum(spent) AS spent, sum(fee) AS fee
+    FROM together WHERE spent > 0 GROUP BY charge, payer_id, payee_id, fees_id, calls
+), legs AS (
+    SELECT id AS call_id, payer_id AS account_id, -spent AS amount, 0 AS released FROM charges
     UNION ALL
-    SELECT call_id, payee_id, spent - fee, 0 FROM closed
+    SELECT id, payee_id, spent - fee, 0 FROM charges
     UNION ALL
-    SELECT call_id, fees_id, fee, 0 FROM closed WHERE fee > 0
+    SELECT id, fees_id, fee, 0 FROM charges WHERE fee > 0
     UNION ALL
     SELECT NULL, payer_id, 0, amount FROM slip
-), {locked_legs}, {changed}, {moved}, {booked}, used AS (
+), {locked_legs}, {changed}, moved AS (
+    INSERT INTO transfers (id, kind, cause_id, description, calls)
+    SELECT id, 'charge', id,
+        CASE WHEN calls = 1 THEN description ELSE concat(description, ' and ', calls - 1, ' more') END, calls
+    FROM charges
+), {booked}, used AS (
     INSERT INTO usage_events (call_id, publisher_id, organization_id, rail, method, path, outcome, status, asset_id,
-        cost)
+        cost, charged_as)
     SELECT call_id, publisher_id, owner_id, 'prepaid', method, path,
-        CASE WHEN spent > 0 THEN 'charged' ELSE 'free' END, status, asset_id, spent
-    FROM closed
+        CASE WHEN spent > 0 THEN 'charged' ELSE 'free' END, status, asset_id, spent,
+        CASE WHEN spent > 0 AND calls > 1 THEN charge::uuid END
+    FROM together
 )
 SELECT payer.id AS payer_id, balance, balance - change AS balance_before
 FROM payer JOIN changed ON changed.id = payer.id

@@ -33,7 +33,9 @@ class Purse:
 class Spender:
     """One owner's calls in one asset, and the purses that they are paid from: this one, then the next."""
 
-    __slots__ = ("amount", "amount_before", "calls", "calls_before", "is_asking", "next", "purse", "rest")
+    __slots__ = (
+        "amount", "amount_before", "calls", "calls_before", "is_ahead", "is_asking", "next", "purse", "rest",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.purse: Purse | None = None
@@ -41,6 +43,8 @@ class Spender:
         # In this tick and in the one before.
         self.calls = self.amount = self.calls_before = self.amount_before = 0
         self.is_asking = False
+        # Whether some of its money may be in a purse, or on its way to one or back.
+        self.is_ahead = False
         self.rest = 0
 
     def wants(self) -> tuple[int, int] | None:

@@ -106,7 +106,8 @@ class Drawn:
         opening = Opening(
             inbound.call_id, caller.organization_id, price.payee_id, price.asset.id, price.ceiling
         )
-        if not await tasks.finish(self.books.holds.charge_late(opening, self.posting(status))):
+        charging = charge_late(self.books.holds, self.books.purses, opening, self.posting(status))
+        if not await tasks.finish(charging):
             raise HoldExpired(inbound.call_id)
 
     async def void(self, outcome: Outcome, status: int | None) -> None:
@@ -115,3 +116,11 @@ class Drawn:
         self.is_open = False
         self.books.purses.put_back(self.purse, self.price.ceiling)
         self.books.recorder.add(ended(begun(*self.about, "prepaid"), outcome, status))
+
+
+async def charge_late(holds: Holds, purses: Purses, opening: Opening, posting: Posting) -> bool:
+    if await holds.charge_late(opening, posting):
+        return True
+    # What the balance lacks may be in the next purse, or on its way to or from one.
+    is_back = await purses.give_up(opening.owner_id, opening.asset_id)
+    return is_back and await holds.charge_late(opening, posting)

@@ -54,11 +54,16 @@ class Claims:
         return self.group.add(Asked(claim, funds))
 
     async def claim_batch(self, batch: Sequence[Asked]) -> Sequence[Claimed]:
-        promised = await payments.claim_all(self.pool, [one.claim for one in batch])
-        made = set(promised)
+        claims = [one.claim for one in batch]
+        if all(one.funds is None for one in batch):
+            # Nobody knows what they have, as with a remote facilitator: nothing to hold their sums against.
+            made, promised = await payments.claim_all(self.pool, claims), {}
+        else:
+            promised = await payments.claim_and_sum(self.pool, claims)
+            made = set(promised)
         if len(made) < len(batch):
             # It may have been made a moment ago, in a commit that nobody heard of.
-            states = await payments.states(self.pool, [one.claim.id for one in batch])
+            states = await payments.states(self.pool, [one.id for one in claims])
             made = {payment_id for payment_id, state in states.items() if state == "claimed"}
         refused = await self.refused([one for one in batch if one.claim.id in made], promised)
         return [verdict(one, made, refused) for one in batch]

@@ -4,24 +4,25 @@ What vanished is sent again: the authorization is as good as before, as long as 
 never settle any more is lost, which only a person can make good; it is marked, counted and logged.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 
 from gateway.metering import metrics
-from gateway.x402 import payments, transactions
+from gateway.x402 import payments, token, transactions
 from gateway.x402.chain import Chain, NodeRefused, entry, number
 from gateway.x402.facilitator import FacilitatorUnavailable, Settlement
-from gateway.x402.receipts import Evidence
 from gateway.x402.settlement import Settlements
 from gateway.x402.transactions import Stored
 
 log = structlog.get_logger(__name__)
 
-BATCH = 100
+BATCH = 500
+# A slow node has its time for each so many.
+ASKED_AT_ONCE = 100
 
 Again: TypeAlias = Callable[[Stored], Awaitable[Settlement | None]]
 """Send what vanished again, and say what the chain knows of it then."""
@@ -49,20 +50,32 @@ async def recheck(settlements: Settlements, age: timedelta) -> int:
     return len(taken)
 
 
+class Mined:
+    """A transaction on the chain, read once for all the payments that are in it."""
+
+    def __init__(self, receipt: Mapping[str, Any]) -> None:
+        self.proofs = token.Proofs(receipt)
+        self.block = receipt.get("blockNumber")
+
+    @property
+    def height(self) -> int:
+        return number(self.block)
+
+    def proves(self, one: Stored) -> bool:
+        return self.proofs.are_of(one.asset, one.payer, one.pay_to, one.amount, one.nonce)
+
+
 async def look(
     chain: Chain, settled: Sequence[Stored], final_blocks: int, again: Again
 ) -> tuple[list[Stored], list[Stored]]:
     """Those that are final, and those that are lost. All others are there, or sent again."""
-    height, *receipts = await chain.ask_all(
-        ("eth_blockNumber", []),
-        *(("eth_getTransactionReceipt", [one.hash_text]) for one in settled),
-    )
-    deep = number(height) - final_blocks + 1
+    height = number(await chain.ask("eth_blockNumber"))
+    mined = await receipts(chain, list(dict.fromkeys([one.hash_text for one in settled])))
     final, lost = [], []
-    for one, answer in zip(settled, receipts, strict=True):
-        receipt = entry(answer)
-        if receipt is not None and Evidence(chain, one, 1).proves(receipt):
-            if number(receipt["blockNumber"]) <= deep:
+    for one in settled:
+        transaction = mined.get(one.hash_text)
+        if transaction is not None and transaction.proves(one):
+            if transaction.height <= height - final_blocks + 1:
                 final.append(one)
             continue
         metrics.SETTLEMENTS.labels(one.network, "vanished").inc()
@@ -71,3 +84,15 @@ async def look(
         if found is not None and found.outcome == "failed":
             lost.append(one)
     return final, lost
+
+
+async def receipts(chain: Chain, hashes: Sequence[str]) -> dict[str, Mined]:
+    """Of those that are mined."""
+    mined = {}
+    for start in range(0, len(hashes), ASKED_AT_ONCE):
+        some = hashes[start : start + ASKED_AT_ONCE]
+        answers = await chain.ask_all(*(("eth_getTransactionReceipt", [one]) for one in some))
+        for name, one in zip(some, answers, strict=True):
+            if (receipt := entry(one)) is not None:
+                mined[name] = Mined(receipt)
+    return mined

@@ -45,8 +45,9 @@ class PaymentRequired(Refusal):
         """``error`` is machine-readable; ``members`` go into the body beside the offers."""
         super().__init__(detail)
         self.resource, self.requirements, self.error, self.members = resource, requirements, error, members
+        header, self.is_whole = within_limits(resource, requirements, error, extensions)
         self.headers = {
-            wire.REQUIRED: within_limits(resource, requirements, error, extensions),
+            wire.REQUIRED: header,
             "Cache-Control": "no-store",
             "Access-Control-Expose-Headers": f"{wire.REQUIRED}, {wire.RESPONSES[2]}, {wire.RESPONSES[1]}",
             **(headers or {}),
@@ -90,8 +91,9 @@ def within_limits(
     requirements: Sequence[Requirement],
     error: str,
     extensions: Mapping[str, Any] | None,
-) -> str:
-    """The v2 header; where clients could not read one so long, without what they can do without.
+) -> tuple[str, bool]:
+    """The v2 header, and whether that is all of it: where clients could not read one so long, it is without
+    what they can do without.
 
     Never without an offer: the payer may have money in the last asset only.
     """
@@ -101,9 +103,9 @@ def within_limits(
     for described, extended in shorter:
         header = wire.challenge_v2(described, requirements, error, extended)
         if len(header) <= HEADER_BYTES_MAX:
-            return header
+            return header, described is resource and extended is extensions
     log.warning("offers.header_too_long", bytes=len(header), offers=len(requirements))
-    return header
+    return header, False
 
 
 @dataclass(frozen=True, slots=True)

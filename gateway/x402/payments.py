@@ -89,18 +89,27 @@ async def claim(db: Db, new: Claim) -> bool:
     return new.id in await claim_all(db, [new])
 
 
-async def claim_all(db: Db, batch: Sequence[Claim]) -> dict[UUID, int]:
-    """Those that were claimed, of two with the same nonce or name the first, each with what its payer had
-    signed away before, in the same asset, to requests that are running.
+async def claim_all(db: Db, batch: Sequence[Claim]) -> set[UUID]:
+    """Those that were claimed, of two with the same nonce or name the first."""
+    return {row["id"] for row in await db.fetch(SQL.claim, *columns(batch))}
+
+
+async def claim_and_sum(db: Db, batch: Sequence[Claim]) -> dict[UUID, int]:
+    """Those that were claimed, each with what its payer had signed away before, in the same asset, to
+    requests that are running.
     """
+    rows = await db.fetch(SQL.claim_and_sum, *columns(batch))
+    return {row["id"]: row["promised"] for row in rows}
+
+
+def columns(batch: Sequence[Claim]) -> tuple[Sequence[Any], ...]:
     signed = [one.authorization for one in batch]
-    columns = (
+    return (
         *([getattr(one, name) for one in batch] for name in CLAIMED),
         [one.asset.id for one in signed],
         *([getattr(one, name) for one in signed] for name in SIGNED),
         [one.failures_max for one in batch],
     )
-    return {row["id"]: row["promised"] for row in await db.fetch(SQL.claim, *columns)}
 
 
 async def states(db: Db, payment_ids: Sequence[UUID]) -> dict[UUID, State]:

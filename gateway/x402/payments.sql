@@ -1,27 +1,32 @@
+-- part: claiming
+INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+    pay_to, amount, valid_after, valid_before, signature)
+SELECT id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+    pay_to, amount, valid_after, valid_before, signature
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
+    $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[],
+    $16::integer[])
+    AS asked (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
+        pay_to, amount, valid_after, valid_before, signature, failures_max)
+WHERE NOT EXISTS (
+    SELECT FROM payer_failures
+    WHERE payer_failures.payer = asked.payer AND failures >= failures_max AND failures_max > 0
+        AND failed_at > now() - interval '1 hour'
+)
+-- Its nonce was claimed, or what it calls itself.
+ON CONFLICT DO NOTHING
+
 -- name: claim
-WITH asked AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::boolean[], $6::numeric[], $7::text[],
-        $8::uuid[], $9::text[], $10::bytea[], $11::text[], $12::numeric[], $13::numeric[], $14::numeric[], $15::bytea[],
-        $16::integer[])
-        AS asked (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
-            pay_to, amount, valid_after, valid_before, signature, failures_max)
-), made AS (
-    INSERT INTO payments (id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
-        pay_to, amount, valid_after, valid_before, signature)
-    SELECT id, purpose, request_digest, credit_id, is_owed, fee, identifier, asset_id, payer, nonce,
-        pay_to, amount, valid_after, valid_before, signature
-    FROM asked
-    WHERE NOT EXISTS (
-        SELECT FROM payer_failures
-        WHERE payer_failures.payer = asked.payer AND failures >= failures_max AND failures_max > 0
-            AND failed_at > now() - interval '1 hour'
-    )
-    -- Its nonce was claimed, or what it calls itself.
-    ON CONFLICT DO NOTHING
+{claiming}
+RETURNING id
+
+-- name: claim_and_sum
+WITH made AS (
+    {claiming}
     RETURNING id, asset_id, payer
 )
 SELECT made.id, coalesce(before.promised, 0) AS promised FROM made LEFT JOIN (
-    SELECT asset_id, payer, promised FROM (SELECT DISTINCT asset_id, payer FROM asked) AS one CROSS JOIN LATERAL (
+    SELECT asset_id, payer, promised FROM (SELECT DISTINCT asset_id, payer FROM made) AS one CROSS JOIN LATERAL (
         -- Without those that are being made, which this statement does not see.
         SELECT sum(amount) AS promised FROM payments
         WHERE asset_id = one.asset_id AND payer = one.payer AND state = 'claimed'
@@ -85,7 +90,7 @@ SELECT id FROM ended
 WITH kept AS (SELECT)
 UPDATE payments SET state = 'submitted', usage = asked.usage, asked_at = now()
 FROM unnest($1::uuid[], $2::text[]::jsonb[]) AS asked (id, usage)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[])
+WHERE payments.id = asked.id
     -- Claimed, in words that do not lead through the index of all that are, and of all that were.
     AND state NOT IN ('void', 'submitted', 'settled', 'failed')
 RETURNING payments.id
@@ -95,7 +100,7 @@ RETURNING payments.id
 UPDATE payments SET state = 'settled', closed_at = now(), known_hash = coalesce(asked.hash, known_hash),
     final_at = CASE WHEN asked.is_final THEN now() END
 FROM unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::boolean[]) AS asked (id, payout_id, hash, is_final)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[]) AND state NOT IN ('claimed', 'void', 'settled', 'failed')
+WHERE payments.id = asked.id AND state NOT IN ('claimed', 'void', 'settled', 'failed')
 RETURNING payments.id, CASE WHEN purpose = 'call' AND NOT is_owed THEN asked.payout_id END AS payout_id
 
 -- name: fail

@@ -25,8 +25,8 @@ ANSWER_BYTES_MAX = 1 << 26
 
 # As many requests under way at once. One that a node is slow with leaves the others free.
 LANES = 4
-# While less than half of the crowd is in a request, it waits for as long as the node takes for one, within
-# these bounds: each costs the node, and us, the same.
+# While less than its share of the crowd is in a request, it waits for as long as the node takes for one,
+# within these bounds: each costs the node, and us, the same.
 COMPANY_SECONDS_MIN, COMPANY_SECONDS_MAX = 0.002, 0.005
 # Hosted nodes allow from a hundred to a thousand; one that allows fewer is found out.
 BATCH_MAX = 100
@@ -108,7 +108,7 @@ class Node:
         self.is_scheduled = False
         if not (self.waiting and self.lanes_free):
             return
-        if self.is_due or len(self.waiting) >= self.size_max or self.askers >= self.crowd.half():
+        if self.is_due or len(self.waiting) >= self.size_max or self.askers >= self.crowd.share():
             self.go()
         else:
             self.patience.within(min(max(self.answer_seconds, COMPANY_SECONDS_MIN), COMPANY_SECONDS_MAX))

@@ -16,7 +16,7 @@ FROM unnest($4::bytea[], $5::uuid[], $6::bytea[], $7::boolean[]) WITH ORDINALITY
 -- name: share
 UPDATE payments SET carrier_id = asked.carrier_id
 FROM unnest($1::uuid[], $2::uuid[]) AS asked (id, carrier_id)
-WHERE payments.id = asked.id AND payments.id = ANY ($1::uuid[])
+WHERE payments.id = asked.id
 
 -- name: leave
 -- A payment that its shared transaction did not settle gets one of its own, once.
@@ -38,7 +38,7 @@ WITH kept AS (SELECT), asked AS (
 ), submitted AS (
     UPDATE payments SET state = 'submitted', usage = asked.usage, carrier_id = asked.carrier_id, asked_at = now()
     FROM asked
-    WHERE payments.id = asked.payment_id AND payments.id = ANY ($4::uuid[])
+    WHERE payments.id = asked.payment_id
         -- Claimed, in words that do not lead through the index of all that are, and of all that were.
         AND state NOT IN ('void', 'submitted', 'settled', 'failed') AND EXISTS (SELECT FROM taken)
     RETURNING 1

@@ -208,6 +208,18 @@ def challenge_v2(
     return encode({**challenge, "extensions": extensions} if extensions else challenge)
 
 
+def of_another(challenge: str, before: str, url: str) -> str:
+    """The value of ``PAYMENT-REQUIRED`` that is about another URL, and all else the same."""
+    said = binascii.a2b_base64(challenge)
+    return binascii.b2a_base64(about(said, "url", before, url), newline=False).decode("ascii")
+
+
+def about(said: bytes, member: str, before: str, url: str) -> bytes:
+    """JSON with another URL in each member of this name. No text has its quotes as they are."""
+    name = f'"{member}":'.encode()
+    return said.replace(name + msgspec.json.encode(before), name + msgspec.json.encode(url))
+
+
 def identifier_extension(*, is_required: bool) -> Mapping[str, Any]:
     """How a payer learns that it may give its payment a name, or has to."""
     form = {"type": "string", "minLength": 16, "maxLength": 128, "pattern": "^[a-zA-Z0-9_-]+$"}

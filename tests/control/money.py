@@ -1,5 +1,6 @@
 """Deposits and calls of one organization that also sells, and what the API says of them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -12,9 +13,11 @@ from gateway.kit.sql import Pool
 from gateway.ledger import accounts
 from gateway.ledger.batches import Opening, Posting
 from gateway.ledger.holds import Holds
+from gateway.ledger.purses import Purses
 from tests.arrivals import arrive
 from tests.control.conftest import TEST_USDC, Client, Member
 from tests.control.test_publishers import NEW, created
+from tests.gateway.charges import charge_of, purse_of
 
 
 class Money:
@@ -38,6 +41,23 @@ class Money:
         call_id = await self.hold(cost)
         posting = Posting(call_id, cost, 0, f"GET weather{path}", self.publisher_id, "GET", path, 200)
         assert await self.holds.post(posting)
+
+    async def calls(self, *costs: int, fee: int = 0, is_together: bool = True) -> None:
+        """The path is the cost. Together they are paid from a purse, as those of somebody who calls often."""
+        if not is_together:
+            for cost in costs:
+                await self.call(cost, f"/{cost}")
+            return
+        payee = await accounts.ensure(self.pool, self.owner, TEST_USDC, "earnings")
+        purses = Purses(self.pool, timedelta(minutes=5))
+        purse = await purse_of(purses, self.owner, TEST_USDC, [*costs])
+        postings = [
+            Posting(ids.new(), cost, fee, f"GET weather/{cost}", self.publisher_id, "GET", f"/{cost}", 200)
+            for cost in costs
+        ]
+        paid = [purses.charge(charge_of(purse, payee, one)) for one in postings]
+        assert all(await asyncio.gather(*paid))
+        await purses.close()
 
 
 async def data(client: Client, path: str, **headers: str) -> Any:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +15,7 @@ from config.settings import environment
 from control import migrate
 from control.cli.app import app
 from control.demo import story
+from control.demo.cast import Stage, out
 from control.supervisor import ports
 from control.supervisor.ports import PortTaken
 from gateway.kit import crypto
@@ -150,3 +153,15 @@ def test_the_demo_that_stays_is_where_everybody_looks_for_it(
 
     monkeypatch.setattr(ports, "listen_alone", listen_alone)
     assert story.usual_port() == port
+
+
+def test_the_demo_says_what_to_type_as_it_was_typed_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a new terminal nobody has activated anything."""
+    monkeypatch.setattr(sys, "argv", [".venv/bin/farebox", "demo", "--stay"])
+    stage = SimpleNamespace(
+        origin="http://a", shop="http://a/publishers/b", agent=SimpleNamespace(private_key=b"\x01" * 32)
+    )
+    with out.capture() as said:
+        story.show_around(cast(Stage, stage), "fb_test_key")
+    text = " ".join(said.get().split())
+    assert "FAREBOX_API_KEY=fb_test_key .venv/bin/farebox pay http://a/publishers/b/weather/oslo" in text

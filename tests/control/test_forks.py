@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from control.embedded.processes import Command, Process, StartFailed
 from control.supervisor import forks, workers
 from control.supervisor.forks import Nursery
-from tests.waiting import until
+from tests.waiting import SECONDS_MAX, until
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ async def test_each_has_variables_of_its_own(nursery: Nursery) -> None:
     """And neither changes what the next one begins with."""
     wrong = command("worker", FAREBOX_POSTGRES__POOL_SIZE="many")
     async with nursery.running(wrong, print) as process:
-        await asyncio.wait_for(process.exited.wait(), 20)
+        await asyncio.wait_for(process.exited.wait(), SECONDS_MAX)
     assert process.ending == "status 1"
     assert await ended(nursery, command("--help")) == (await ended(nursery, command("--help")))
 
@@ -77,7 +76,7 @@ async def test_a_process_is_a_child_of_ours_and_outlives_what_it_was_forked_from
         assert process.is_running
         assert parent_of(process) == os.getpid()
         process.kill()
-        await asyncio.wait_for(process.exited.wait(), 5)
+        await asyncio.wait_for(process.exited.wait(), SECONDS_MAX)
         assert process.ending == "SIGKILL"
 
 
@@ -102,7 +101,7 @@ async def test_one_that_does_not_answer_is_ended(nursery: Nursery, monkeypatch: 
     stopped.transport.send_signal(signal.SIGSTOP)
     with pytest.raises(StartFailed, match="lost"):
         await ended(nursery, command("--help"))
-    await asyncio.wait_for(stopped.exited.wait(), 5)
+    await asyncio.wait_for(stopped.exited.wait(), SECONDS_MAX)
 
 
 async def test_one_that_is_not_wanted_any_more_does_not_stay(nursery: Nursery, waiting: Command) -> None:
@@ -112,10 +111,7 @@ async def test_one_that_is_not_wanted_any_more_does_not_stay(nursery: Nursery, w
             task = group.create_task(ended(nursery, waiting))
             await asyncio.sleep(moment)
             task.cancel()
-    begin = time.monotonic()
-    while children() != before:
-        assert time.monotonic() - begin < 10
-        await asyncio.sleep(0.01)
+    await until(lambda: children() == before)
 
 
 def children() -> set[str]:

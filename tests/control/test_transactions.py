@@ -1,6 +1,7 @@
 import csv
 import io
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from uuid import uuid4
 
 import pytest
@@ -127,10 +128,12 @@ def test_no_name_is_a_formula_for_whoever_opens_the_sheet(text: str) -> None:
     assert row[-2:] == [f"'{text}"] * 2
 
 
-async def test_calls_are_put_together_by_day_and_publisher(client: Client, money: Money) -> None:
+@pytest.mark.parametrize("is_together", [False, True])
+async def test_calls_are_put_together_by_day_and_publisher(
+    client: Client, money: Money, is_together: bool
+) -> None:
     await money.deposit(1_000_000)
-    for cost in (10, 20, 30):
-        await money.call(cost)
+    await money.calls(10, 20, 30, is_together=is_together)
     history = await data(client, "/wallet/transactions")
     calls, deposit = history["transactions"]
     today = datetime.now(UTC).date()
@@ -148,14 +151,38 @@ async def test_calls_are_put_together_by_day_and_publisher(client: Client, money
     assert again["transactions"][0]["id"] == calls["id"]
 
 
-async def test_each_call_is_shown_when_asked_for(client: Client, money: Money) -> None:
+@pytest.mark.parametrize("is_together", [False, True])
+async def test_each_call_is_shown_when_asked_for(client: Client, money: Money, is_together: bool) -> None:
     await money.deposit(1_000_000)
-    for cost in (10, 20, 30):
-        await money.call(cost, f"/{cost}")
+    await money.calls(10, 20, 30, is_together=is_together)
     history = await data(client, "/wallet/transactions?include_usage=true")
-    assert [(one["amount_atomic"], one["description"]) for one in history["transactions"]] == [
+    *calls, deposit = history["transactions"]
+    if is_together:
+        # They are of one moment, and so in the order of their ids.
+        calls.sort(key=itemgetter("amount_atomic"), reverse=True)
+    assert [(one["amount_atomic"], one["description"]) for one in [*calls, deposit]] == [
         (30, "GET weather/30"), (20, "GET weather/20"), (10, "GET weather/10"), (1_000_000, "Deposit of USDC")
     ]  # fmt: skip
+    assert {(one["call_count"], one["publisher_id"]) for one in calls} == {(1, str(money.publisher_id))}
+    page = await data(client, "/wallet/transactions?include_usage=true&limit=2&exact_total=true")
+    assert (page["total"], len(page["transactions"])) == (4, 2)
+    rest = await data(client, f"/wallet/transactions?include_usage=true&limit=2&cursor={page['next_cursor']}")
+    assert page["transactions"] + rest["transactions"] == history["transactions"]
+
+
+async def test_calls_that_were_charged_together_count_as_what_they_are(client: Client, money: Money) -> None:
+    await money.deposit(1_000_000)
+    await money.calls(10, 20, 30)
+    await money.call(40)
+    assert (await data(client, "/wallet/transactions"))["transactions"][0]["call_count"] == 4
+    said = await summary(client)
+    assert (said["total_debits_atomic"], said["transaction_count"]) == (100, 5)
+    rows = list(csv.DictReader(io.StringIO(await (await client.get("/wallet/transactions/export")).text())))
+    amounts = [one["amount_atomic"] for one in rows]
+    assert (amounts[0], {*amounts[1:4]}, amounts[4:]) == ("-40", {"-30", "-20", "-10"}, ["1000000"])
+    tomorrow = TODAY + timedelta(days=1)
+    none = await data(client, f"/wallet/transactions?include_usage=true&start_date={tomorrow}")
+    assert none["transactions"] == []
 
 
 @pytest.mark.parametrize("by", ["offset", "cursor"])
@@ -169,6 +196,26 @@ async def test_pages_have_every_line_once(client: Client, money: Money, by: str)
         assert (history["next_cursor"] is None) == (page == 3)
         query = f"&offset={len(seen)}" if by == "offset" else f"&cursor={history['next_cursor']}&offset=5"
     assert seen == [7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("by", ["offset", "cursor"])
+async def test_pages_have_calls_of_either_kind_once(client: Client, money: Money, by: str) -> None:
+    """Those that were charged together are looked up for the page, the others are transfers."""
+    await money.deposit(1_000_000)
+    for cost in (100, 200):
+        await money.calls(cost + 1, cost + 2, cost + 3)
+        await money.call(cost)
+        await money.deposit(cost)
+    whole = (await data(client, "/wallet/transactions?include_usage=true"))["transactions"]
+    assert len({one["id"] for one in whole}) == len(whole) == 11
+    for limit in (1, 2, 4):
+        seen: list[object] = []
+        query = ""
+        while len(seen) < len(whole):
+            history = await data(client, f"/wallet/transactions?include_usage=true&limit={limit}{query}")
+            seen += history["transactions"]
+            query = f"&offset={len(seen)}" if by == "offset" else f"&cursor={history['next_cursor']}"
+        assert seen == whole
 
 
 async def test_a_new_line_does_not_shift_a_cursor(client: Client, money: Money) -> None:

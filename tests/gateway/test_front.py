@@ -1,6 +1,7 @@
 """Connections that dawdle, that are too many, and that are open when the process ends."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from gateway.front.server import Front
 from gateway.kit.problem import Refusal, respond
 from tests.waiting import SECONDS_MAX, until
 
+HTTP_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)
 HEAD = b"POST /x HTTP/1.1\r\nHost: a\r\n"
 WHOLE = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -90,6 +92,25 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_head_that_is_not_complete_in_time_is_408(parts: tuple[bytes, ...]) -> None:
     async with serving(head_seconds_max=0.3) as served:
         assert b" 408 " in await served.answers(*parts)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (HTTP_2,),
+        tuple(bytes([one]) for one in HTTP_2[:24]),
+        (WHOLE, HTTP_2),
+    ],
+)
+async def test_who_takes_http_2_for_granted_is_told_what_is_spoken(parts: tuple[bytes, ...]) -> None:
+    async with serving() as served:
+        answer = await served.answers(*parts, pause=0.01)
+    head, _, body = answer.rpartition(b"\r\n\r\n")
+    assert b" 400 " in head
+    assert b"Server: farebox" in head
+    assert b"aiohttp" not in answer
+    assert json.loads(body)["code"] == "malformed-request"
+    assert b"HTTP/1.1 is spoken here" in body
 
 
 async def test_a_second_head_has_the_same_deadline() -> None:

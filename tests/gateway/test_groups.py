@@ -240,6 +240,16 @@ async def test_a_few_of_a_crowd_wait_for_half_of_it_and_not_for_long() -> None:
     assert waves.second.crowd.count == 10
 
 
+@pytest.mark.parametrize(
+    ("parts", "count", "share"),
+    [(2, 1, 1), (2, 3, 2), (2, 4, 2), (3, 1, 1), (3, 2, 1), (3, 3, 1), (3, 4, 2), (3, 16, 6), (3, 18, 6)],
+)
+def test_a_crowd_is_shared_out_to_the_groups_that_it_passes(parts: int, count: int, share: int) -> None:
+    crowd = Crowd(parts)
+    crowd.count = count
+    assert crowd.share() == share
+
+
 async def test_who_still_waits_for_company_is_carried_before_the_end() -> None:
     waves = Waves()
     await asyncio.gather(*(waves.second.add(item) for item in range(4)))

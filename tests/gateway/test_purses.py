@@ -17,6 +17,7 @@ from gateway.ledger import accounts, purses, slips, telling
 from gateway.ledger.holds import Holds
 from gateway.ledger.purses import SQL, Purses
 from gateway.ledger.spenders import CALLS_MIN, SHARE, Purse
+from gateway.rails.drawn import charge_late
 from tests.control.model.dying import Death, Gone, dying
 from tests.gateway.charges import charge_of
 from tests.gateway.conftest import USDC, Ledger, Seller
@@ -110,7 +111,8 @@ async def test_what_nobody_uses_is_given_back_while_a_call_runs_on(
     pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
 ) -> None:
     purse = await drawn(own, owner)
-    # The tick in which there were calls, and one without.
+    # The tick in which there were calls, one without, and one more.
+    own.tick()
     own.tick()
     own.tick()
     await asyncio.gather(*own.crew.tasks)
@@ -278,6 +280,79 @@ async def test_a_late_charge_that_was_booked_meanwhile_is_not_made_again(
     await own.close()
     await holds.close()
     assert await ledger.balance(owner) == (PLENTY - PRICE, 0)
+    assert await ledger.is_sound()
+
+
+class Late:
+    """Calls that were served, and whose purse is gone; the balance has nothing beside the next one."""
+
+    def __init__(self, own: Purses, seller: Seller, owner: UUID, lost: Purse) -> None:
+        self.own, self.seller, self.owner, self.lost = own, seller, owner, lost
+        self.holds = Holds(own.pool, HOUR)
+
+    async def begin(self) -> None:
+        """Somebody else returns the purse, as a sweeper does, and the next one is asked for."""
+        await self.own.pool.execute(SQL.give_back, [self.lost.id], [0])
+        self.lost.left = 0
+        assert self.own.draw(self.owner, USDC.id, PRICE) is None
+
+    async def hold_the_rest(self) -> UUID:
+        rest = await accounts.available(self.own.pool, self.owner, USDC.id)
+        opening = self.seller.opening(self.owner, rest)
+        assert (await self.holds.open(opening)).is_open
+        return opening.call_id
+
+    async def charge(self) -> bool:
+        call_id = ids.new()
+        posting = self.seller.posting(call_id, PRICE, 3)
+        assert not await self.own.charge(charge_of(self.lost, self.seller.earnings_id, posting))
+        opening = self.seller.opening(self.owner, PRICE, call_id)
+        return await charge_late(self.holds, self.own, opening, posting)
+
+
+@pytest.fixture
+async def late(own: Purses, seller: Seller, owner: UUID) -> AsyncIterator[Late]:
+    one = Late(own, seller, owner, await drawn(own, owner))
+    await one.begin()
+    yield one
+    await one.holds.close()
+
+
+async def test_late_charges_find_what_is_in_the_next_purse(own: Purses, ledger: Ledger, late: Late) -> None:
+    await asyncio.gather(*own.crew.tasks)
+    rest_id = await late.hold_the_rest()
+    own.crowd.count += 3
+    assert await asyncio.gather(*(late.charge() for _ in range(3))) == [True] * 3
+    await late.holds.void(rest_id)
+    assert await ledger.balance(late.owner) == (PLENTY - 3 * PRICE, 0)
+    assert await ledger.is_sound()
+
+
+async def test_a_late_charge_waits_for_the_purse_that_is_being_given_back(
+    own: Purses, ledger: Ledger, late: Late, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether another call gives it up or its time is over, the money is nowhere else meanwhile."""
+    await asyncio.gather(*own.crew.tasks)
+    rest_id = await late.hold_the_rest()
+    may_return, returns = asyncio.Event(), own.returns.run
+
+    async def slowly(batch: Any) -> Any:
+        await may_return.wait()
+        return await returns(batch)
+
+    monkeypatch.setattr(own.returns, "run", slowly)
+    # The tick in which there were calls, and one without, which retires it.
+    own.tick()
+    own.tick()
+    own.crowd.count += 2
+    async with asyncio.TaskGroup() as group:
+        charging = [group.create_task(late.charge()) for _ in range(2)]
+        done, _ = await asyncio.wait(charging, timeout=0.2)
+        assert not done
+        may_return.set()
+    assert [one.result() for one in charging] == [True] * 2
+    await late.holds.void(rest_id)
+    assert await ledger.balance(late.owner) == (PLENTY - 2 * PRICE, 0)
     assert await ledger.is_sound()
 
 

@@ -13,8 +13,8 @@ from gateway.kit import ids
 from gateway.kit.sql import Pool, listed
 from gateway.ledger import accounts, purses, slips
 from gateway.ledger.purses import Purses
-from gateway.ledger.spenders import CALLS_MIN, Purse
-from tests.gateway.charges import charge_of
+from gateway.ledger.spenders import Purse
+from tests.gateway.charges import charge_of, purse_of
 from tests.gateway.conftest import USDC, Ledger, Seller
 from tests.waiting import until
 
@@ -37,13 +37,7 @@ async def owner(ledger: Ledger) -> UUID:
 
 
 async def drawn(own: Purses, owner: UUID, calls: int) -> Purse:
-    for _ in range(2 * CALLS_MIN):
-        if (purse := own.draw(owner, USDC.id, PRICE)) is not None:
-            own.put_back(purse, PRICE)
-    await asyncio.gather(*own.crew.tasks)
-    draws = [own.draw(owner, USDC.id, PRICE) for _ in range(calls)]
-    assert draws[-1] is not None
-    return draws[-1]
+    return await purse_of(own, owner, USDC.id, [PRICE] * calls)
 
 
 async def count(pool: Pool, table: str) -> int:
@@ -265,4 +259,39 @@ async def test_slips_of_the_release_before_are_booked_and_found(
     assert await own.slips.charged(charges) == {one.call_id for one in charges}
     assert (await count(pool, "usage_events"), await count(pool, "slips")) == (2, 0)
     purse.running = 0
+    assert await ledger.is_sound()
+
+
+async def test_what_a_publisher_charges_somebody_for_many_calls_is_one_transfer(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """Each call has its usage row, which names it; who made one call has a transfer of that call."""
+    other = replace(seller, publisher_id=await ledger.publisher(seller.organization_id))
+    alone = await ledger.funded(PLENTY)
+    kinds = (seller, 7, "/a"), (other, 5, "/b"), (seller, 0, "/c"), (other, 0, "/d"), (seller, 3, "/a")
+    many = [replace(one.posting(ids.new(), PRICE, fee), path=path) for one, fee, path in kinds]
+    single = seller.posting(ids.new(), PRICE, 1)
+    purse, its = await drawn(own, owner, 5), await drawn(own, alone, 1)
+    posted = [charge_of(purse, seller.earnings_id, one) for one in many]
+    await asyncio.gather(*map(own.charge, [*posted, charge_of(its, seller.earnings_id, single)]))
+    await own.slips.finish()
+
+    rows = await pool.fetch("SELECT call_id, publisher_id, charged_as FROM usage_events")
+    named = {row["call_id"]: row["charged_as"] for row in rows}
+    assert named[single.call_id] is None
+    transfers = await pool.fetch(
+        "SELECT id, calls, description, sum(amount) FILTER (WHERE account_id = $1) AS earned"
+        " FROM transfers JOIN entries ON transfer_id = id WHERE kind = 'charge' GROUP BY id",
+        seller.earnings_id,
+    )
+    found = {row["id"]: (row["calls"], row["description"], row["earned"]) for row in transfers}
+    # As old as the last of them, so that earnings are not older than any call.
+    last, last_of_other = (max(many[at].call_id for at in those) for those in ((0, 2, 4), (1, 3)))
+    assert found == {
+        single.call_id: (1, "GET /x", PRICE - 1),
+        last: (3, "GET /x and 2 more", 3 * PRICE - 10),
+        last_of_other: (2, "GET /x and 1 more", 2 * PRICE - 5),
+    }
+    assert [named[one.call_id] for one in many] == [last, last_of_other, last, last_of_other, last]
+    assert await ledger.balance(accounts.PLATFORM, kind="fees") == (16, 0)
     assert await ledger.is_sound()

@@ -9,6 +9,7 @@ from yarl import URL
 
 from gateway.ledger.holds import Holds
 from tests.paths.conftest import DOLLAR, Farebox
+from tests.waiting import SECONDS_MAX
 
 QUARTER = DOLLAR // 4
 
@@ -71,7 +72,7 @@ async def test_an_answer_that_comes_before_the_body_has_ended_reaches_its_caller
     for n in range(2):
         head = f"POST {url.path}/{n} HTTP/1.1\r\n{fields}Content-Length: {rest + 9}\r\n\r\n"
         writer.write(head.encode() + b"beginning")
-        answered = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        answered = await asyncio.wait_for(reader.readuntil(b"}"), SECONDS_MAX)
         assert answered.startswith(b"HTTP/1.1 200")
         assert answered.endswith(b'{"path": "/%d"}' % n)
         # What the caller goes on sending is no part of its next request.

@@ -186,7 +186,7 @@ async def money_is_right(
 ) -> None:
     ledger = Ledger(farebox.pool)
     assert await ledger.is_sound()
-    charged = "SELECT count(*) FROM transfers WHERE kind = 'charge'"
+    charged = "SELECT coalesce(sum(calls), 0) FROM transfers WHERE kind = 'charge'"
     served = sum(call.result().status == 200 for call in calls)
     total = await farebox.pool.fetchval(charged)
     # Every answer was paid for, and nothing was charged that the upstream was not asked for.

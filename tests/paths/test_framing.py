@@ -10,6 +10,7 @@ import pytest
 
 from tests.paths.conftest import DOLLAR, Farebox
 from tests.paths.framing import BAD, GOOD, Vector
+from tests.waiting import SECONDS_MAX
 
 PATH = "/publishers/shop"
 
@@ -37,7 +38,7 @@ async def send(origin: str, data: bytes) -> bytes:
         writer.write(data)
         try:
             # The first word may take its time on a busy machine; what follows it does not.
-            while more := await asyncio.wait_for(reader.read(65_536), 0.4 if answer else 5):
+            while more := await asyncio.wait_for(reader.read(65_536), 0.4 if answer else SECONDS_MAX):
                 answer += more
         except (TimeoutError, ConnectionError):
             pass

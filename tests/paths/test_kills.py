@@ -37,11 +37,12 @@ SELECT asset_id, sum(amount) FROM entries JOIN accounts ON accounts.id = account
 GROUP BY asset_id HAVING sum(amount) <> 0
 """
 CHARGED = """
-SELECT transfers.id, path FROM transfers JOIN usage_events ON call_id = transfers.id WHERE kind = 'charge'
+SELECT call_id AS id, path FROM usage_events JOIN transfers ON transfers.id = coalesce(charged_as, call_id)
+WHERE kind = 'charge'
 """
 UNUSUAL = """
 SELECT count(*) FROM transfers JOIN entries ON transfer_id = transfers.id AND amount < 0
-WHERE kind = 'charge' AND amount <> -$1::numeric
+WHERE kind = 'charge' AND amount <> -$1::numeric * calls
 """
 UNDER_WAY = """
 SELECT (SELECT count(*) FROM holds WHERE state = 'open') + (SELECT count(*) FROM purses)

@@ -11,7 +11,7 @@ from aiohttp.client_exceptions import ClientError
 from yarl import URL
 
 from tests.paths.conftest import DOLLAR, Farebox, break_off
-from tests.waiting import until
+from tests.waiting import SECONDS_MAX, until
 
 MEGABYTE = 1 << 20
 
@@ -70,7 +70,7 @@ async def test_a_request_body_streams_before_it_has_ended(farebox: Farebox, shop
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"one"
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), SECONDS_MAX)
         yield b"two"
 
     farebox.upstream.handler = receive

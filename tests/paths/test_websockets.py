@@ -10,7 +10,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError, web
 
 from gateway import cost
 from tests.paths.conftest import DOLLAR, Account, Farebox
-from tests.waiting import until
+from tests.waiting import SECONDS_MAX, until
 
 CENT = DOLLAR // 100
 
@@ -73,7 +73,7 @@ async def test_messages_pings_and_close_codes_pass_for_the_price_of_a_call(
         assert await socket.recv() == "grüezi"
         await socket.send(b"\x00" * 100_000)
         assert await socket.recv() == b"\x00" * 100_000
-        await asyncio.wait_for(await socket.ping(b"there?"), 5)
+        await asyncio.wait_for(await socket.ping(b"there?"), SECONDS_MAX)
         await socket.send("close 4001 enough")
         with pytest.raises(websockets.ConnectionClosed) as closed:
             await socket.recv()

@@ -66,6 +66,17 @@ async def test_a_payment_is_final_once_it_is_deep_enough(settler: Settler) -> No
     assert await finality.recheck(settler.settlements, NOW) == 0
 
 
+async def test_more_than_are_asked_for_at_once_are_all_looked_at(
+    settler: Settler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finality, "BATCH", 3)
+    monkeypatch.setattr(finality, "ASKED_AT_ONCE", 2)
+    ids = [await settler.settle(settler.shop.sign()) for _ in range(5)]
+    await settler.anvil.ask("anvil_mine", hex(4))
+    assert [await finality.recheck(settler.settlements, NOW) for _ in range(3)] == [3, 2, 0]
+    assert [await settler.state(one) for one in ids] == [(True, False)] * 5
+
+
 async def test_a_payment_that_vanished_is_sent_again(settler: Settler) -> None:
     snapshot = await settler.anvil.ask("evm_snapshot")
     payment_id = await settler.settle(settler.shop.sign())

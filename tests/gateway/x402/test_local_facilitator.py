@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from eth_account import Account
 
-from gateway.x402 import local, payments
+from gateway.x402 import exact, local, payments
 from gateway.x402.facilitator import (
     Authorization,
     ChainMismatch,
@@ -71,6 +71,21 @@ async def test_check_refuses_what_the_token_would_refuse(shop: Shop, facilitator
         "invalid_exact_evm_payload_signature",
         "invalid_exact_evm_transaction_simulation_failed",
     ]
+
+
+async def test_a_payer_who_is_known_is_refused_a_wrong_last_byte_as_a_stranger_is(
+    shop: Shop, facilitator: LocalFacilitator
+) -> None:
+    """Its key is remembered, and what is signed verified by that: only the token looks at the last byte."""
+    right = shop.sign()
+    wrong = replace(right, signature=right.signature[:64] + bytes([55 - right.signature[64]]))
+    codes = []
+    for is_known in (False, True):
+        exact.keys.clear()
+        assert not is_known or await refusal(facilitator, right) is None
+        assert (right.payer in exact.keys) is is_known
+        codes.append(await refusal(facilitator, wrong))
+    assert codes == ["invalid_exact_evm_payload_signature"] * 2
 
 
 async def test_check_refuses_a_payer_whose_contract_is_no_wallet(

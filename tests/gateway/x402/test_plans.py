@@ -8,10 +8,11 @@ from gateway.kit.sql import create_pool
 from gateway.x402 import payments, transactions
 
 STATEMENTS = {
-    "claim": payments.SQL.claim, "promised": payments.SQL.promised, "submit": transactions.SUBMIT,
-    "submit one by one": payments.SUBMIT, "settle and book": payments.SETTLE, "void": payments.SQL.void,
-    "fail": payments.SQL.fail, "find": payments.SQL.find, "get": payments.SQL.get,
-    "of_payments": transactions.SQL.of_payments,
+    "claim": payments.SQL.claim, "claim and sum": payments.SQL.claim_and_sum,
+    "promised": payments.SQL.promised, "submit": transactions.SUBMIT,
+    "submit one by one": payments.SUBMIT, "share": transactions.SQL.share,
+    "settle and book": payments.SETTLE, "void": payments.SQL.void, "fail": payments.SQL.fail,
+    "find": payments.SQL.find, "get": payments.SQL.get, "of_payments": transactions.SQL.of_payments,
 }  # fmt: skip
 # Of payments that are under way: each of them had a place in it, which stays until the table is vacuumed.
 OF_ALL = re.compile(r"payments_(created_at|coalesce)_idx")

@@ -193,11 +193,10 @@ async def test_a_node_that_is_silent_is_waited_for_once_and_by_everybody_at_a_ti
 ) -> None:
     monkeypatch.setattr(chain.node.deadlines, "seconds", 0.3)
     node.is_open.clear()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
     results = await ask(chain, 10 * rpc.BATCH_MAX)
     assert all(isinstance(one, FacilitatorUnavailable) for one in results)
-    assert loop.time() - began < 3
+    # Nobody had to wait for those before it to give up.
+    assert len(node.sizes) <= rpc.LANES
 
 
 async def test_a_caller_that_goes_away_does_not_take_its_neighbours_answers(node: Node, chain: Chain) -> None:

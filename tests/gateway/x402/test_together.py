@@ -64,6 +64,20 @@ async def test_a_payer_promises_no_more_than_it_has_and_the_first_stand(
     assert list(states.values()).count("claimed") == affordable
 
 
+async def test_a_payer_is_held_to_what_it_has_beside_those_of_whom_nobody_knows_it(
+    shop: Shop, claims: Claims
+) -> None:
+    unknown = [claim_of(shop, shop.sign(payer=Account.create())) for _ in range(3)]
+    mine = [claim_of(shop, shop.sign()) for _ in range(3)]
+    made = await asyncio.gather(
+        *(claims.claim(one, None) for one in unknown), *(claims.claim(one, 2 * PRICE) for one in mine)
+    )
+    assert made == ["claimed"] * 5 + ["promised"]
+    # What it promised where nobody knew what it has counts where somebody does.
+    assert await claims.claim(claim_of(shop, shop.sign()), None) == "claimed"
+    assert await claims.claim(claim_of(shop, shop.sign()), 3 * PRICE) == "promised"
+
+
 async def test_two_processes_never_promise_more_than_the_payer_has(shop: Shop, claims: Claims) -> None:
     beside = Claims(shop.pool)
     mine = [claim_of(shop, shop.sign()) for _ in range(MANY)]
