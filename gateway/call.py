@@ -36,7 +36,7 @@ from gateway.relay import relay
 from gateway.settle import Settled, settle, settle_along
 from gateway.snapshot import Snapshot
 from gateway.sockets import Asked, connect
-from gateway.types import Answer, Caller, Inbound, Receipt
+from gateway.types import Answer, Caller, Inbound, Receipt, Route
 from gateway.upstreams.load import Loads
 
 # What is kept of one caller's paths, or of those of strangers who all say the same.
@@ -81,14 +81,20 @@ async def call(gate: Gate, request: Arrived, watch: Watch) -> web.StreamResponse
 
 async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, Plan]:
     """What a head leads to, which the next call with the same one finds beside it."""
-    edition = gate.snapshot.edition
+    edition, wording = gate.snapshot.edition, request.wording.base or request.wording
     inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
     watch.admitted()
     matched = watch.matched(match(gate.snapshot, inbound))
-    caller = watch.identified(await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched))
-    plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)))
+    neighbour = with_another_path(wording, matched.route)
+    if neighbour is not None and neighbour.holds(gate.snapshot):
+        caller = neighbour.caller
+    else:
+        neighbour = None
+        caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
+    watch.identified(caller)
+    plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)), neighbour)
     watch.known = plan.known
-    keep(plan, request.wording.base or request.wording)
+    keep(plan, wording)
     return inbound, plan
 
 
@@ -108,6 +114,12 @@ def with_another_query(wording: Wording) -> Plan | None:
     refuse_unwritten(wording.query)
     plan = wording.plan = last.asking(asking(last.inbound, wording.query))
     return plan
+
+
+def with_another_path(wording: Wording, route: Route) -> Plan | None:
+    """The last plan for the same fields, if it leads to the same publisher: it is the same caller's."""
+    last: Plan | None = next(reversed(wording.heading.plans.values()), None)
+    return last if last is not None and last.match.route is route else None
 
 
 async def serve(

@@ -45,7 +45,16 @@ class Plan:
         "vouched",
     )
 
-    def __init__(self, edition: int, inbound: Inbound, match: Match, caller: Caller, known: Known) -> None:
+    def __init__(
+        self,
+        edition: int,
+        inbound: Inbound,
+        match: Match,
+        caller: Caller,
+        known: Known,
+        neighbour: "Plan | None" = None,
+    ) -> None:
+        """``neighbour`` is another one of the same caller and publisher."""
         self.edition = edition
         """What was published when it was made."""
         self.inbound, self.match, self.caller = inbound, match, caller
@@ -55,11 +64,11 @@ class Plan:
         self.quote: Quote | None = None
         self.told: Told | None = None
         """``unpaid``'s: the 402 of those who do not say who they are."""
-        self.address: IPv4Address | IPv6Address | None = None
+        self.address: IPv4Address | IPv6Address | None = None if neighbour is None else neighbour.address
         """The last that made a call, to which the next two belong. Most heads come from one."""
-        self.asked: tuple[Bucket, ...] = ()
+        self.asked: tuple[Bucket, ...] = () if neighbour is None else neighbour.asked
         """``limit``'s: what a call from there takes from."""
-        self.forwarded = ""
+        self.forwarded: str = "" if neighbour is None else neighbour.forwarded
         """``forward``'s: how the upstream is told of it."""
         self.request: Request | None = None
         """``forward``'s: what the upstream is sent, and what vouched for it."""
@@ -84,10 +93,9 @@ class Plan:
         url = queries.replaced(match.url, before, after)
         plan = Plan(
             self.edition, inbound, Match(match.route, match.endpoint, match.position, url), self.caller,
-            self.known,
+            self.known, self,
         )  # fmt: skip
         plan.quote = self.quote
-        plan.address, plan.asked, plan.forwarded = self.address, self.asked, self.forwarded
         if self.request is not None and self.vouched is not None and not self.vouched.query:
             plan.request, plan.vouched = self.request.asking(before, after), self.vouched
         return plan

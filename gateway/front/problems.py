@@ -6,7 +6,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from gateway.kit.problem import Refusal
 
-# What a client begins with that takes HTTP/2 for granted (RFC 9113 section 3.4), in the words of llhttp.
+# A client that takes HTTP/2 for granted begins with a line (RFC 9113 section 3.4) that is this to llhttp.
 HTTP_2_PREFACE = "Pause on PRI/Upgrade"
 
 
@@ -35,7 +35,7 @@ def unread(exc: BaseException | None, message: str) -> Refusal:
     """What the parser found, whose first line says it and whose others point at it."""
     detail = printable(message.partition("\n")[0].rstrip(": "))
     if detail == HTTP_2_PREFACE:
-        detail = "HTTP/1.1 is spoken here, and not HTTP/2: send the request in that"
+        return Malformed("HTTP/1.1 is spoken here, and not HTTP/2: send the request in that")
     return HeadTooLarge(detail) if isinstance(exc, LineTooLong) else Malformed(detail)
 
 

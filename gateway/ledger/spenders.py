@@ -52,10 +52,11 @@ class Spender:
 
     def wants(self) -> tuple[int, int] | None:
         """How much to ask for, twice what was spent in a tick, and less than what is not worth it."""
+        # First, because it is so for nearly all who draw.
+        if self.purse is not None and 2 * self.purse.left >= self.purse.size:
+            return None
         calls = max(self.calls, self.calls_before)
         if self.is_asking or self.next is not None or self.rest or calls < CALLS_MIN:
-            return None
-        if self.purse is not None and 2 * self.purse.left >= self.purse.size:
             return None
         size = 2 * max(self.amount, self.amount_before)
         return size, CALLS_MIN * size // (2 * calls)

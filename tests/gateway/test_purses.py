@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from gateway.kit import ids
-from gateway.kit.sql import Pool
+from gateway.kit.sql import Pool, create_pool
 from gateway.ledger import accounts, purses, slips, telling
 from gateway.ledger.holds import Holds
 from gateway.ledger.purses import SQL, Purses
@@ -584,6 +584,17 @@ async def test_low_balances_are_told_of_charges_from_purses(
 async def test_nothing_of_a_purse_reads_a_whole_table(server: str, database: str) -> None:
     await plans(server, database, SQL, ("take", "give_back"))
     await plans(server, database, slips.SQL, ("write", "book", "book_rest"))
+
+
+@pytest.mark.parametrize("name", ["book", "book_rest"])
+async def test_calls_are_not_looked_for_among_all_charges_of_their_statement(
+    server: str, database: str, name: str
+) -> None:
+    """Where many call many, that was so long for a backlog that it never ended, nor began in halves."""
+    async with create_pool(server, database=database, is_planned_once=True) as pool, pool.acquire() as one:
+        explain = await one.prepare(f"EXPLAIN (GENERIC_PLAN) {getattr(slips.SQL, name)}")
+        lines = [row[0] for row in await explain.fetch(*[None for _ in explain.get_parameters()])]
+    assert not [line for line in lines if "Join Filter" in line and "publisher_id" in line]
 
 
 async def test_a_charge_that_went_unheard_stands_when_its_purse_is_gone(

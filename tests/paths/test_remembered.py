@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import itertools
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -189,6 +191,34 @@ async def test_ever_new_queries_are_each_asked_as_they_are(farebox: Farebox) -> 
     assert await call("?q=3") == 200
     assert await call("?q=\xfc") == 400
     writer.close()
+
+
+async def test_ever_new_paths_are_the_same_callers_for_as_long_as_it_may_call(farebox: Farebox) -> None:
+    """Whose fields these are was found out for another path."""
+    free = await farebox.publish(price_per_call="0")
+    telling = {"ownership_tracking_enabled": True, "resource_id_url_pattern": "/things/:resourceId"}
+    known = await farebox.publish(slug="known", price_per_call="0", **telling)
+    account, ask = await farebox.sign_up(), farebox.agent.ask
+    keys = f"{farebox.origin}/organizations/default/api-keys"
+    made = await ask("POST", keys, headers=account.headers, body={"name": "second"})
+    second = {"Authorization": f"Bearer {made.json['data']['api_key']}"}
+    paths = itertools.count()
+
+    async def statuses(shop: str, headers: Mapping[str, str]) -> list[int]:
+        return [(await ask("GET", f"{shop}/{next(paths)}", headers=headers)).status for _ in range(TIMES)]
+
+    async def is_refused() -> bool:
+        return set(await statuses(free, second)) == {401}
+
+    # A stranger is nobody to a publisher that tells its callers apart, also after it was served elsewhere.
+    assert await statuses(free, {}) == [200] * TIMES
+    assert await statuses(known, {}) == [401] * TIMES
+    assert await statuses(known, account.headers) == [200] * TIMES
+    assert await statuses(free, second) == [200] * TIMES
+    assert await statuses(free, account.headers) == [200] * TIMES
+    assert (await ask("DELETE", f"{keys}/{made.json['data']['id']}", headers=account.headers)).status < 300
+    await until(is_refused)
+    assert await statuses(free, account.headers) == [200] * TIMES
 
 
 async def test_a_payment_and_a_key_are_for_one_query(farebox: Farebox) -> None:
