@@ -201,6 +201,10 @@ class Serving(Incoming):
             self.resume_reading()
             self.go_on()
 
+    def eof_received(self) -> None:
+        # The loop closes the connection next, with what is written until then.
+        self.front.outbox.send()
+
     def force_close(self) -> None:
         self.front.outbox.send()
         super().force_close()

@@ -24,6 +24,9 @@ class Outbox:
         ``company`` is how many may say something, with the one that does: who is alone waits for nobody.
         """
         if company <= 1:
+            if self.waiting:
+                # The others went in this very turn, and what was said before them may be to the same one.
+                self.send()
             transport.write(data)
             return
         if not self.waiting:

@@ -157,11 +157,15 @@ class Purses:
         if self.is_ticking:
             asyncio.get_running_loop().call_later(TICK_SECONDS, self.tick)
 
-    async def give_up(self, owner_id: UUID, asset_id: UUID) -> bool:
-        """Give back what can be: its owner lacks it. False when there is nothing, nor on its way."""
+    async def give_up(self, owner_id: UUID, asset_id: UUID, asked_seconds: float) -> bool:
+        """Give back what can be: its owner lacks it. False when there is nothing, nor on its way, and when
+        nothing has come back since the balance was asked.
+        """
         spender = self.spenders.get((owner_id, asset_id))
-        if spender is None or not spender.is_ahead:
+        if spender is None:
             return False
+        if not spender.is_ahead:
+            return spender.returned_seconds >= asked_seconds
         spender.rest = REST_TICKS
         # The database may have given one by now.
         await self.moved()
@@ -170,6 +174,7 @@ class Purses:
         # Also what somebody else gave up a moment ago, who waits for it as well.
         await self.moved()
         spender.is_ahead = spender.is_asking or spender.purse is not None
+        spender.returned_seconds = time.monotonic()
         return True
 
     async def moved(self) -> None:

@@ -35,6 +35,7 @@ class Spender:
 
     __slots__ = (
         "amount", "amount_before", "calls", "calls_before", "is_ahead", "is_asking", "next", "purse", "rest",
+        "returned_seconds",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,6 +46,8 @@ class Spender:
         self.is_asking = False
         # Whether some of its money may be in a purse, or on its way to one or back.
         self.is_ahead = False
+        self.returned_seconds = 0.0
+        """When it was last given up, and was back."""
         self.rest = 0
 
     def wants(self) -> tuple[int, int] | None:

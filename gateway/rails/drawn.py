@@ -1,5 +1,6 @@
 """Rail ``prepaid`` for who calls often: a call that is paid from a purse, and what those like it share."""
 
+import time
 from typing import Protocol
 
 from gateway.kit import tasks
@@ -119,8 +120,9 @@ class Drawn:
 
 
 async def charge_late(holds: Holds, purses: Purses, opening: Opening, posting: Posting) -> bool:
+    asked_seconds = time.monotonic()
     if await holds.charge_late(opening, posting):
         return True
     # What the balance lacks may be in the next purse, or on its way to or from one.
-    is_back = await purses.give_up(opening.owner_id, opening.asset_id)
+    is_back = await purses.give_up(opening.owner_id, opening.asset_id, asked_seconds)
     return is_back and await holds.charge_late(opening, posting)

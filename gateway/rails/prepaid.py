@@ -211,13 +211,20 @@ class PrepaidRail:
                 caller.key_id if caller.is_capped else None,
                 None if digest is None else inbound.idempotency_key, digest,
             )  # fmt: skip
-            verdict = await self.open(opening)
-            if verdict.obstacle == "short" and await self.purses.give_up(opening.owner_id, price.asset.id):
-                verdict = await self.open(opening)
+            verdict = await self.open_with_purses(opening)
             if verdict.obstacle in (None, "repeated"):
                 return price, verdict
             refused.append((price, verdict))
         return next((one for one in refused if one[1].obstacle != "short"), [*too_low, *refused][0])
+
+    async def open_with_purses(self, opening: Opening) -> Verdict:
+        """What the balance lacks may be set aside for the owner's other calls."""
+        asked_seconds = time.monotonic()
+        verdict = await self.open(opening)
+        is_back = verdict.obstacle == "short" and await self.purses.give_up(
+            opening.owner_id, opening.asset_id, asked_seconds
+        )
+        return await self.open(opening) if is_back else verdict
 
     async def open(self, opening: Opening) -> Verdict:
         try:

@@ -53,3 +53,13 @@ async def test_what_has_to_go_first_can_be_sent_and_goes_once() -> None:
     outbox.put(transport(wire), b"2", 2)
     await asyncio.sleep(0)
     assert wire.written == [b"1"]
+
+
+async def test_who_is_left_alone_is_told_in_the_same_order() -> None:
+    written: list[bytes] = []
+    outbox, wire = Outbox(asyncio.get_running_loop()), transport(Wire(written))
+    outbox.put(wire, b"1", 2)
+    outbox.put(wire, b"2", 1)
+    assert written == [b"1", b"2"]
+    await asyncio.sleep(0)
+    assert written == [b"1", b"2"]

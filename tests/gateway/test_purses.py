@@ -133,12 +133,29 @@ async def test_a_call_too_dear_for_what_is_left_beside_a_purse_gets_it_back(
     holds = Holds(own.pool, HOUR)
     dear = seller.opening(owner, PLENTY - PRICE)
     assert (await holds.open(dear)).obstacle == "short"
-    assert await own.give_up(owner, USDC.id)
+    assert await own.give_up(owner, USDC.id, time.monotonic())
     assert (await holds.open(dear)).is_open
-    assert not await own.give_up(owner, USDC.id)
+    assert not await own.give_up(owner, USDC.id, time.monotonic())
     assert await own.charge(charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE)))
     await own.slips.finish()
     assert await ledger.is_sound()
+    await holds.void(dear.call_id)
+    await holds.close()
+
+
+async def test_who_was_refused_while_somebody_else_gave_it_back_asks_again(
+    seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """The refusal is on its way to us when the other's money is back."""
+    purse, holds = await drawn(own, owner), Holds(own.pool, HOUR)
+    asked_seconds = time.monotonic()
+    dear = seller.opening(owner, PLENTY - PRICE)
+    assert (await holds.open(dear)).obstacle == "short"
+    assert await own.give_up(owner, USDC.id, asked_seconds)
+    assert await own.give_up(owner, USDC.id, asked_seconds)
+    assert (await holds.open(dear)).is_open
+    assert not await own.give_up(owner, USDC.id, time.monotonic())
+    own.put_back(purse, PRICE)
     await holds.void(dear.call_id)
     await holds.close()
 
@@ -149,7 +166,7 @@ async def test_a_purse_that_is_being_taken_is_given_back_as_well(
     """A dear call in the moment of the many cheap ones must not be refused for what is set aside for them."""
     for _ in range(CALLS_MIN):
         assert own.draw(owner, USDC.id, PRICE) is None
-    assert await own.give_up(owner, USDC.id)
+    assert await own.give_up(owner, USDC.id, time.monotonic())
     assert await ledger.balance(owner) == (PLENTY, 0)
     assert await purse_rows(pool) == []
 
