@@ -85,11 +85,9 @@ async def prepare(gate: Gate, request: Arrived, watch: Watch) -> tuple[Inbound, 
     inbound = admit(request, watch.call_id, gate.origin, gate.limits.body_bytes_max, gate.proxies)
     watch.admitted()
     matched = watch.matched(match(gate.snapshot, inbound))
-    neighbour = with_another_path(wording, matched.route)
-    if neighbour is not None and neighbour.holds(gate.snapshot):
+    if (neighbour := with_another_path(gate.snapshot, wording, matched.route)) is not None:
         caller = neighbour.caller
     else:
-        neighbour = None
         caller = await identify(gate.snapshot, gate.buckets, gate.limits, inbound, matched)
     watch.identified(caller)
     plan = Plan(edition, bare(inbound), matched, caller, Known(known_of(watch)), neighbour)
@@ -116,10 +114,12 @@ def with_another_query(wording: Wording) -> Plan | None:
     return plan
 
 
-def with_another_path(wording: Wording, route: Route) -> Plan | None:
-    """The last plan for the same fields, if it leads to the same publisher: it is the same caller's."""
+def with_another_path(snapshot: Snapshot, wording: Wording, route: Route) -> Plan | None:
+    """The last plan for the same fields, if it holds and leads to the same publisher: it is the same
+    caller's.
+    """
     last: Plan | None = next(reversed(wording.heading.plans.values()), None)
-    return last if last is not None and last.match.route is route else None
+    return last if last is not None and last.match.route is route and last.holds(snapshot) else None
 
 
 async def serve(

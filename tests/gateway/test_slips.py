@@ -140,6 +140,29 @@ async def test_a_call_that_was_written_twice_is_charged_once_and_its_neighbour_t
     assert await ledger.balance(owner) == (PLENTY - 3 * PRICE, 0)
 
 
+async def test_of_calls_that_were_partly_written_twice_a_transfer_is_of_the_rest(
+    pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
+) -> None:
+    """And no usage row names one that it is not in."""
+    purse = await drawn(own, owner, 6)
+    first, second, third, fourth = (
+        charge_of(purse, seller.earnings_id, seller.posting(ids.new(), PRICE, 3)) for _ in range(4)
+    )
+    for batch in ([first, second], [third, first, fourth, second]):
+        assert await own.slips.write(batch) == {purse.id}
+        await own.slips.finish()
+    rows = await pool.fetch("SELECT call_id, charged_as FROM usage_events")
+    found = {row["call_id"]: row["charged_as"] for row in rows}
+    pairs = [{first.call_id, second.call_id}, {third.call_id, fourth.call_id}]
+    assert found == {call_id: max(pair) for pair in pairs for call_id in pair}
+    charged = await pool.fetch("SELECT id, calls FROM transfers WHERE kind = 'charge'")
+    assert {row["id"]: row["calls"] for row in charged} == {max(pair): 2 for pair in pairs}
+    purse.left -= 4 * PRICE
+    purse.running = 0
+    assert (await ledger.balance(owner))[0] == PLENTY - 4 * PRICE
+    assert await ledger.is_sound()
+
+
 async def test_what_cannot_be_booked_stays_and_is_in_nobodys_way(
     pool: Pool, ledger: Ledger, seller: Seller, owner: UUID, own: Purses
 ) -> None:
